@@ -1,0 +1,41 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each does all its own set-up.
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test test-all lint clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/primus-jax demo --out demo --overwrite
+
+test: $(VENV)/.installed-test lint
+	$(VENV)/bin/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.installed-test lint
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "primus-jax needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1)." \
+	       "Try: make PYTHON=python3.12"; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "python3 -m venv failed; on Debian and Ubuntu install python3-venv first."; exit 1; }
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing primus-jax and the versions of constraints.txt into $(VENV) (minutes, once)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing primus-jax with its test tools into $(VENV) (minutes, once)"
+	@$(PIP) --editable ".[test]"
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info

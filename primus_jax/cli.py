@@ -1,0 +1,72 @@
+"""`primus-jax`: one command line for the whole path, from recordings to a few-shot table."""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from primus_jax.errors import PrimusError
+
+COMMANDS = {
+    "demo": "simulate, pretrain, interrupt, resume, export, evaluate and report, in minutes",
+    "prepare": "recordings -> a data set folder",
+    "info": "what a data set folder holds",
+    "pretrain": "data set folders -> a run, by a config file; resumes where it stopped",
+    "export": "a run -> plain weights with PyTorch names",
+    "fewshot": "encoders and labelled data sets -> accuracy over shots",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; a PrimusError is printed without a traceback and gives status 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _quiet()
+    parser = argparse.ArgumentParser(
+        prog="primus-jax",
+        description="Multimodal self-supervised pretraining of IMU encoders.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        # Only the chosen command is imported: `primus-jax --help` stays instant.
+        module = _command(name) if name == chosen else None
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__ if module else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if module is not None:
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        if not getattr(options, "takes_config_flags", False):
+            parser.error(f"unknown arguments: {' '.join(rest)}")
+        options.config_flags = rest
+    try:
+        return options.run(options)
+    except PrimusError as error:
+        print(f"primus-jax {options.command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _command(name: str):
+    return importlib.import_module(f"primus_jax.commands.{name}")
+
+
+def _quiet() -> None:
+    """Libraries log what only their authors need; warnings and errors still come through."""
+    # grain and orbax log through absl, jax through the standard library
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

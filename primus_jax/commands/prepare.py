@@ -1,0 +1,204 @@
+"""Recordings -> a data set folder of windows.
+
+primus-jax prepare pack recordings.npz --out data/mine --embeddings embeddings.npz
+primus-jax prepare table walk.csv sit.csv --out data/mine --rate 100 --acc-unit g --gyro-unit deg/s
+primus-jax prepare simulated --out data/simulated
+
+A data set appears whole or not at all. What is left out is counted by reason and printed.
+"""
+
+import argparse
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from primus_jax.commands.info import describe
+from primus_jax.window import ACC_UNITS, GYRO_UNITS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    pack = kinds.add_parser("pack", help="packed recordings (.npz)", description=_pack.__doc__)
+    pack.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
+    pack.add_argument("--placement", nargs="+", default=[], help="keep only these")
+    pack.add_argument("--drop-labels", nargs="+", default=[], help="leave these activities out")
+    pack.set_defaults(prepare=_pack)
+
+    table = kinds.add_parser(
+        "table", help="your own CSV or Parquet files", description=_table.__doc__
+    )
+    table.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    xyz = ("X", "Y", "Z")
+    table.add_argument(
+        "--acc", nargs=3, metavar=xyz, default=["acc_x", "acc_y", "acc_z"], help="columns"
+    )
+    gyro = table.add_mutually_exclusive_group()
+    gyro.add_argument(
+        "--gyro", nargs=3, metavar=xyz, default=["gyro_x", "gyro_y", "gyro_z"], help="columns"
+    )
+    gyro.add_argument("--no-gyro", action="store_true", help="there is no gyroscope")
+    table.add_argument("--acc-unit", choices=ACC_UNITS, default="m/s2")
+    table.add_argument("--gyro-unit", choices=GYRO_UNITS, default="rad/s")
+    clock = table.add_mutually_exclusive_group()
+    clock.add_argument("--time", default="", help="column of times (default: time, if it exists)")
+    clock.add_argument("--no-time", action="store_true", help="rows are 1 / RATE apart")
+    table.add_argument("--time-unit", choices=("s", "ms", "us", "ns"), default="s")
+    table.add_argument("--rate", type=float, help="Hz; needed without times, else checked by them")
+    for name in ("recording", "label", "text", "subject"):
+        table.add_argument(
+            f"--{name}-column", default="", help=f"(default: {name}, if the file has it)"
+        )
+    table.add_argument(
+        "--narrations",
+        type=Path,
+        help="CSV with recording, seconds (after the first sample), text: windows are centred on "
+        "these",
+    )
+    table.add_argument("--source", default="a user's own recordings", help="where they come from")
+    table.add_argument("--licence", default="not stated")
+    table.set_defaults(prepare=_table)
+
+    simulated = kinds.add_parser(
+        "simulated", help="simulated people", description=_simulated.__doc__
+    )
+    simulated.add_argument("--people", type=int, default=24)
+    simulated.add_argument(
+        "--bouts", type=int, default=8, help="recordings per activity and person"
+    )
+    simulated.set_defaults(prepare=_simulated)
+
+    for kind in (pack, table):
+        kind.add_argument(
+            "--embeddings",
+            type=Path,
+            help=".npz with text, text_embedding and PACK_video_embedding from frozen towers",
+        )
+    for kind in (pack, table, simulated):
+        _add_common(kind)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("data set")
+    group.add_argument("--out", type=Path, required=True, help="the folder to make")
+    group.add_argument("--name", default="", help="of the data set (default: the folder's)")
+    group.add_argument("--target-rate", type=float, default=50.0, help="Hz (default 50)")
+    group.add_argument("--window", type=float, default=5.0, help="seconds (default 5)")
+    group.add_argument("--hop", type=float, help="seconds (default: the window)")
+    group.add_argument(
+        "--splits",
+        nargs=3,
+        type=float,
+        default=[0.8, 0.1, 0.1],
+        metavar=("TRAIN", "VALIDATION", "TEST"),
+        help="fractions of the windows; a person stays on one side (default 0.8 0.1 0.1)",
+    )
+    group.add_argument("--seed", type=int, default=0, help="of the split (and the simulation)")
+    group.add_argument(
+        "--tokenizer",
+        help="store 77 CLIP ids: bpe_simple_vocab_16e6.txt.gz, a folder with vocab.json and "
+        "merges.txt, or a Hugging Face name",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace the folder")
+
+
+def run(args: argparse.Namespace) -> int:
+    args.prepare(args)
+    return 0
+
+
+def _pack(args: argparse.Namespace) -> None:
+    """Packed recordings: the arrays are listed in docs/data.md."""
+    from data_prep.packs import Packs
+
+    embeddings = _embeddings(args)
+    packs = Packs(args.files, embeddings, args.placement, args.drop_labels)
+    _write(args, packs, source=packs.source, licence=packs.licence, extra_drops=packs.drops)
+
+
+def _table(args: argparse.Namespace) -> None:
+    """Your own recordings, one file each, or one long file with a recording column."""
+    from data_prep.narration import read_narrations
+    from data_prep.table import TableFormat, Tables
+
+    layout = TableFormat(
+        acc=tuple(args.acc),
+        gyro=() if args.no_gyro else tuple(args.gyro),
+        time=None if args.no_time else args.time,
+        time_unit=args.time_unit,
+        rate_hz=args.rate,
+        acc_unit=args.acc_unit,
+        gyro_unit=args.gyro_unit,
+        names={
+            name: getattr(args, f"{name}_column")
+            for name in ("recording", "label", "text", "subject")
+        },
+    )
+    narrations = read_narrations(args.narrations) if args.narrations else None
+    tables = Tables(args.files, layout, narrations)
+    embeddings = _embeddings(args)
+    _write(
+        args,
+        tables,
+        source=args.source,
+        licence=args.licence,
+        extra_drops=tables.drops,
+        text_embeddings=embeddings.text if embeddings else None,
+    )
+
+
+def _simulated(args: argparse.Namespace) -> None:
+    """Simulated people with simulated sensors: nothing is measured, nothing is downloaded."""
+    from primus_jax.data import simulate
+
+    recordings = simulate.recordings(
+        seed=args.seed,
+        people=args.people,
+        bouts=args.bouts,
+        seconds=args.window,
+        rate_hz=args.target_rate,
+    )
+    _write(args, recordings, source=simulate.SOURCE, licence=simulate.LICENCE, simulated=True)
+
+
+def _embeddings(args: argparse.Namespace):
+    from data_prep.embeddings import load_embeddings
+
+    return load_embeddings(args.embeddings) if args.embeddings else None
+
+
+def _write(
+    args: argparse.Namespace,
+    recordings: Iterable[Any],
+    *,
+    extra_drops: Mapping[str, int] | None = None,
+    text_embeddings: Mapping[str, Any] | None = None,
+    simulated: bool = False,
+    source: str,
+    licence: str,
+) -> None:
+    from data_prep.builder import write_dataset
+    from data_prep.splits import Splits
+    from data_prep.tokens import load_tokenizer
+    from data_prep.windows import WindowSpec
+
+    hop = args.window if args.hop is None else args.hop
+    started = time.monotonic()
+    print(f"{args.out}: {args.window:g} s windows every {hop:g} s at {args.target_rate:g} Hz")
+    folder = write_dataset(
+        recordings,
+        args.out,
+        name=args.name,
+        spec=WindowSpec(args.target_rate, args.window, hop),
+        splits=Splits(tuple(args.splits), args.seed),
+        tokenizer=load_tokenizer(args.tokenizer) if args.tokenizer else None,
+        text_embeddings=text_embeddings,
+        extra_drops=extra_drops,
+        simulated=simulated,
+        source=source,
+        licence=licence,
+        overwrite=args.overwrite,
+        report=lambda line: print(line, flush=True),
+    )
+    print(describe(folder, activities=False))
+    print(f"done in {time.monotonic() - started:.1f} s")

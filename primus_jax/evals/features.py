@@ -1,0 +1,70 @@
+"""Embeddings of a whole data set with everything an evaluation needs to know about each window."""
+
+import dataclasses
+
+import numpy as np
+
+from primus_jax.data.folder import DatasetFolder
+from primus_jax.encoder import Encoder
+from primus_jax.errors import PrimusError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Embeddings of n windows, in the order of the data set.
+
+    `embedding` is float32 `[n, dim]`; `label` is int `[n]`, an index into `label_names` or -1 for
+    unlabelled; `subject`, `group`, `recording`, `placement` and `split` are str `[n]`.
+    """
+
+    embedding: np.ndarray
+    label: np.ndarray
+    label_names: tuple[str, ...]
+    subject: np.ndarray
+    group: np.ndarray
+    recording: np.ndarray
+    placement: np.ndarray
+    split: np.ndarray
+
+
+def dataset_features(
+    encoder: Encoder, folder: DatasetFolder, head: str = "emb", batch_size: int = 256
+) -> Features:
+    """Embed every window of every split once; none is dropped, the last batch is padded.
+
+    Raises:
+        PrimusError: the data set's rate is not the encoder's, or the data set is empty.
+    """
+    if not np.isclose(encoder.rate_hz, folder.rate_hz, rtol=1e-6):
+        raise PrimusError(
+            f"{folder.path}: windows at {folder.rate_hz:g} Hz, but the encoder was trained at "
+            f"{encoder.rate_hz:g} Hz. Prepare the recordings again with "
+            f"`primus-jax prepare ... --target-rate {encoder.rate_hz:g}`."
+        )
+    embedding, columns = [], {name: [] for name in ("label", *_TEXTS, "split")}
+    for split in SPLITS:
+        if not folder.splits.get(split):
+            continue
+        source = folder.source(split)
+        for start in range(0, len(source), _READ):
+            rows = source.__getitems__(range(start, min(start + _READ, len(source))))
+            imu = np.stack([row["imu"] for row in rows])
+            embedding.append(encoder.encode_windows(imu, head=head, batch_size=batch_size))
+            for name in ("label", *_TEXTS):
+                columns[name].extend(row[name] for row in rows)
+            columns["split"].extend([split] * len(rows))
+    if not embedding:
+        raise PrimusError(f"{folder.path}: no windows in any split; there is nothing to evaluate.")
+    return Features(
+        embedding=np.concatenate(embedding).astype(np.float32),
+        label=np.asarray(columns.pop("label"), np.int32),
+        label_names=tuple(folder.label_names),
+        **{name: np.asarray(values, dtype=str) for name, values in columns.items()},
+    )
+
+
+_TEXTS = ("subject", "group", "recording", "placement")
+# Windows held in memory at once; a multiple of the usual batch sizes, so only the end is padded.
+_READ = 4096

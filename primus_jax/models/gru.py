@@ -1,0 +1,71 @@
+"""A gated recurrent unit that keeps PyTorch's two bias vectors, so weights round-trip exactly."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from primus_jax.models.layers import symmetric_uniform
+
+
+def gru_step(
+    state: jax.Array,
+    features: jax.Array,
+    w_ih: jax.Array,
+    w_hh: jax.Array,
+    b_ih: jax.Array,
+    b_hh: jax.Array,
+) -> jax.Array:
+    """One GRU step: state `[batch, hidden]`, features `[batch, features]` -> `[batch, hidden]`.
+
+    Weights `[features, 3 * hidden]` and `[hidden, 3 * hidden]`, biases `[3 * hidden]`; gates are
+    stacked reset, update, new, as in PyTorch:
+    `r = s(W_ir x + b_ir + W_hr h + b_hr)`, `z` likewise,
+    `n = tanh(W_in x + b_in + r * (W_hn h + b_hn))`, `h' = (1 - z) n + z h`.
+    """
+    input_r, input_z, input_n = jnp.split(features @ w_ih + b_ih, 3, axis=-1)
+    state_r, state_z, state_n = jnp.split(state @ w_hh + b_hh, 3, axis=-1)
+    reset = jax.nn.sigmoid(input_r + state_r)
+    update = jax.nn.sigmoid(input_z + state_z)
+    new = jnp.tanh(input_n + reset * state_n)
+    return (1 - update) * new + update * state
+
+
+def varying_axes(*arrays: jax.Array) -> frozenset[str]:
+    """Names of the mesh axes over which any of `arrays` varies inside `shard_map`; else empty."""
+    types = (getattr(jax.typeof(array), "manual_axis_type", None) for array in arrays)
+    return frozenset().union(*(getattr(kind, "varying", frozenset()) for kind in types))
+
+
+def vary_like(array: jax.Array, *others: jax.Array) -> jax.Array:
+    """`array`, typed as varying over every mesh axis over which one of `others` varies.
+
+    A scan carry needs it: `shard_map(check_vma=True)` wants the same type before and after a step.
+    """
+    missing = varying_axes(*others) - varying_axes(array)
+    return lax.pcast(array, tuple(sorted(missing)), to="varying") if missing else array
+
+
+class Gru(nn.Module):
+    """Final state `[batch, hidden]` of a one-layer GRU over `[steps, batch, features]`.
+
+    Parameters `w_ih`, `w_hh`, `b_ih`, `b_hh` start uniform in +-1/sqrt(hidden), as in PyTorch. The
+    input projection stays inside the scan: on a CPU one large product before it is slower.
+    """
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, sequence: jax.Array) -> jax.Array:
+        init = symmetric_uniform(self.hidden**-0.5)
+        width = 3 * self.hidden
+        weights = (
+            self.param("w_ih", init, (sequence.shape[-1], width)),
+            self.param("w_hh", init, (self.hidden, width)),
+            self.param("b_ih", init, (width,)),
+            self.param("b_hh", init, (width,)),
+        )
+        state = jnp.zeros((sequence.shape[1], self.hidden), sequence.dtype)
+        state = vary_like(state, sequence, *weights)
+        state, _ = lax.scan(lambda h, x: (gru_step(h, x, *weights), None), state, sequence)
+        return state

@@ -1,0 +1,188 @@
+"""The inertial encoder of IMU2CLIP and PRIMUS, and the variants that later work needs."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from primus_jax.errors import PrimusError
+from primus_jax.models.gru import Gru
+from primus_jax.models.layers import (
+    GroupNorm,
+    adaptive_mean,
+    dense,
+    dilated_conv,
+    extreme,
+    max_pool3,
+)
+from primus_jax.window import GRAVITY
+
+KERNELS = (10, 5, 5)
+HEADS = ("ssl", "mmcl")
+CHOICES = {
+    "input_norm": ("group", "fixed"),
+    "activation": ("none", "gelu"),
+    "readout": ("gru_channels", "gru_time", "pool"),
+    "third_pool": ("adaptive", "max"),
+}
+# m/s^2 and rad/s that make typical body movement about one
+FIXED_SCALE = np.array([GRAVITY] * 3 + [2.0] * 3)
+DEVIATION_EPSILON = 1e-5
+
+
+@dataclasses.dataclass(unsafe_hash=True)
+class EncoderConfig:
+    """The architecture. The defaults are the released multi-head PRIMUS encoder.
+
+    Attributes:
+        input_norm: "group", GroupNorm(2, 6) per window and sensor, as released; "fixed", division
+            by (9.80665 m/s^2, 2 rad/s) and a learned scale and offset per channel, which keeps
+            gravity and amplitude.
+        activation: after each of the three blocks: "none", as released; "gelu", the exact GELU.
+        readout: "gru_channels", as released: a GRU over the channels in order, whose features are
+            the time bins; "gru_time": a GRU over time, whose features are the channels; "pool":
+            mean, standard deviation, maximum and minimum over time, then one linear layer.
+        third_pool: after the third convolution: "max" (IMU2CLIP), the maximum of every three steps;
+            "adaptive" (PRIMUS), the average into `bins`. No read-out but "gru_channels" repeats
+            steps to fill bins: "gru_time" averages into at most `bins`, "pool" keeps every step.
+        bins: time bins before the read-out.
+        channels: of each convolution; a multiple of 4, the groups of the second GroupNorm.
+        embed_dim: of the embedding and of every head.
+        multihead: add the linear heads "ssl" and "mmcl".
+    """
+
+    input_norm: str = "group"
+    activation: str = "none"
+    readout: str = "gru_channels"
+    third_pool: str = "adaptive"
+    bins: int = 32
+    channels: int = 32
+    embed_dim: int = 512
+    multihead: bool = True
+
+    def validate(self) -> None:
+        """Raise PrimusError if a value is not one of those that the attributes allow."""
+        for field, allowed in CHOICES.items():
+            if getattr(self, field) not in allowed:
+                raise PrimusError(
+                    f"encoder.{field} is {getattr(self, field)!r}; expected one of {allowed}."
+                )
+        for field in ("bins", "channels", "embed_dim"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise PrimusError(f"encoder.{field} is {value!r}; expected a positive integer.")
+        if self.channels % 4:
+            raise PrimusError(
+                f"encoder.channels is {self.channels}; expected a multiple of 4 (normalisation "
+                f"groups)."
+            )
+        if not isinstance(self.multihead, bool):
+            raise PrimusError(f"encoder.multihead is {self.multihead!r}; expected True or False.")
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the outputs: "emb", and "ssl" and "mmcl" with `multihead`."""
+        return ("emb", *HEADS) if self.multihead else ("emb",)
+
+
+def sample_range(config: EncoderConfig) -> tuple[int, int | None]:
+    """Smallest and largest window (samples) that the encoder accepts; None: no largest.
+
+    Only max-pooling before the GRU over channels has a largest: its bins must come out exactly.
+    """
+    exact = config.third_pool == "max" and config.readout == "gru_channels"
+    low = high = config.bins if exact else 1
+    for i, kernel in reversed(tuple(enumerate(KERNELS))):
+        if i < 2 or config.third_pool == "max":
+            low, high = 3 * low, 3 * high + 2
+        low, high = low + 2 * (kernel - 1), high + 2 * (kernel - 1)
+    return low, high if exact else None
+
+
+def min_samples(config: EncoderConfig) -> int:
+    """Smallest window (samples) that the encoder accepts: 123 as in PRIMUS, 978 in IMU2CLIP."""
+    return sample_range(config)[0]
+
+
+class FixedScale(nn.Module):
+    """`[batch, time, 6]` in m/s^2 and rad/s -> about one, then a learned scale and offset."""
+
+    @nn.compact
+    def __call__(self, imu: jax.Array) -> jax.Array:
+        scale = self.param("scale", nn.initializers.ones, (6,))
+        bias = self.param("bias", nn.initializers.zeros, (6,))
+        return imu / FIXED_SCALE.astype(imu.dtype) * scale + bias
+
+
+class ImuEncoder(nn.Module):
+    """Windows `[batch, time, 6]` -> {"emb", "ssl", "mmcl"}, each `[batch, embed_dim]`.
+
+    Input float32: accelerometer x, y, z in m/s^2, gyroscope x, y, z in rad/s; the outputs are not
+    of unit length. Without `config.multihead` there is only "emb". The layers, their order and
+    initial values are those of IMU2CLIP (arXiv 2210.14395) and PRIMUS (arXiv 2411.15127), the GRU
+    over channels included; other settings of `config` are deviations by choice. Works inside
+    `shard_map(check_vma=True)`.
+
+    Raises:
+        PrimusError: an invalid config, an input that is not `[batch, time, 6]`, or a window that is
+            too short (or, see `sample_range`, too long).
+    """
+
+    config: EncoderConfig
+
+    @nn.compact
+    def __call__(self, imu: jax.Array) -> dict[str, jax.Array]:
+        config = self.config
+        check_window(config, imu.shape)
+        fixed = config.input_norm == "fixed"
+        norm = FixedScale(name="norm0") if fixed else GroupNorm(2, name="norm0")
+        x = norm(imu)
+        for i, kernel in enumerate(KERNELS):
+            x = dilated_conv(config.channels, kernel, x.shape[-1], f"conv{i + 1}")(x)
+            x = max_pool3(x) if i < 2 else pool_third(config, x)
+            if config.activation == "gelu":
+                x = nn.gelu(x, approximate=False)
+        x = GroupNorm(4, name="norm1")(x)
+        outputs = {"emb": self.read_out(x)}
+        for head in HEADS if config.multihead else ():
+            layer = dense(config.embed_dim, config.embed_dim, f"{head}_head")
+            outputs[head] = layer(outputs["emb"])
+        return outputs
+
+    def read_out(self, x: jax.Array) -> jax.Array:
+        """`[batch, bins, channels]` -> `[batch, embed_dim]`."""
+        if self.config.readout == "pool":
+            deviation = jnp.sqrt(x.var(1) + DEVIATION_EPSILON)
+            parts = [x.mean(1), deviation, extreme(x, largest=True), extreme(x, largest=False)]
+            pooled = jnp.concatenate(parts, axis=-1)
+            return dense(self.config.embed_dim, pooled.shape[-1], "pool")(pooled)
+        # The released encoder hands [batch, channels, time] to a batch-first GRU.
+        steps_first = (2, 0, 1) if self.config.readout == "gru_channels" else (1, 0, 2)
+        return Gru(self.config.embed_dim, name="gru")(x.transpose(steps_first))
+
+
+def pool_third(config: EncoderConfig, x: jax.Array) -> jax.Array:
+    """Pool the third convolution's `[batch, time, channels]` as `third_pool` and `readout` say."""
+    if config.third_pool == "max":
+        return max_pool3(x)
+    if config.readout == "gru_channels":
+        return adaptive_mean(x, config.bins)
+    if config.readout == "gru_time" and x.shape[1] > config.bins:
+        return adaptive_mean(x, config.bins)
+    return x
+
+
+def check_window(config: EncoderConfig, shape: tuple[int, ...]) -> None:
+    """Raise PrimusError unless the encoder can take windows of `shape` `[batch, time, 6]`."""
+    config.validate()
+    low, high = sample_range(config)
+    if len(shape) != 3 or shape[-1] != 6:
+        raise PrimusError(f"imu has shape {tuple(shape)}; expected [batch, time, 6].")
+    if shape[1] < low or (high is not None and shape[1] > high):
+        limits = f"at least {low}" if high is None else f"{low} to {high}"
+        raise PrimusError(
+            f"windows of {shape[1]} samples; this encoder takes {limits}. "
+            f"Use another window length or rate, or another encoder."
+        )

@@ -1,0 +1,222 @@
+"""PRIMUS: self-supervised, multimodal and nearest-neighbour supervision in one objective.
+
+Section 2.3 of Das et al., "PRIMUS: Pretraining IMU Encoders with Multimodal Self-Supervision"
+(ICASSP 2025). With unit-normalised rows and InfoNCE the sum of both directions,
+
+    L_MM = sum over m of InfoNCE(z_mm, f_m)                     m in targets (text, video)
+    L_SS = InfoNCE(z_ssl(view 0), z_ssl(view 1))
+    L_NN = (1 - alpha) sum over m of InfoNCE(z_mm, q_m) + alpha InfoNCE(z_ssl(view 0), q_imu)
+    L    = (1 - alpha) L_MM + alpha L_SS + L_NN
+
+where q are the queue's rows of the window's nearest neighbour. Each term has its switch: L_SS alone
+is SimCLR's loss with cross-view negatives, L_MM alone is IMU2CLIP. Deviations from the released
+code, each with its switch: absent targets are no negatives, equal targets are no negatives, empty
+queue rows are not neighbours, the neighbour terms carry masks, the temperature is a clamped
+logarithm.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from primus_jax.augment import AugmentConfig, augment_batch
+from primus_jax.errors import PrimusError
+from primus_jax.losses.contrastive import info_nce_with_accuracy
+from primus_jax.losses.temperature import check_temperature, clamp, init_temperature, temperature
+from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.objectives.neighbors import MODALITIES, enqueue, init_queue, nearest, read
+
+TARGETS = ("video", "text")
+
+
+@dataclasses.dataclass
+class PrimusConfig:
+    """Which terms are on, and how they are weighted and masked."""
+
+    multimodal: bool = True
+    self_supervised: bool = True
+    neighbors: bool = True
+    alpha: float = 0.5  # weight of what is self-supervised
+    targets: tuple[str, ...] = ("text", "video")
+    temperature: str = "log"  # or "raw", as released
+    temperature_initial: float = 0.1
+    temperature_low: float = 0.01
+    temperature_high: float = 1.0
+    mask_equal_text: bool = True  # windows of equal text are not negatives of each other
+    mask_equal_video: bool = True  # nor are windows of one video
+    mask_equal_neighbors: bool = True  # nor are windows that found the same neighbour
+    masked_negatives: bool = False  # an absent target stays as a negative, as released
+    queue_size: int = 8192
+    ignore_empty_rows: bool = True  # False: unwritten queue rows are neighbours, as released
+    first_view: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
+    second_view: AugmentConfig = dataclasses.field(
+        default_factory=lambda: AugmentConfig(scale=0.25, segments=5)
+    )
+
+    def validate(self, batch_size: int) -> None:
+        """Raise PrimusError when nothing is trained, or a value means nothing."""
+        if not (self.multimodal or self.self_supervised or self.neighbors):
+            raise PrimusError("objective: all three terms are off; there is nothing to train.")
+        if not 0 <= self.alpha <= 1:
+            raise PrimusError(f"objective.alpha is {self.alpha}; expected 0 to 1.")
+        unknown = [name for name in self.targets if name not in TARGETS]
+        if unknown or len(set(self.targets)) != len(self.targets):
+            raise PrimusError(f"objective.targets {self.targets}; expected some of {TARGETS}.")
+        if self.multimodal and not self.targets:
+            raise PrimusError("objective.multimodal is on but objective.targets is empty.")
+        if self.neighbors and self.queue_size < batch_size:
+            raise PrimusError(
+                f"objective.queue_size {self.queue_size} is smaller than the batch {batch_size}."
+            )
+        check_temperature(
+            self.temperature,
+            self.temperature_initial,
+            self.temperature_low,
+            self.temperature_high,
+        )
+        self.first_view.validate("objective.first_view")
+        self.second_view.validate("objective.second_view")
+
+
+class Primus:
+    """The objective protocol (`objectives/base.py`) for PRIMUS, SimCLR, IMU2CLIP and ablations."""
+
+    def __init__(self, config: PrimusConfig, encoder: EncoderConfig):
+        self.config = config
+        self.encoder = ImuEncoder(encoder)
+        self.multihead = encoder.multihead
+
+    def init(self, key, batch):
+        """Encoder and two temperatures; the queue is empty. `batch` gives shapes only."""
+        config = self.config
+        start = init_temperature(config.temperature_initial, config.temperature)
+        params = {
+            "encoder": self.encoder.init(key, batch["imu"][:1])["params"],
+            "temperature_mm": start,
+            "temperature_ssl": start,
+        }
+        if not config.neighbors:
+            return params, {}
+        dims = {"imu": self.encoder.config.embed_dim}
+        dims |= {name: batch[f"{name}_embedding"].shape[-1] for name in config.targets}
+        return params, {"queue": init_queue(config.queue_size, dims)}
+
+    def loss(self, params, extra, towers, batch, key, *, axis_name=None):
+        """See `objectives/base.py`; metrics hold each term, temperatures and retrieval accuracy."""
+        config = self.config
+        alpha = config.alpha
+        views = self._views(params, batch, key)
+        t_mm = temperature(params["temperature_mm"], config.temperature)
+        t_ssl = temperature(params["temperature_ssl"], config.temperature)
+        targets = self._targets(batch)
+        terms: list[tuple[float, str, jax.Array]] = []
+        metrics = {"temperature_mm": t_mm, "temperature_ssl": t_ssl}
+
+        def add(weight, name, a, b, t, mask=None, equal=None):
+            value, forward, backward = info_nce_with_accuracy(
+                a,
+                b,
+                t,
+                mask=mask,
+                masked_negatives=config.masked_negatives,
+                equal=equal,
+                axis_name=axis_name,
+            )
+            terms.append((weight, name, value))
+            metrics[f"accuracy_{name}_from_imu"] = forward
+            metrics[f"accuracy_imu_from_{name}"] = backward
+
+        if config.multimodal:
+            for name, (target, mask, number) in targets.items():
+                add(1 - alpha, name, views["mm"], target, t_mm, mask, self._equal(name, number))
+        if config.self_supervised:
+            add(alpha, "view", views["ssl"], views["ssl_second"], t_ssl)
+        if config.neighbors:
+            found, extra = self._neighbors(extra["queue"], views, targets, batch, axis_name)
+            for name, (target, mask, number) in found.items():
+                weight, z, t = (
+                    (alpha, views["ssl"], t_ssl)
+                    if name == "imu"
+                    else (1 - alpha, views["mm"], t_mm)
+                )
+                add(weight, f"neighbor_{name}", z, target, t, mask, number)
+        loss = jnp.zeros((), jnp.float32)
+        for weight, name, value in terms:
+            loss = loss + weight * value
+            metrics[f"loss_{name}"] = value
+        return loss, (extra, metrics)
+
+    def constrain(self, params):
+        """Keep both temperatures inside their bounds."""
+        config = self.config
+        bounds = (config.temperature, config.temperature_low, config.temperature_high)
+        return params | {
+            name: clamp(params[name], *bounds) for name in ("temperature_mm", "temperature_ssl")
+        }
+
+    def encoder_params(self, params):
+        """Encoder with its heads."""
+        return params["encoder"]
+
+    def _views(self, params, batch, key):
+        """Head outputs of view 0 and, where a term needs it, of view 1; both in one pass."""
+        config = self.config
+        keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(batch["index"])
+        imu = augment_batch(keys[:, 0], batch["imu"], config.first_view)
+        rows = imu.shape[0]
+        if config.self_supervised:
+            second = augment_batch(keys[:, 1], batch["imu"], config.second_view)
+            imu = jnp.concatenate([imu, second])
+        out: dict[str, Any] = self.encoder.apply({"params": params["encoder"]}, imu)
+        mm, ssl = (out["mmcl"], out["ssl"]) if self.multihead else (out["emb"], out["emb"])
+        return {"mm": mm[:rows], "ssl": ssl[:rows], "ssl_second": ssl[rows:]}
+
+    def _targets(self, batch):
+        return {
+            name: (
+                batch[f"{name}_embedding"].astype(jnp.float32),
+                batch[f"{name}_mask"],
+                batch[f"{name}_id"],
+            )
+            for name in self.config.targets
+        }
+
+    def _equal(self, name, number):
+        on = self.config.mask_equal_text if name == "text" else self.config.mask_equal_video
+        return number if on else None
+
+    def _neighbors(self, queue, views, targets, batch, axis_name):
+        """Targets of the nearest neighbours, and `extra` with the batch written after the read."""
+        config = self.config
+        everybody = jnp.ones_like(batch["index"], dtype=bool)
+        rows = {
+            "imu": (views["ssl"], everybody, jnp.full_like(batch["index"], -1)),
+            **targets,
+        }
+        rows = {
+            f"{name}{suffix}": value
+            for name, values in rows.items()
+            for suffix, value in zip(("", "_mask", "_id"), values, strict=True)
+        }
+        order = [name for name in MODALITIES if name == "imu" or name in targets]
+        if config.alpha == 1:
+            order = ["imu"]
+        rows = jax.lax.stop_gradient(rows)
+        index, found = nearest(queue, rows, tuple(order), ignore_empty=config.ignore_empty_rows)
+        neighbor = read(queue, index)
+        result = {}
+        for name in (*targets, "imu"):
+            if (config.alpha == 1) if name != "imu" else (config.alpha == 0):
+                continue
+            mask = found & neighbor[f"{name}_mask"] if config.ignore_empty_rows else None
+            if name == "imu":
+                equal = index if config.mask_equal_neighbors else None
+            else:
+                same = neighbor[f"{name}_id"]
+                equal = self._equal(name, same)
+                if config.mask_equal_neighbors and equal is None:
+                    equal = index
+            result[name] = (neighbor[name], mask, equal)
+        return result, {"queue": enqueue(queue, rows, batch["index"], axis_name)}

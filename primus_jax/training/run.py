@@ -1,0 +1,139 @@
+"""The folder of one run: what made it, whether it may be resumed, and its state."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from primus_jax.atomic import replace_file
+from primus_jax.config import Config, config_hash, flatten, from_dict, to_dict
+from primus_jax.data.folder import DatasetFolder
+from primus_jax.data.pipeline import example_batch
+from primus_jax.errors import PrimusError
+from primus_jax.objectives.primus import Primus
+from primus_jax.provenance import provenance
+from primus_jax.training import sharding
+from primus_jax.training.checkpoint import Checkpoints
+from primus_jax.training.optim import make_optimizer
+from primus_jax.training.state import TrainState, abstract_state, state_maker
+
+# What may differ between a run and its continuation without changing what is trained.
+FREE = ("log_every", "devices", "checkpoint.every", "checkpoint.keep", "data.validation_batches")
+
+
+def open_run(workdir: Path, config: Config, data: dict[str, dict[str, Any]], say=print) -> None:
+    """Write `run.json` of a new run, or check that `config` and the data continue this one.
+
+    Args:
+        workdir: made where it is missing.
+        config: of this start.
+        data: `describe_data` of the data sets.
+        say: prints one line.
+
+    Raises:
+        PrimusError: the folder holds another run; the values that differ are named.
+    """
+    path = workdir / "run.json"
+    if path.exists():
+        old = read_run(workdir)
+        _check_same(workdir, flatten(old["config"]), flatten(to_dict(config)))
+        then, now = _hashes(old["data"]), _hashes(data)
+        if list(then.values()) != list(now.values()):
+            raise PrimusError(
+                f"{workdir} was started on other data: content {then}, now {now}. "
+                f"Use the same data sets, or another --workdir."
+            )
+        return
+    if workdir.is_dir() and any(workdir.iterdir()):
+        raise PrimusError(f"{workdir} is not empty and holds no run. Choose another --workdir.")
+    workdir.mkdir(parents=True, exist_ok=True)
+    row = {
+        "config": to_dict(config),
+        "config_hash": config_hash(config),
+        "data": data,
+        "provenance": provenance(),
+    }
+    with replace_file(path) as temporary:
+        temporary.write_text(json.dumps(row, indent=1) + "\n")
+    say(f"new run in {workdir}, config {row['config_hash']}")
+
+
+def read_run(workdir: str | Path) -> dict[str, Any]:
+    """The content of `run.json`.
+
+    Raises:
+        PrimusError: the folder is not a run.
+    """
+    path = Path(workdir) / "run.json"
+    if not path.is_file():
+        raise PrimusError(f"{workdir} is not a pretraining run: it has no run.json.")
+    return json.loads(path.read_text())
+
+
+def describe_data(folders: Sequence[DatasetFolder]) -> dict[str, dict[str, Any]]:
+    """What a run remembers of its data sets, by path, in the order in which they are read."""
+    return {
+        str(folder.path): {
+            "content_hash": folder.content_hash,
+            "rate_hz": folder.rate_hz,
+            "window_samples": folder.window_samples,
+            "splits": folder.splits,
+            "simulated": folder.simulated,
+        }
+        for folder in folders
+    }
+
+
+def load_state(workdir: str | Path, checkpoint: str) -> tuple[TrainState, Config, dict[str, Any]]:
+    """The state of a run at "best" (by validation loss), "latest", or a step number.
+
+    Returns state, config and the content of `run.json`.
+
+    Raises:
+        PrimusError: no run, no such checkpoint, or a damaged one.
+    """
+    row = read_run(workdir)
+    config = from_dict(row["config"])
+    mesh = sharding.make_mesh(1)
+    checkpoints = Checkpoints(Path(workdir) / "checkpoints")
+    try:
+        steps = checkpoints.steps()
+        if not steps:
+            raise PrimusError(f"{workdir} has no checkpoint yet.")
+        if checkpoint in ("best", "latest"):
+            best = checkpoints.best() if checkpoint == "best" else None
+            step = steps[-1] if best is None else best
+        elif checkpoint.isdigit() and int(checkpoint) in steps:
+            step = int(checkpoint)
+        else:
+            raise PrimusError(
+                f"{workdir} has no checkpoint {checkpoint!r}; expected best, latest or one of "
+                f"{steps}."
+            )
+        objective = Primus(config.objective, config.encoder)
+        samples = next(iter(row["data"].values()))["window_samples"]
+        batch = example_batch(samples, config.data.embedding_dim)
+        make_state = state_maker(objective, make_optimizer(config.optim, config.steps), 0, batch)
+        return checkpoints.restore_step(step, abstract_state(make_state, mesh)), config, row
+    finally:
+        checkpoints.close()
+
+
+def _hashes(data: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {path: values["content_hash"] for path, values in data.items()}
+
+
+def _check_same(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    free = set(FREE)
+    if old.get("optim.schedule") == new.get("optim.schedule") == "constant":
+        free.add("steps")
+    different = [
+        f"{name}: {old.get(name)!r} there, {new.get(name)!r} now"
+        for name in sorted(old.keys() | new.keys())
+        if name not in free and old.get(name) != new.get(name)
+    ]
+    if different:
+        raise PrimusError(
+            f"{workdir} holds a run with another config ({'; '.join(different)}). "
+            f"Restore these values to resume it, or choose another --workdir."
+        )

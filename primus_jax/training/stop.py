@@ -1,0 +1,35 @@
+"""SIGTERM and SIGINT become a request to stop after the step in progress."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+
+class Stop:
+    """`is_set` once a signal came, and its `name`."""
+
+    is_set = False
+    name = ""
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Catch the first SIGTERM or SIGINT; a second one acts as usual.
+
+    Outside the main thread nothing is caught: signals belong to whoever owns it.
+    """
+    stop = Stop()
+
+    def request(number, frame):
+        stop.is_set, stop.name = True, signal.Signals(number).name
+        signal.signal(number, signal.SIG_DFL)
+
+    try:
+        before = {n: signal.signal(n, request) for n in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:
+        before = {}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,75 @@
+"""Looks at the metrics of every step a little late, and stops a run that is no longer a number."""
+
+import collections
+import math
+
+import jax
+
+from primus_jax.data.pipeline import Pipeline
+from primus_jax.errors import PrimusError
+from primus_jax.training.metrics import MetricsLog, Progress
+
+# Steps that may be in flight before the host looks, so that the device never waits for it.
+LAG = 2
+
+
+class NotFinite(PrimusError):
+    """The loss or the gradient stopped being a number."""
+
+
+class Watch:
+    """Checks, logs and prints the metrics of a run, in order."""
+
+    def __init__(self, data: Pipeline, log: MetricsLog, progress: Progress, log_every: int):
+        self._data, self._log, self._progress, self._every = data, log, progress, log_every
+        self._pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
+        self._saved = self._good = 0
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Take the metrics of a step that may still be running, and look at older ones."""
+        self._pending.append((step, metrics))
+        while len(self._pending) > LAG:
+            self._look(*self._pending.popleft())
+
+    def catch_up(self) -> None:
+        """Wait for every step taken so far and look at it."""
+        while self._pending:
+            self._look(*self._pending.popleft())
+
+    def validated(self, step: int, loss: float) -> None:
+        """Log the validation loss of a step.
+
+        Raises:
+            NotFinite: it is not a number.
+        """
+        if not math.isfinite(loss):
+            raise NotFinite(f"step {step}: the validation loss is {loss}; {self._last_good()}.")
+        self._log.write(step, {"validation_loss": loss})
+        self._progress.say(f"step {step}  validation loss {loss:.4f}")
+
+    def saved(self, step: int, validated: bool) -> None:
+        """A checkpoint was made; it is good once its weights gave a finite loss."""
+        self._saved = step
+        if validated:
+            self._good = step
+        self._progress.pause(step)
+
+    def _look(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        loss, norm = float(metrics["loss"]), float(metrics["grad_norm"])
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise NotFinite(
+                f"step {step}: loss {loss}, gradient norm {norm}; {self._last_good()}. "
+                f"The windows of its batch: {', '.join(self._data.window_ids(step - 1))}. "
+                f"Look at them, or lower config.optim.lr."
+            )
+        if step > self._saved:
+            self._good = self._saved
+        if step % self._every == 0:
+            values = {name: float(value) for name, value in metrics.items()}
+            values["windows_per_second"] = self._progress.line(step, values)
+            self._log.write(step, values)
+
+    def _last_good(self) -> str:
+        return (
+            f"the last good checkpoint is {self._good}" if self._good else "no checkpoint is good"
+        )
