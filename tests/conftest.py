@@ -8,6 +8,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
+from data_prep.builder import WindowSpec, write_dataset
+from data_prep.splits import Splits
+from primus_jax.data.simulate import recordings
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -18,4 +22,20 @@ def shared_data() -> Path:
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("no folder of real recordings (../shared/data) beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """A small simulated data set: 6 people, 96 windows of 2.6 s."""
+    folder = tmp_path_factory.mktemp("data") / "simulated"
+    write_dataset(
+        recordings(seed=3, people=6, bouts=1, seconds=2.6),
+        folder,
+        source="simulated",
+        licence="Apache-2.0",
+        spec=WindowSpec(seconds=2.6, hop_seconds=2.6),
+        splits=Splits((0.7, 0.3, 0.0), seed=0),
+        simulated=True,
+    )
     return folder

@@ -62,7 +62,7 @@ def test_the_total_is_the_weighted_sum_of_the_terms(full):
 
 
 def test_each_term_is_the_equation_on_the_encoder_outputs(full):
-    objective, params, extra, key, _, _, metrics = full
+    objective, params, _, key, _, _, metrics = full
     batch = make_batch()
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(batch["index"])
     apply = jax.jit(ImuEncoder(ENCODER).apply)

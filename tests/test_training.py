@@ -27,22 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
 STEPS = 8
 
 
-@pytest.fixture(scope="session")
-def simulated(tmp_path_factory):
-    """A small simulated data set: 6 people, 96 windows of 2.6 s."""
-    folder = tmp_path_factory.mktemp("data") / "simulated"
-    write_dataset(
-        recordings(seed=3, people=6, bouts=1, seconds=2.6),
-        folder,
-        source="simulated",
-        licence="Apache-2.0",
-        spec=WindowSpec(seconds=2.6, hop_seconds=2.6),
-        splits=Splits((0.7, 0.3, 0.0), seed=0),
-        simulated=True,
-    )
-    return folder
-
-
 def config_of(folder, **values):
     return Config(
         **{

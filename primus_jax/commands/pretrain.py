@@ -55,10 +55,9 @@ def read_config(path: str, overrides: list[str]) -> Config:
         rest = values(["primus-jax", f"--config={path}", *overrides])[1:]
         config = values.config
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        text = str(error.args[0] if error.args else error)
-        raise PrimusError(
-            f"config {path} with {' '.join(overrides) or 'no overrides'}: {text}"
-        ) from error
+        given = f" with {' '.join(overrides)}" if overrides else ""
+        text = f"{type(error).__name__}: {error}"
+        raise PrimusError(f"config {path}{given}: {text}") from error
     if rest:
         raise PrimusError(f"unknown arguments: {' '.join(rest)}")
     if not isinstance(config, Config):

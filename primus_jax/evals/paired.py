@@ -1,0 +1,102 @@
+"""Embeddings of windows beside the stored embeddings of their sentences and videos."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from primus_jax.data.folder import DatasetFolder
+from primus_jax.encoder import Encoder
+from primus_jax.errors import PrimusError
+from primus_jax.models.imu_encoder import EncoderConfig
+
+TARGETS = ("text", "video")
+ALL = "all"
+# Windows held in memory at once.
+_READ = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedWindows:
+    """Windows of some splits, in their order.
+
+    `embedding` is float32 `[n, dim]`; `label` int `[n]`, an index into the data set's names or -1;
+    `text` str `[n]`; `targets` has, for "text" and "video" where the data set stores them, float32
+    `[n, dim]`, and `present` bool `[n]` which windows have one.
+    """
+
+    embedding: np.ndarray
+    label: np.ndarray
+    text: np.ndarray
+    targets: dict[str, np.ndarray]
+    present: dict[str, np.ndarray]
+
+
+def contrastive_head(config: EncoderConfig) -> str:
+    """The head that pretraining compared with sentences and videos: "mmcl", or the only one."""
+    return "mmcl" if "mmcl" in config.heads else "emb"
+
+
+def chosen_splits(folder: DatasetFolder, split: str) -> list[str]:
+    """The split of that name, or every split for "all".
+
+    Raises:
+        PrimusError: no such split.
+    """
+    if split == ALL:
+        return list(folder.splits)
+    if split not in folder.splits:
+        raise PrimusError(
+            f"{folder.path}: no split {split!r}; the data set has {list(folder.splits)} (or "
+            f"choose {ALL!r})."
+        )
+    return [split]
+
+
+def check_width(encoder: Encoder, head: str, dim: int, what: str) -> None:
+    """Raise PrimusError unless the encoder's head is as wide as the embeddings."""
+    if encoder.config.embed_dim != dim:
+        raise PrimusError(
+            f"the encoder's head {head!r} has {encoder.config.embed_dim} values, but {what} "
+            f"{dim}: they cannot be compared. Take the embeddings of the towers that the encoder "
+            f"was pretrained with."
+        )
+
+
+def paired_windows(
+    encoder: Encoder, folder: DatasetFolder, splits: Sequence[str], head: str
+) -> PairedWindows:
+    """Embed every window of `splits`, and read what is stored beside them.
+
+    Raises:
+        PrimusError: the data set's rate is not the encoder's, its windows are too short for it, or
+            the encoder has no such head.
+    """
+    if not np.isclose(encoder.rate_hz, folder.rate_hz, rtol=1e-6):
+        raise PrimusError(
+            f"{folder.path}: windows at {folder.rate_hz:g} Hz, but the encoder was trained at "
+            f"{encoder.rate_hz:g} Hz. Prepare the recordings again with "
+            f"`primus-jax prepare ... --target-rate {encoder.rate_hz:g}`."
+        )
+    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata["tensors"]]
+    embedding, label, text = [], [], []
+    targets, present = ({name: [] for name in stored} for _ in range(2))
+    for split in splits:
+        source = folder.source(split)
+        for start in range(0, len(source), _READ):
+            rows = source.__getitems__(range(start, min(start + _READ, len(source))))
+            imu = np.stack([row["imu"] for row in rows])
+            embedding.append(encoder.encode_windows(imu, head=head))
+            label += [row["label"] for row in rows]
+            text += [row["text"] for row in rows]
+            for name in stored:
+                block = np.stack([row[f"{name}_embedding"] for row in rows])
+                targets[name].append(block.astype(np.float32))
+                present[name] += [row[f"has_{name}_embedding"] for row in rows]
+    return PairedWindows(
+        embedding=np.concatenate(embedding),
+        label=np.asarray(label, np.int32),
+        text=np.asarray(text, dtype=str),
+        targets={name: np.concatenate(blocks) for name, blocks in targets.items()},
+        present={name: np.asarray(flags, bool) for name, flags in present.items()},
+    )
