@@ -3,6 +3,7 @@
 primus-jax prepare pack recordings.npz --out data/mine --embeddings embeddings.npz
 primus-jax prepare table walk.csv sit.csv --out data/mine --rate 100 --acc-unit g --gyro-unit deg/s
 primus-jax prepare simulated --out data/simulated
+primus-jax prepare usc_had --raw USC-HAD --out data/usc_had
 
 A data set appears whole or not at all. What is left out is counted by reason and printed.
 """
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_prep.har import SOURCES
+from data_prep.har.source import Source
 from primus_jax.commands.info import describe
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
@@ -21,8 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
     pack = kinds.add_parser("pack", help="packed recordings (.npz)", description=_pack.__doc__)
     pack.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
-    pack.add_argument("--placement", nargs="+", default=[], help="keep only these")
-    pack.add_argument("--drop-labels", nargs="+", default=[], help="leave these activities out")
     pack.set_defaults(prepare=_pack)
 
     table = kinds.add_parser(
@@ -68,14 +69,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     simulated.set_defaults(prepare=_simulated)
 
-    for kind in (pack, table):
+    public = [_add_source(kinds, source) for source in SOURCES.values()]
+    for kind in (pack, *public):
+        kind.add_argument("--placement", nargs="+", default=[], help="keep only these")
+        kind.add_argument("--drop-labels", nargs="+", default=[], help="leave these activities out")
+    for kind in (pack, table, *public):
         kind.add_argument(
             "--embeddings",
             type=Path,
             help=".npz with text, text_embedding and PACK_video_embedding from frozen towers",
         )
-    for kind in (pack, table, simulated):
+    for kind in (pack, table, simulated, *public):
         _add_common(kind)
+
+
+def _add_source(kinds: Any, source: Source) -> argparse.ArgumentParser:
+    parser = kinds.add_parser(
+        source.name,
+        help=source.title,
+        description=f"{source.title}. Licence: {source.licence}. To get it: {source.download}",
+        epilog=f"Please cite: {source.citation}",
+    )
+    parser.add_argument(
+        "--raw",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help=f"folder of the official files: {source.layout}",
+    )
+    parser.set_defaults(prepare=_public, source=source)
+    return parser
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +182,22 @@ def _simulated(args: argparse.Namespace) -> None:
         rate_hz=args.target_rate,
     )
     _write(args, recordings, source=simulate.SOURCE, licence=simulate.LICENCE, simulated=True)
+
+
+def _public(args: argparse.Namespace) -> None:
+    from data_prep.har.selection import Selection
+
+    source = args.source
+    selection = Selection(source, args.raw, args.placement, args.drop_labels)
+    embeddings = _embeddings(args)
+    _write(
+        args,
+        selection,
+        source=f"{source.title}. {source.citation}",
+        licence=source.licence,
+        extra_drops=selection.drops,
+        text_embeddings=embeddings.text if embeddings else None,
+    )
 
 
 def _embeddings(args: argparse.Namespace):

@@ -9,6 +9,8 @@ SIGTERM or Ctrl-C saves a checkpoint and exits with 0; the same command resumes.
 """
 
 import argparse
+import importlib.util
+import traceback
 from pathlib import Path
 
 from absl import flags
@@ -43,23 +45,38 @@ def read_config(path: str, overrides: list[str]) -> Config:
         PrimusError: no such file, a file that does not make a Config, an override that names
             nothing or has the wrong type.
     """
-    if not Path(path.split(":")[0]).is_file():
-        raise PrimusError(f"config file {path} does not exist.")
+    config = _load(path)
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    wrong = [word for word in overrides if not word.startswith("--config.")]
-    # `--config.name value` is legal too: its value follows as a word of its own
+    arguments = ["primus-jax", *overrides]
     if overrides and not overrides[0].startswith("--config."):
-        raise PrimusError(f"unknown arguments: {' '.join(wrong)}")
+        raise PrimusError(f"unknown arguments: {' '.join(overrides)}")
     try:
-        rest = values(["primus-jax", f"--config={path}", *overrides])[1:]
-        config = values.config
+        config_flags.DEFINE_config_dataclass(
+            "config", config, flag_values=values, sys_argv=arguments
+        )
+        rest = values(arguments)[1:]
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        given = f" with {' '.join(overrides)}" if overrides else ""
-        text = f"{type(error).__name__}: {error}"
-        raise PrimusError(f"config {path}{given}: {text}") from error
+        raise PrimusError(f"{' '.join(overrides)}: {error}") from error
     if rest:
         raise PrimusError(f"unknown arguments: {' '.join(rest)}")
+    return values.config
+
+
+def _load(path: str) -> Config:
+    """Run a config file's get_config()."""
+    if not Path(path).is_file():
+        raise PrimusError(f"config file {path} does not exist.")
+    spec = importlib.util.spec_from_file_location("primus_jax_config", path)
+    if spec is None or spec.loader is None:
+        raise PrimusError(f"config file {path} is not a Python file (.py).")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:
+        where = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
+        line = f" line {where[-1]}" if where else ""
+        raise PrimusError(f"config file {path}{line}: {type(error).__name__}: {error}") from error
     if not isinstance(config, Config):
         raise PrimusError(f"{path}: get_config() returns {type(config).__name__}, expected Config.")
     return config

@@ -1,14 +1,24 @@
 """Embeddings of a whole data set with everything an evaluation needs to know about each window."""
 
 import dataclasses
+import hashlib
+from typing import Protocol
 
 import numpy as np
 
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 
 SPLITS = ("train", "validation", "test")
+
+
+class WindowEncoder(Protocol):
+    """What `dataset_features` needs: an `Encoder`, or `HandFeatures`."""
+
+    rate_hz: float
+
+    def encode_windows(self, imu: np.ndarray, head: str, batch_size: int) -> np.ndarray:
+        """float32 `[n, time, 6]` at `rate_hz` -> float32 `[n, dim]`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +26,8 @@ class Features:
     """Embeddings of n windows, in the order of the data set.
 
     `embedding` is float32 `[n, dim]`; `label` is int `[n]`, an index into `label_names` or -1 for
-    unlabelled; `subject`, `group`, `recording`, `placement` and `split` are str `[n]`.
+    unlabelled; `subject`, `group`, `recording`, `placement` and `split` are str `[n]`;
+    `content` is a digest of each window's signal, bytes `[n]`, or None where it is not known.
     """
 
     embedding: np.ndarray
@@ -27,10 +38,11 @@ class Features:
     recording: np.ndarray
     placement: np.ndarray
     split: np.ndarray
+    content: np.ndarray | None = None
 
 
 def dataset_features(
-    encoder: Encoder, folder: DatasetFolder, head: str = "emb", batch_size: int = 256
+    encoder: WindowEncoder, folder: DatasetFolder, head: str = "emb", batch_size: int = 256
 ) -> Features:
     """Embed every window of every split once; none is dropped, the last batch is padded.
 
@@ -43,7 +55,8 @@ def dataset_features(
             f"{encoder.rate_hz:g} Hz. Prepare the recordings again with "
             f"`primus-jax prepare ... --target-rate {encoder.rate_hz:g}`."
         )
-    embedding, columns = [], {name: [] for name in ("label", *_TEXTS, "split")}
+    embedding, content = [], []
+    columns = {name: [] for name in ("label", *_TEXTS, "split")}
     for split in SPLITS:
         if not folder.splits.get(split):
             continue
@@ -52,6 +65,7 @@ def dataset_features(
             rows = source.__getitems__(range(start, min(start + _READ, len(source))))
             imu = np.stack([row["imu"] for row in rows])
             embedding.append(encoder.encode_windows(imu, head=head, batch_size=batch_size))
+            content.extend(window_digest(window) for window in imu)
             for name in ("label", *_TEXTS):
                 columns[name].extend(row[name] for row in rows)
             columns["split"].extend([split] * len(rows))
@@ -61,8 +75,15 @@ def dataset_features(
         embedding=np.concatenate(embedding).astype(np.float32),
         label=np.asarray(columns.pop("label"), np.int32),
         label_names=tuple(folder.label_names),
+        content=np.asarray(content),
         **{name: np.asarray(values, dtype=str) for name, values in columns.items()},
     )
+
+
+def window_digest(imu: np.ndarray) -> bytes:
+    """16 hex digits of blake2b of a window's samples: equal windows have equal digests."""
+    # numpy strips trailing zero bytes of byte strings, so the digest is kept as hex digits
+    return hashlib.blake2b(np.ascontiguousarray(imu), digest_size=8).hexdigest().encode()
 
 
 _TEXTS = ("subject", "group", "recording", "placement")

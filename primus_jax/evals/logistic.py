@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 TOLERANCE = 1e-5  # of the gradient's norm at zero weights
 MOST_STEPS = 600
-_MEMORY = 10
+_MEMORY = 5
 _LINE_STEPS = 3
 
 dot = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)

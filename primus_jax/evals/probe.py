@@ -1,7 +1,7 @@
-"""The practitioner's classifier: multinomial logistic regression, convex, deterministic.
+"""The practitioner's protocol: standardised features, logistic regression, penalty by validation.
 
-Every fit of a data set (shots x seeds) runs inside one compiled program. Ragged classes are rows of
-weight zero, so all shapes are static.
+Every fit of a data set (shots x draws x penalties x validation folds) runs inside one compiled
+program. Ragged classes are rows of weight zero, so all shapes are static.
 """
 
 import functools
@@ -9,27 +9,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from primus_jax.evals.logistic import dot, fit_logistic
 
 CLIP = 8.0
-TOLERANCE = 1e-5  # of the gradient's norm at the start
-_NEWTON_STEPS = 60
-_CG_STEPS = 200
-_LINE_STEPS = 5
+GRID = (0.001, 0.01, 0.1, 1.0, 10.0)  # inverse strengths of the penalty, scikit-learn's C
+DEFAULT_C = 0.1  # where the shown windows are too few to choose by
+LEAST_VALIDATION = 2  # validation windows per class that a choice needs, on average
+_SELECTION_TOLERANCE = 3e-3
 # Features whose deviation is below this part of the typical one carry rounding, not information.
 _DEVIATION_FLOOR = 1e-4
-
-_dot = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-
-
-class Logistic(NamedTuple):
-    """`kernel` `[dim, classes]`, `bias` `[classes]` (-inf for classes never shown).
-
-    `gradient_norm` is the final gradient's norm over the norm at zero weights.
-    """
-
-    kernel: jax.Array
-    bias: jax.Array
-    gradient_norm: jax.Array
+# Shot counts up to this factor apart share one array of rows, the smaller by rows of weight zero.
+_SHARED = 4
 
 
 class Scaler(NamedTuple):
@@ -42,6 +34,17 @@ class Scaler(NamedTuple):
         return jnp.clip((x - self.mean) / self.deviation, -CLIP, CLIP)
 
 
+class ProbeResult(NamedTuple):
+    """`predicted` classes int32 `[draws, shots, n]`; `gradient_norm` `[draws, shots]` of the final
+    fit, relative; `c` `[draws, shots]`, the penalty used; `validated` int32 `[draws, shots]`, the
+    windows that chose it (0: none, `DEFAULT_C` or the only `c` given)."""
+
+    predicted: jax.Array
+    gradient_norm: jax.Array
+    c: jax.Array
+    validated: jax.Array
+
+
 def fit_scaler(x: jax.Array, pool: jax.Array) -> Scaler:
     """Scaler of the rows of `x` `[n, dim]` where `pool` bool `[n]`; labels play no part."""
     weight = pool.astype(x.dtype)[:, None] / jnp.maximum(pool.sum().astype(x.dtype), 1.0)
@@ -51,147 +54,119 @@ def fit_scaler(x: jax.Array, pool: jax.Array) -> Scaler:
     return Scaler(mean, jnp.maximum(deviation, jnp.maximum(floor, 1e-12)))
 
 
-def fit_logistic(x: jax.Array, target: jax.Array, weight: jax.Array, c: jax.Array) -> Logistic:
-    """Minimise `sum_i w_i CE(x_i W + b, y_i) + ||W||^2 / (2 C)`, scikit-learn's convention.
-
-    As there, the bias is not penalised, and with two classes the penalty falls on the difference
-    of their weights (that is C / 2 here). Truncated Newton: the Newton system is solved by
-    conjugate gradients with a diagonal preconditioner, the step length by a safeguarded Newton
-    search along the line; logits are linear in the step, so the search needs no product with `x`.
-    It converges fastest when the columns of `x` are uncorrelated.
-
-    Args:
-        x: float32 `[rows, dim]`.
-        target: one-hot float32 `[rows, classes]`.
-        weight: float32 `[rows]`; zero leaves a row out.
-        c: scalar float32, inverse strength of the penalty.
-    """
-    rows, dim = x.shape
-    classes = target.shape[1]
-    shown = (weight[:, None] * target).sum(0) > 0
-    c = jnp.where(shown.sum() == 2, c / 2, c)
-    hide = jnp.where(shown, jnp.float32(0), -jnp.inf)
-    x = jnp.concatenate([x, jnp.ones((rows, 1), x.dtype)], 1)
-    squared = jnp.square(x)
-    ridge = jnp.append(jnp.full((dim,), 1 / c), jnp.float32(0))[:, None]
-
-    def gradient(parameters, logits):
-        residual = weight[:, None] * (jax.nn.softmax(logits + hide) - target)
-        return _dot(x.T, residual) + ridge * parameters
-
-    def newton_direction(logits, slope, tolerance):
-        p = jax.nn.softmax(logits + hide)
-        mass = weight[:, None] * p
-        scale = 1 / (_dot(squared.T, mass * (1 - p)) + ridge + 1e-3)
-
-        def unfinished(state):
-            return (jnp.linalg.norm(state[2]) > tolerance) & (state[5] < _CG_STEPS)
-
-        def step(state):
-            direction, change, residual, search, size, count = state
-            moved = _dot(x, search)
-            bent = mass * (moved - (p * moved).sum(1, keepdims=True))
-            curved = _dot(x.T, bent) + ridge * search
-            length = size / jnp.vdot(search, curved)
-            residual = residual - length * curved
-            next_size = jnp.vdot(residual, scale * residual)
-            return (
-                direction + length * search,
-                change + length * moved,
-                residual,
-                scale * residual + next_size / size * search,
-                next_size,
-                count + 1,
-            )
-
-        zero, first = jnp.zeros_like(slope), -scale * slope
-        start = (zero, jnp.zeros_like(logits), -slope, first, jnp.vdot(-slope, first), 0)
-        return jax.lax.while_loop(unfinished, step, start)[:2]
-
-    def step_length(parameters, logits, direction, change):
-        linear = jnp.vdot(ridge * parameters, direction)
-        quadratic = jnp.vdot(ridge * direction, direction)
-
-        def step(_, state):
-            length, low, high = state
-            p = jax.nn.softmax(logits + length * change + hide)
-            mean = (p * change).sum(1)
-            first = jnp.vdot(weight, mean - (target * change).sum(1)) + linear + length * quadratic
-            second = jnp.vdot(weight, (p * jnp.square(change)).sum(1) - mean**2) + quadratic
-            low, high = jnp.where(first < 0, length, low), jnp.where(first < 0, high, length)
-            proposed = length - first / second
-            middle = jnp.where(jnp.isinf(high), 2 * length + 1, (low + high) / 2)
-            inside = (proposed > low) & (proposed < high)
-            return jnp.where(inside, proposed, middle), low, high
-
-        start = (jnp.float32(1), jnp.float32(0), jnp.float32(jnp.inf))
-        return jax.lax.fori_loop(0, _LINE_STEPS, step, start)[0]
-
-    def unfinished(state):
-        return (jnp.linalg.norm(state[2]) > TOLERANCE * unit) & (state[3] < _NEWTON_STEPS)
-
-    def step(state):
-        parameters, logits, slope, count = state
-        norm = jnp.linalg.norm(slope)
-        tolerance = norm * jnp.minimum(0.1, jnp.sqrt(norm / unit))
-        direction, change = newton_direction(logits, slope, tolerance)
-        length = step_length(parameters, logits, direction, change)
-        parameters, logits = parameters + length * direction, logits + length * change
-        return parameters, logits, gradient(parameters, logits), count + 1
-
-    start = jnp.zeros((dim + 1, classes), x.dtype), jnp.zeros_like(target)
-    slope = gradient(*start)
-    unit = jnp.maximum(jnp.linalg.norm(slope), jnp.sqrt(weight.sum()))
-    parameters, _, slope, _ = jax.lax.while_loop(unfinished, step, (*start, slope, 0))
-    return Logistic(parameters[:-1], parameters[-1] + hide, jnp.linalg.norm(slope) / unit)
-
-
-@jax.jit
+@functools.partial(jax.jit, static_argnames=("shots", "grid", "folds"))
 def probe_grid(
     embedding: jax.Array,
     pool: jax.Array,
     rows: jax.Array,
     valid: jax.Array,
-    shots: jax.Array,
-    c: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Fit a classifier for every (seed, shot count) and predict every window.
+    fold: jax.Array,
+    *,
+    shots: tuple[int, ...],
+    grid: tuple[float, ...] = GRID,
+    folds: int = 3,
+) -> ProbeResult:
+    """Fit a classifier for every draw (seed, or seed and fold of people) and shot count.
 
-    Features are standardised by the seed's pool and clipped to +-8; the fit works on the pool's
-    principal axes, which changes nothing of the result (the penalty does not see rotations) and
-    makes the solver fast on correlated features.
+    Features are standardised by the draw's pool and clipped to +-8. C is the one of `grid` with
+    the lowest mean cross-entropy on shown windows of people left out, `folds` times; windows whose
+    class the rest does not show say nothing and are not counted; where fewer than
+    `LEAST_VALIDATION` per class are left (always with one shot), C is `DEFAULT_C`.
+
+    The fits work in the span of the shown windows, on its principal axes, which changes nothing of
+    the result (the penalty does not see rotations), saves most of the work at few shots and makes
+    the solver fast on correlated features.
 
     Args:
         embedding: float32 `[n, dim]`.
-        pool: bool `[seeds, n]`, windows of the training people, labelled or not.
-        rows: int32 `[seeds, classes, most]`, the windows shown; the first k are the k-shot ones.
+        pool: bool `[draws, n]`, windows of the training people, labelled or not.
+        rows: int32 `[draws, classes, most]`, the windows shown; the first k are the k-shot ones.
         valid: bool like `rows`.
-        shots: int32 `[shots]`, each at most `most`.
-        c: scalar float32.
-
-    Returns:
-        predicted classes int32 `[seeds, shots, n]`; final relative gradient norms `[seeds, shots]`.
+        fold: int32 like `rows`, 0 to folds - 1: the fold of the window's person.
+        shots: ascending, each at most `most`.
+        grid: candidates for C, ascending; a single one is used without validation.
+        folds: validation folds.
     """
-    classes, most = rows.shape[1:]
-    target = jnp.repeat(jnp.eye(classes, dtype=jnp.float32), most, axis=0)
+    # One draw at a time where all windows are touched: memory does not grow with the draws.
+    groups = [jnp.asarray(group, jnp.int32) for group in _shared(shots)]
 
-    def prepare(seed):
-        pool, rows = seed
+    def one_draw(draw):
+        pool, rows, valid, fold = draw
         scaler = fit_scaler(embedding, pool)
-        scaled = scaler(embedding) * pool.astype(embedding.dtype)[:, None]
-        axes = jnp.linalg.eigh(_dot(scaled.T, scaled))[1]
-        return scaler, axes, _dot(scaler(embedding[rows.reshape(-1)]), axes)
+        scaled = scaler(embedding)
+        parts = []
+        for group, most in zip(groups, (max(g) for g in _shared(shots)), strict=True):
+            shown = (scaled[rows[:, :most].reshape(-1)], valid[:, :most], fold[:, :most])
+            parts.append(_fit_group(scaled, *shown, group, grid, folds))
+        return ProbeResult(*(jnp.concatenate(part) for part in zip(*parts, strict=True)))
 
-    def fit(x, valid, k):
-        shown = valid & (jnp.arange(most, dtype=jnp.int32) < k)
-        return fit_logistic(x, target, shown.reshape(-1).astype(x.dtype), c)
+    return jax.lax.map(one_draw, (pool, rows, valid, fold))
 
-    def predict(seed):
-        scaler, axes, fits = seed
-        logits = _dot(scaler(embedding), _dot(axes, fits.kernel)) + fits.bias[:, None]
-        return jnp.argmax(logits, -1).astype(jnp.int32)
 
-    # One seed at a time where all windows are touched: memory does not grow with the seeds.
-    scaler, axes, x = jax.lax.map(prepare, (pool, rows))
-    fits = jax.vmap(jax.vmap(fit, (None, None, 0)), (0, 0, None))(x, valid, shots)
-    return jax.lax.map(predict, (scaler, axes, fits)), fits.gradient_norm
+def _shared(shots: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shot counts in groups that share an array of rows: (1, 2, 5, 10, 20) -> (1,2) (5,10,20)."""
+    groups: list[tuple[int, ...]] = []
+    for k in reversed(shots):
+        if groups and _SHARED * k >= groups[0][-1]:
+            groups[0] = (k, *groups[0])
+        else:
+            groups.insert(0, (k,))
+    return groups
+
+
+def _fit_group(scaled, x, valid, fold, shots, grid, folds) -> ProbeResult:
+    """Choose C, fit and predict for one draw and the shot counts of one group."""
+    classes, most = valid.shape
+    weight = valid[None] & (jnp.arange(most, dtype=jnp.int32) < shots[:, None, None])
+    weight = weight.reshape(len(shots), -1).astype(x.dtype)
+    fold = fold.reshape(-1)
+    target = jnp.repeat(jnp.eye(classes, dtype=x.dtype), most, axis=0)
+    present = valid.reshape(-1, 1).astype(x.dtype)
+    mean = (present * x).sum(0) / jnp.maximum(present.sum(), 1)
+    x = present * (x - mean)
+    basis = _principal_basis(x)
+    x = dot(x, basis)
+    if len(grid) == 1:
+        c, validated = jnp.full(len(shots), np.float32(grid[0])), jnp.zeros(len(shots), jnp.int32)
+    else:
+        c, validated = _choose(x, target, weight, fold, grid, folds)
+    fits = jax.vmap(fit_logistic, (None, None, 0, 0))(x, target, weight, c)
+    kernel = dot(basis, fits.kernel)
+    logits = dot(scaled, kernel) + (fits.bias - dot(mean, kernel))[:, None]
+    return ProbeResult(jnp.argmax(logits, -1).astype(jnp.int32), fits.gradient_norm, c, validated)
+
+
+def _principal_basis(x: jax.Array) -> jax.Array:
+    """Orthonormal `[dim, min(rows, dim)]`: the principal axes of the span of `x` `[rows, dim]`."""
+    if x.shape[0] >= x.shape[1]:
+        return jnp.linalg.eigh(dot(x.T, x))[1]
+    span, inside = jnp.linalg.qr(x.T)
+    return dot(span, jnp.linalg.eigh(dot(inside, inside.T))[1])
+
+
+def _choose(x, target, weight, fold, grid, folds) -> tuple[jax.Array, jax.Array]:
+    """The best C of `grid`, and by how many windows it was chosen, for `weight` `[shots, rows]`."""
+    held = (fold == jnp.arange(folds, dtype=fold.dtype)[:, None]).astype(x.dtype)
+    train = weight[:, None] * (1 - held)
+    seen = dot(train, target) > 0  # [shots, folds, classes]
+    test = weight[:, None] * held * dot(seen.astype(x.dtype), target.T)
+
+    def lane(weight, c, start):
+        fit = fit_logistic(x, target, weight, c, start, _SELECTION_TOLERANCE)
+        bias = jnp.where(jnp.isfinite(fit.bias), fit.bias, jnp.float32(0))
+        logp = jax.nn.log_softmax(dot(x, fit.kernel) + fit.bias)
+        hit = jnp.where(target > 0, logp, jnp.float32(0)).sum(1)
+        return jnp.concatenate([fit.kernel, bias[None]]), hit
+
+    def at(start, c):
+        start, logp = jax.vmap(jax.vmap(lane, (0, None, 0)), (0, None, 0))(train, c, start)
+        return start, -jnp.where(test > 0, test * logp, jnp.float32(0)).sum((1, 2))
+
+    zero = jnp.zeros((*train.shape[:2], x.shape[1] + 1, target.shape[1]), x.dtype)
+    grid = jnp.asarray(grid, x.dtype)
+    # From strong to weak penalty, each fit starting from the one before.
+    _, loss = jax.lax.scan(at, zero, grid)
+    validated = test.sum((1, 2))
+    enough = validated >= LEAST_VALIDATION * (dot(weight, target) > 0).sum(1).astype(x.dtype)
+    c = jnp.where(enough, grid[jnp.argmin(loss, 0)], jnp.float32(DEFAULT_C))
+    return c, jnp.where(enough, validated, jnp.float32(0)).astype(jnp.int32)

@@ -65,23 +65,21 @@ def rank_counts(
         block = query[start : start + size]
         rest = size - len(block)
         padded = np.pad(block, [(0, rest), (0, 0)])
-        # no candidate has the key -1: padding has no right answer, and is cut off
-        key = np.pad(query_key[start : start + size], (0, rest), constant_values=-1)
+        key = np.pad(query_key[start : start + size], (0, rest))
         found = count_block(padded, key.astype(np.int32), vectors, place, keys)
         counts[:, start : start + size] = np.asarray(found)[:, : len(block)]
     return RankCounts(*counts.astype(np.int64))
 
 
 def block_size(queries: int, candidates: int) -> int:
-    """Queries of a block: a power of two, at most `BLOCK_SCORES` scores (one query at the least)."""
-    most = 1 << max(BLOCK_SCORES // candidates, 1).bit_length() - 1
+    """Queries of a block, a power of two: at most `BLOCK_SCORES` scores, but at least one query."""
+    most = 1 << (max(BLOCK_SCORES // candidates, 1).bit_length() - 1)
     return min(most, 1 << max(queries - 1, 0).bit_length())
 
 
 def distinct_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct rows `[distinct, dim]` in the order met, and int32 `[n]`, which one each row is."""
     rows: dict[bytes, int] = {}
-    x = np.ascontiguousarray(x + 0.0)  # -0.0 and 0.0 are equal
     place = np.array([rows.setdefault(row.tobytes(), len(rows)) for row in x], np.int32)
     _, first = np.unique(place, return_index=True)
     return x[first], place

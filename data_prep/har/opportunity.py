@@ -1,0 +1,87 @@
+"""Opportunity: 4 people in a kitchen, locomotion labels, five Xsens units on the upper body, 30 Hz.
+
+By `column_names.txt` (counted from 1): column 1 is time in ms, 38 BACK, 51 RUA, 64 RLA, 77 LUA and
+90 LLA begin with accelerometer x, y, z, round(original / 9.8 * 1000) in milli-g, and gyroscope
+x, y, z, round(original * 1000); 244 is Locomotion. The unit of the gyroscope is "unknown" there: it
+is taken as rad/s, which the Xsens units give and arm swings of a few thousand counts confirm. The
+shoe units report other quantities and the loose accelerometers have no gyroscope: not read.
+By `label_legend.txt`: 1 stand, 2 walk, 4 sit, 5 lie; 0 is none: left out. Missing values are NaN.
+The official challenge splits by session, not by person, so no official split is offered.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.har.raw_files import read_rows, text_lines
+from data_prep.har.source import Source, believable
+from data_prep.har.timeline import UNLABELLED, increasing, runs
+from data_prep.imu import uniform_pieces
+from data_prep.recording import Recording
+from primus_jax.errors import PrimusError
+
+RATE = 30.0
+COLUMNS = 250
+LOCOMOTION = 244
+# Column of the accelerometer's x, counted from 1.
+PLACEMENTS = {
+    "back": 38,
+    "right upper arm": 51,
+    "right lower arm": 64,
+    "left upper arm": 77,
+    "left lower arm": 90,
+}
+TO_SI = np.repeat([9.8 / 1000, 1 / 1000], 3)
+ACTIVITIES = {1: "standing", 2: "walking", 4: "sitting", 5: "lying"}
+
+
+def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
+    """One recording for each stretch of one mode of locomotion and each placement."""
+    use = [0, *(c - 1 + i for c in PLACEMENTS.values() for i in range(6)), LOCOMOTION - 1]
+    name = r"S(\d)-(ADL\d|Drill)\.dat"
+    for path, match in SOURCE.files(raw, "S*-*.dat", name, drops):
+        rows = read_rows(text_lines(path), str(path), COLUMNS, delimiter=None, use=use)
+        known = np.isin(rows[:, -1], [0, *ACTIVITIES])
+        if not known.all():
+            line = int(np.argmin(known))
+            raise PrimusError(
+                f"{path}, line {line + 1}: locomotion {rows[line, -1]:g}; expected 0 or one of "
+                f"{list(ACTIVITIES)}."
+            )
+        rows = rows[increasing(rows[:, 0], drops)]
+        time, codes = rows[:, 0] / 1e3, rows[:, -1]
+        drops[UNLABELLED] += int((codes == 0).sum())
+        for part in runs(codes):
+            if codes[part.start] == 0:
+                continue
+            for index, place in enumerate(PLACEMENTS):
+                signal = rows[part, 1 + 6 * index : 7 + 6 * index] * TO_SI
+                pieces = uniform_pieces(time[part], signal, RATE, drops)
+                for number, piece in enumerate(pieces):
+                    yield from believable(
+                        drops,
+                        id=f"opportunity/{path.stem}/{part.start + 1}.{number}/{place}",
+                        signal=piece.signal,
+                        rate_hz=RATE,
+                        subject=f"opportunity/S{match[1]}",
+                        placement=place,
+                        label=ACTIVITIES[int(codes[part.start])],
+                        start_seconds=float(time[part.start] - time[0] + piece.start_seconds),
+                        bad_spans=piece.bad_spans,
+                    )
+
+
+SOURCE = Source(
+    name="opportunity",
+    title="Opportunity Activity Recognition",
+    licence="CC BY 4.0",
+    citation=(
+        "R. Chavarriaga et al. The Opportunity challenge: a benchmark database for on-body "
+        "sensor-based activity recognition. Pattern Recognition Letters 34(15), 2013."
+    ),
+    download="archive.ics.uci.edu, data set 226; unzip it and give the folder as --raw.",
+    layout="dataset/S1-ADL1.dat to S4-Drill.dat",
+    recordings=recordings,
+)

@@ -1,0 +1,100 @@
+"""What every public data set has: its terms, how to get it, and its recordings."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.recording import Recording
+from primus_jax.errors import PrimusError
+from primus_jax.window import ACC_LIMIT, GRAVITY, GYRO_LIMIT
+
+ODD_NAME = "files with an unexpected name"
+NOT_GRAVITY = "recordings whose median acceleration is not 0.3 to 3 g"
+FROZEN_GYRO = "recordings whose gyroscope never changes"
+BEYOND_RANGE = "recordings beyond the range of any body-worn sensor"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A public data set.
+
+    Attributes:
+        name: of the sub-command; the prefix of people and recordings.
+        title: for people.
+        licence: as its authors state it.
+        citation: what to cite.
+        download: how to get the official files.
+        layout: what the folder given as --raw must hold.
+        recordings: reads the folder; counts what it leaves out by reason.
+        official_split: person -> train or test, where the authors publish a split by person.
+    """
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    download: str
+    layout: str
+    recordings: Callable[[Path, Counter[str]], Iterator[Recording]]
+    official_split: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def files(
+        self, raw: Path, pattern: str, name: str, drops: Counter[str]
+    ) -> list[tuple[Path, re.Match[str]]]:
+        """Files at any depth under `raw`, in natural order, with what their path says.
+
+        Args:
+            raw: the folder of the official files, or one above it.
+            pattern: a glob for the end of the path.
+            name: a regular expression for the end of the path; files of the pattern that do not
+                match are counted.
+            drops: the counter.
+
+        Raises:
+            PrimusError: no such folder, or not one file.
+        """
+        found = []
+        for path in sorted(raw.rglob(pattern), key=_natural) if raw.is_dir() else []:
+            if path.name.startswith(".") or "__MACOSX" in path.parts or not path.is_file():
+                continue
+            match = re.search(f"(?:^|/){name}$", path.as_posix())
+            if match:
+                found.append((path, match))
+            else:
+                drops[ODD_NAME] += 1
+        if not found:
+            raise PrimusError(
+                f"{raw}: no files of {self.title} there. Expected {self.layout}. "
+                f"To get them: {self.download}"
+            )
+        return found
+
+
+def sentence(label: str) -> str:
+    """A sentence for an activity that is named by a gerund, as in "walking upstairs"."""
+    return f"a person is {label}"
+
+
+def believable(drops: Counter[str], *, text: str = "", **fields) -> Iterator[Recording]:
+    """Yield the recording with a sentence, or count why its signal cannot be true."""
+    signal = np.asarray(fields["signal"])
+    acc, gyro = (np.linalg.norm(part, axis=1) for part in (signal[:, :3], signal[:, 3:]))
+    if not 0.3 * GRAVITY < np.median(acc) < 3 * GRAVITY:
+        drops[NOT_GRAVITY] += 1
+    elif acc.max() > ACC_LIMIT or gyro.max() > GYRO_LIMIT:
+        drops[BEYOND_RANGE] += 1
+    elif fields.get("has_gyro", True) and len(signal) > 1 and not np.ptp(signal[:, 3:], 0).any():
+        drops[FROZEN_GYRO] += 1
+    else:
+        yield Recording(text=text or sentence(fields["label"]), **fields)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    return [
+        (int(part), "") if part.isdigit() else (-1, part)
+        for part in re.split(r"(\d+)", path.as_posix())
+    ]
