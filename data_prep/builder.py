@@ -189,6 +189,7 @@ class _Writer:
             "tensors": self.tensors,
             "split_fractions": list(self.splits.fractions),
             "split_seed": self.splits.seed,
+            "split_published": bool(self.splits.test_groups),
             "groups": {
                 split: sorted(g for g, s in self.split_of.items() if s == split) for split in order
             },

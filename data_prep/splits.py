@@ -14,12 +14,16 @@ NAMES = ("train", "validation", "test")
 class Splits:
     """Fractions of the windows for training, validation and test, and the seed of the draw.
 
+    With `test_groups`, a published split: these groups are the test, and the fractions (of which
+    the last must be 0) divide the others.
+
     Raises:
         PrimusError: fractions that are not three numbers in [0, 1] with sum 1, a negative seed.
     """
 
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 0
+    test_groups: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         values = np.asarray(self.fractions, np.float64)
@@ -27,6 +31,11 @@ class Splits:
             raise PrimusError(
                 f"splits {tuple(self.fractions)}; expected three fractions (train, validation, "
                 f"test) that sum to 1, such as 0.8 0.1 0.1."
+            )
+        if self.test_groups and values[2]:
+            raise PrimusError(
+                f"splits {tuple(self.fractions)} with a published test set; expected no fraction "
+                f"for the test."
             )
         if self.seed < 0:
             raise PrimusError(f"seed {self.seed}; expected a whole number from 0.")
@@ -45,6 +54,8 @@ def assign(windows: Mapping[str, int], splits: Splits) -> dict[str, str]:
     Raises:
         PrimusError: fewer groups than splits.
     """
+    result = {group: "test" for group in windows if group in splits.test_groups}
+    windows = {group: count for group, count in windows.items() if group not in result}
     wanted = [i for i in range(3) if splits.fractions[i] > 0]
     groups = sorted(windows)
     if len(groups) < len(wanted):
@@ -56,7 +67,6 @@ def assign(windows: Mapping[str, int], splits: Splits) -> dict[str, str]:
     order = np.random.default_rng(splits.seed).permutation(len(groups))
     lack = np.asarray(splits.fractions, np.float64) * sum(windows.values())
     empty = set(wanted)
-    result = {}
     for position, index in enumerate(order):
         must_fill = len(groups) - position <= len(empty)
         split = max(empty if must_fill else wanted, key=lambda i: (lack[i], -i))

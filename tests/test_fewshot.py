@@ -15,7 +15,13 @@ from primus_jax.errors import PrimusError
 from primus_jax.evals.comparison import FILES, encoder_hash
 from primus_jax.evals.features import Features, dataset_features
 from primus_jax.evals.fewshot import fewshot, standard_error, summarize
-from primus_jax.evals.sampling import draw_shots, resampled_people
+from primus_jax.evals.sampling import (
+    choose_sides,
+    draw_shots,
+    folder_people,
+    resampled_people,
+    validation_people,
+)
 from primus_jax.models.imu_encoder import EncoderConfig
 
 SMALL = EncoderConfig(readout="pool", embed_dim=16, channels=8, multihead=False)
@@ -89,7 +95,7 @@ def test_scores_equal_scikit_learn_and_grow_with_shots():
     metrics = pytest.importorskip("sklearn.metrics")
     linear_model = pytest.importorskip("sklearn.linear_model")
     features = simulated_features()
-    result = fewshot(features, shots=(1, 10), seeds=3)
+    result = fewshot(features, shots=(1, 10), seeds=3, c=1.0)
     assert result.accuracy.shape == result.macro_f1.shape == (2, 3)
     sides = resampled_people(features.label, features.group, range(3))
     drawn = draw_shots(features.label, sides, 10, 4, range(3))
@@ -105,6 +111,48 @@ def test_scores_equal_scikit_learn_and_grow_with_shots():
         f1 = metrics.f1_score(true, predicted, average="macro")
         assert result.macro_f1[1, s] == pytest.approx(f1)
     assert result.accuracy[1].mean() > result.accuracy[0].mean() + 0.05
+
+
+@pytest.mark.parametrize(("people", "draws"), [("kfold:4", 4), ("leave-one-out", 8)])
+def test_folds_test_everybody_once_per_seed(people, draws):
+    features = simulated_features()
+    sides = choose_sides(people, features.label, features.group, features.split, (3, 4))
+    assert sides.test.shape == (2 * draws, len(features.label))
+    assert sides.seed.tolist() == [3] * draws + [4] * draws
+    for half in (sides.test[:draws], sides.test[draws:]):
+        assert (half.sum(0) == 1).all()
+    result = fewshot(features, shots=(2, 5), seeds=(3, 4), people=people)
+    assert (result.confusion.sum((2, 3)) == len(features.label)).all()
+    assert (result.by_person.sum((3, 4)) == 48).all()
+    (row,) = summarize([fewshot(features, shots=(5,), seeds=(3, 4), people=people)])
+    assert row["people_tested"] == 8
+    low, high = row["accuracy_interval"]
+    assert low <= row["accuracy"] <= high
+    assert high - low > 0.01
+
+
+def test_validation_people_are_kept_apart():
+    features = simulated_features(people=10)
+    sides = resampled_people(features.label, features.group, range(3))
+    kept = validation_people(sides, features.label, features.group)
+    for i in range(3):
+        assert (kept.train[i] | kept.validation[i] == sides.train[i]).all()
+        assert not set(features.group[kept.train[i]]) & set(features.group[kept.validation[i]])
+        assert set(features.label[kept.validation[i]]) == {0, 1, 2, 3}
+    own = folder_people(features.split, (0,))
+    assert (validation_people(own, features.label, features.group).train == own.train).all()
+
+
+def test_a_class_with_a_single_window_and_ragged_counts():
+    features = simulated_features(per_class=6)
+    label = features.label.copy()
+    label[np.flatnonzero(label == 3)[1:]] = -1
+    label[np.flatnonzero(label == 2)[5:]] = -1
+    result = fewshot(replaced(features, label=label), shots=(1, 20), seeds=6)
+    assert (result.confusion.sum((2, 3)) > 0).all()
+    assert np.isfinite(result.accuracy).all()
+    in_training = result.shown[1] - result.shown[1] // 40 * 40
+    assert (in_training <= 6).all()  # 20 of two classes, at most 5 and 1 of the others
 
 
 def test_the_draws_do_not_depend_on_the_method():
@@ -158,6 +206,8 @@ def test_summary_has_mean_and_standard_error_over_seeds():
         ({}, {"seeds": 0}, "at least one"),
         ({}, {"c": 0.0}, "positive"),
         ({}, {"people": "everyone"}, "expected one of"),
+        ({}, {"people": "kfold:1"}, "at least 2"),
+        ({}, {"people": "kfold:9"}, "at least 9 people"),
     ],
 )
 def test_mistakes_are_explained(change, options, message):
@@ -246,3 +296,40 @@ def test_command(folder, tmp_path, capsys):
     (out / "mine.txt").unlink()
     words.remove("--random-init")
     assert main([*words, "--overwrite"]) == 0
+
+
+def test_command_with_every_baseline_under_the_papers_protocol(folder, tmp_path, capsys):
+    Encoder.random(SMALL, 7, 50.0, 4.0).save(tmp_path / "export")
+    out = tmp_path / "results"
+    words = ["fewshot", "--data", str(folder.path), "--shots", "2", "--seeds", "1"]
+    words += ["--encoder", f"mine={tmp_path / 'export'}", "--out", str(out)]
+    paper = [*words, "--hand-features", "--from-scratch", "--protocol", "paper", "--epochs", "2"]
+    assert main([*paper, "--finetune", "--people", "kfold:5"]) == 0
+    assert "supervised from scratch" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [row["method"] for row in rows] == [
+        "mine", "hand-crafted statistics", "supervised from scratch",
+    ]  # fmt: skip
+    assert [row["classifier"]["name"].split(", ")[1] for row in rows] == [
+        "full fine-tuning", "frozen features", "from scratch",
+    ]  # fmt: skip
+    assert all(row["windows_tested"] == [45] for row in rows)
+    assert rows[0]["pretraining_leaks"][0]["status"] == "untrained"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--finetune"], "--protocol paper"),
+        (["--prompts", "p.npz"], "--protocol paper"),
+        (["--lr", "0.1"], "--protocol paper"),
+        (["--protocol", "paper", "--c", "1"], "no penalty"),
+        (["--protocol", "paper", "--epochs", "0"], "at least 1"),
+        (["--people", "kfold:x"], "kfold:5"),
+    ],
+)
+def test_contradicting_options_are_explained(folder, tmp_path, capsys, options, message):
+    words = ["fewshot", "--data", str(folder.path), "--hand-features"]
+    assert main([*words, "--out", str(tmp_path / "out"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -279,3 +279,25 @@ def test_every_source_states_its_terms(name, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert source.licence.split()[0] in printed
     assert source.citation.split(".")[0] in printed
+
+
+def test_a_published_split(tmp_path, capsys):
+    har_files.uci_har(tmp_path)
+    out = tmp_path / "out"
+    command = ["prepare", "uci_har", "--raw", str(tmp_path), "--window", "2", "--splits"]
+    # person 2 is tested on; one person is left, who cannot fill two splits
+    assert main([*command, "official", "--out", str(out)]) == 2
+    assert "cannot fill 2 splits" in capsys.readouterr().err
+    text = tmp_path / "train" / "subject_train.txt"
+    text.write_text(text.read_text().replace("1\n1\n", "3\n3\n", 1))
+    assert main([*command, "official", "--out", str(out)]) == 0
+    folder = DatasetFolder(out)
+    assert folder.metadata["groups"]["test"] == ["uci_har/2"]
+    assert len(folder.metadata["groups"]["train"]) == 1
+    assert len(folder.metadata["groups"]["validation"]) == 1
+
+    har_files.wisdm(tmp_path)
+    command = ["prepare", "wisdm", "--raw", str(tmp_path), "--out", str(tmp_path / "w"), "--splits"]
+    for given, message in ((["official"], "no published split"), (["most"], "three fractions")):
+        assert main([*command, *given]) == 2
+        assert message in capsys.readouterr().err

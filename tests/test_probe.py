@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from primus_jax.evals import probe
+from primus_jax.evals import logistic, probe
 
 linear_model = pytest.importorskip("sklearn.linear_model")
 
@@ -30,14 +30,14 @@ def test_logistic_equals_scikit_learn(classes, c):
     x, label = clusters(0, classes, 60, 24)
     shown = np.arange(len(label)) % 3 == 0
     target = np.eye(classes, dtype=np.float32)[label]
-    ours = jax.jit(probe.fit_logistic)(x, target, shown.astype(np.float32), np.float32(c))
+    ours = jax.jit(logistic.fit_logistic)(x, target, shown.astype(np.float32), np.float32(c))
     theirs = linear_model.LogisticRegression(C=c, tol=1e-8, max_iter=10_000)
     theirs.fit(x[shown].astype(np.float64), label[shown])
     probability = softmax(x @ np.asarray(ours.kernel) + np.asarray(ours.bias))
     expected = theirs.predict_proba(x.astype(np.float64))
     assert np.abs(probability - expected).max() < 1e-3
     assert np.array_equal(probability.argmax(1), expected.argmax(1))
-    assert float(ours.gradient_norm) <= probe.TOLERANCE
+    assert float(ours.gradient_norm) <= logistic.TOLERANCE
     if classes > 2:
         np.testing.assert_allclose(ours.kernel, theirs.coef_.T, atol=2e-3)
 
@@ -45,7 +45,9 @@ def test_logistic_equals_scikit_learn(classes, c):
 def test_a_class_that_is_never_shown_is_never_predicted():
     x, label = clusters(1, 4, 30, 10)
     weight = (label != 2).astype(np.float32)
-    fit = jax.jit(probe.fit_logistic)(x, np.eye(4, dtype=np.float32)[label], weight, np.float32(1))
+    fit = jax.jit(logistic.fit_logistic)(
+        x, np.eye(4, dtype=np.float32)[label], weight, np.float32(1)
+    )
     logits = x @ np.asarray(fit.kernel) + np.asarray(fit.bias)
     assert np.isfinite(np.asarray(fit.kernel)).all()
     assert not (logits.argmax(1) == 2).any()
@@ -68,42 +70,94 @@ def grid_input(seed: int = 2, seeds: int = 3, most: int = 8):
     return x, label, pool, rows, valid
 
 
+def fold_of(rows: np.ndarray, folds: int = 3) -> np.ndarray:
+    """As if window i were of person i % folds."""
+    return (rows % folds).astype(np.int32)
+
+
+def scaled_by(x: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    own = x[pool].astype(np.float64)
+    return np.clip((x - own.mean(0)) / own.std(0), -probe.CLIP, probe.CLIP)
+
+
 def test_the_grid_equals_scikit_learn_on_every_seed_and_shot():
     x, label, pool, rows, valid = grid_input()
-    shots = np.array([1, 3, 8], np.int32)
-    predicted, gradient = probe.probe_grid(x, pool, rows, valid, shots, np.float32(1))
-    assert gradient.shape == (3, 3)
-    assert np.asarray(gradient).max() <= probe.TOLERANCE
+    shots = (1, 3, 8)
+    result = probe.probe_grid(x, pool, rows, valid, fold_of(rows), shots=shots, grid=(1.0,))
+    assert result.gradient_norm.shape == (3, 3)
+    assert np.asarray(result.gradient_norm).max() <= logistic.TOLERANCE
+    assert (np.asarray(result.c) == 1).all()
+    assert (np.asarray(result.validated) == 0).all()
     for s in range(3):
-        own = x[pool[s]].astype(np.float64)
-        scaled = np.clip((x - own.mean(0)) / own.std(0), -probe.CLIP, probe.CLIP)
+        scaled = scaled_by(x, pool[s])
         for j, k in enumerate(shots):
             shown = rows[s, :, :k][valid[s, :, :k]]
             model = linear_model.LogisticRegression(tol=1e-8, max_iter=10_000)
             model.fit(scaled[shown], label[shown])
-            assert np.array_equal(predicted[s, j], model.predict(scaled))
+            assert np.array_equal(result.predicted[s, j], model.predict(scaled))
+
+
+def test_the_penalty_is_the_one_that_scikit_learn_prefers_on_the_people_left_out():
+    x, label, pool, rows, valid = grid_input(5)
+    fold = fold_of(rows)
+    grid = (0.001, 0.03, 1.0)
+    result = probe.probe_grid(x, pool, rows, valid, fold, shots=(1, 8), grid=grid)
+    chosen = np.asarray(result.c)
+    for s in range(3):
+        scaled = scaled_by(x, pool[s])
+        loss, counted = np.zeros(len(grid)), 0
+        for f in range(3):
+            train, test = valid[s] & (fold[s] != f), valid[s] & (fold[s] == f)
+            shown, held = rows[s][train], rows[s][test]
+            held = held[np.isin(label[held], label[shown])]
+            counted += len(held)
+            for i, c in enumerate(grid):
+                model = linear_model.LogisticRegression(C=c, tol=1e-8, max_iter=10_000)
+                logp = model.fit(scaled[shown], label[shown]).predict_log_proba(scaled[held])
+                place = np.searchsorted(model.classes_, label[held])
+                loss[i] -= logp[np.arange(len(held)), place].sum()
+        assert chosen[s, 1] == np.float32(grid[loss.argmin()])
+        assert result.validated[s, 1] == counted
+        final = linear_model.LogisticRegression(C=chosen[s, 1], tol=1e-8, max_iter=10_000)
+        final.fit(scaled[rows[s][valid[s]]], label[rows[s][valid[s]]])
+        assert np.array_equal(result.predicted[s, 1], final.predict(scaled))
+    # One window of a class cannot be both shown and left out: nothing to choose by.
+    np.testing.assert_array_equal(chosen[:, 0], np.float32(probe.DEFAULT_C))
+    assert (np.asarray(result.validated)[:, 0] == 0).all()
 
 
 def test_vmapped_equals_looped():
     x, _, pool, rows, valid = grid_input(3)
-    shots = np.array([1, 2, 5, 8], np.int32)
-    together, gradient = probe.probe_grid(x, pool, rows, valid, shots, np.float32(1))
+    shots, fold = (1, 2, 5, 8), fold_of(rows)
+    together = probe.probe_grid(x, pool, rows, valid, fold, shots=shots)
     for s in range(3):
-        for j in range(4):
-            one = np.s_[s : s + 1]
-            alone, final = probe.probe_grid(
-                x, pool[one], rows[one], valid[one], shots[j : j + 1], np.float32(1)
-            )
-            assert np.array_equal(together[s, j], alone[0, 0])
-            np.testing.assert_allclose(gradient[s, j], final[0, 0], atol=probe.TOLERANCE)
+        one = np.s_[s : s + 1]
+        for j, k in enumerate(shots):
+            alone = probe.probe_grid(x, pool[one], rows[one], valid[one], fold[one], shots=(k,))
+            assert np.array_equal(together.predicted[s, j], alone.predicted[0, 0])
+            assert together.c[s, j] == alone.c[0, 0]
+
+
+def test_shot_counts_share_rows_only_within_a_factor():
+    assert probe._shared((1, 2, 5, 10, 20, 50, 100)) == [(1, 2), (5, 10, 20), (50, 100)]
+    assert probe._shared((7,)) == [(7,)]
+
+
+def test_more_windows_than_features_and_fewer_give_the_same_kind_of_answer():
+    """Both branches of the principal basis span the windows."""
+    for rows, dim in ((40, 12), (12, 40)):
+        x = np.random.default_rng(0).normal(size=(rows, dim)).astype(np.float32)
+        basis = np.asarray(probe._principal_basis(x))
+        assert basis.shape == (dim, min(rows, dim))
+        np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
+        np.testing.assert_allclose(x @ basis @ basis.T, x, atol=1e-4)
 
 
 def test_constant_features_are_no_accident():
     """An encoder that collapsed must end at chance, without NaN."""
     _, label, pool, rows, valid = grid_input(4)
     x = np.full((len(label), 16), 0.3, np.float32)
-    predicted, gradient = probe.probe_grid(
-        x, pool, rows, valid & (np.arange(8) < 5), np.array([5], np.int32), np.float32(1)
-    )
-    assert np.isfinite(np.asarray(gradient)).all()
-    assert len(np.unique(predicted)) == 1
+    shown = valid & (np.arange(8) < 5)
+    result = probe.probe_grid(x, pool, rows, shown, fold_of(rows), shots=(5,))
+    assert np.isfinite(np.asarray(result.gradient_norm)).all()
+    assert all(len(np.unique(one)) == 1 for one in np.asarray(result.predicted)[:, 0])

@@ -16,8 +16,7 @@ import numpy as np
 
 from data_prep.har.raw_files import read_large_csv
 from data_prep.har.source import Source, believable
-from data_prep.har.timeline import MISSING_ROWS, UNLABELLED, Stream, join, ordered
-from data_prep.imu import sampling_rate, uniform_pieces
+from data_prep.har.timeline import MISSING_ROWS, UNLABELLED, Stream, alone, join, ordered
 from data_prep.recording import Recording
 from primus_jax.errors import PrimusError
 
@@ -37,7 +36,8 @@ Key = tuple[str, str, str]
 
 def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
     """One recording for each activity of a person on each device, cut at gaps."""
-    name = r"(Phones|Watch)_accelerometer\.csv"
+    # the archive of the experiment at rest holds files of the same names without activities
+    name = r"(?<!Still exp/)(Phones|Watch)_accelerometer\.csv"
     for path, match in SOURCE.files(raw, "*_accelerometer.csv", name, drops):
         kind = match[1]
         acc = _sensor(path, drops)
@@ -46,7 +46,7 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
         for (person, device, code), stream in acc.items():
             where = f"{path}, {device}"
             if device not in devices:
-                rate, pieces = _alone(stream, where, drops)
+                rate, pieces = alone(stream, where, drops)
             else:
                 nothing = Stream(np.empty(0), np.empty((0, 3)))
                 other = gyro.get((person, device, code), nothing)
@@ -63,14 +63,6 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
                     has_gyro=device in devices,
                     start_seconds=piece.start_seconds,
                 )
-
-
-def _alone(stream: Stream, where: str, drops: Counter[str]):
-    if len(stream.time) < 2:
-        return 0.0, []
-    rate = sampling_rate(stream.time, None, where)
-    signal = np.concatenate([stream.values, np.zeros_like(stream.values)], 1)
-    return rate, uniform_pieces(stream.time, signal, rate, drops)
 
 
 def _sensor(path: Path, drops: Counter[str]) -> dict[Key, Stream]:
@@ -128,7 +120,7 @@ SOURCE = Source(
         "A. Stisen et al. Smart devices are different: assessing and mitigating mobile sensing "
         "heterogeneities for activity recognition. SenSys 2015."
     ),
-    download="archive.ics.uci.edu, data set 344; unzip it and give the folder as --raw.",
+    download="archive.ics.uci.edu, data set 344; unzip it (twice) and give the folder as --raw.",
     layout="Phones_accelerometer.csv, Phones_gyroscope.csv, and the same two of Watch",
     recordings=recordings,
 )

@@ -119,7 +119,8 @@ def read_large_csv(path: Path, types: Mapping[str, str]) -> dict[str, np.ndarray
 
     Args:
         path: the file.
-        types: column -> "number" (float64), "word" (`Words`, "" where there is none) or "time" (float64 seconds since 1970).
+        types: column -> "number" (float64), "word" (`Words`, "" where there is none) or "time"
+            (float64 seconds since 1970).
 
     Raises:
         PrimusError: pyarrow is not installed, a missing column, or a row that does not fit.

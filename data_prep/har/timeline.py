@@ -3,11 +3,11 @@
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_prep.imu import GAPS, MAX_GAP, REPEATED, Piece, sampling_rate
+from data_prep.imu import GAPS, MAX_GAP, REPEATED, Piece, sampling_rate, uniform_pieces
 
 MISSING_ROWS = "rows with a missing value"
 LATE = "rows out of order, sorted"
@@ -50,12 +50,8 @@ def join(acc: Stream, gyro: Stream, where: str, drops: Counter[str]) -> tuple[fl
     Returns:
         The rate in Hz, and pieces float64 `[time, 6]`; their start counts from `acc.time[0]`.
     """
-    if min(len(acc.time), len(gyro.time)) < 2:
-        drops[NEVER_BOTH] += 1
-        return 0.0, []
-    rates = [sampling_rate(stream.time, None, where) for stream in (acc, gyro)]
-    if not 5 <= min(rates) <= max(rates) <= 500:
-        drops[ODD_CLOCK] += 1
+    rates = _rates((acc, gyro), where, drops)
+    if rates is None:
         return 0.0, []
     rate = max(rates)
     parts = [_stretches(s.time, r) for s, r in zip((acc, gyro), rates, strict=True)]
@@ -78,6 +74,15 @@ def join(acc: Stream, gyro: Stream, where: str, drops: Counter[str]) -> tuple[fl
     return rate, pieces
 
 
+def alone(acc: Stream, where: str, drops: Counter[str]) -> tuple[float, list[Piece]]:
+    """`join` for an accelerometer without a gyroscope, whose columns are zeros."""
+    rates = _rates((acc,), where, drops)
+    if rates is None:
+        return 0.0, []
+    signal = np.concatenate([acc.values, np.zeros_like(acc.values)], 1)
+    return rates[0], uniform_pieces(acc.time, signal, rates[0], drops)
+
+
 def increasing(time: np.ndarray, drops: Counter[str]) -> np.ndarray:
     """Rows (bool `[rows]`) whose time is known and later than all before; counts the others."""
     before = np.fmax.accumulate(np.concatenate([[-np.inf], time[:-1]]))
@@ -92,6 +97,17 @@ def runs(codes: np.ndarray) -> Iterator[slice]:
     bounds = [0, *edges.tolist(), len(codes)]
     for begin, end in itertools.pairwise(bounds):
         yield slice(begin, end)
+
+
+def _rates(streams: Sequence[Stream], where: str, drops: Counter[str]) -> list[float] | None:
+    if min(len(stream.time) for stream in streams) < 2:
+        drops[NEVER_BOTH] += 1
+        return None
+    rates = [sampling_rate(stream.time, None, where) for stream in streams]
+    if not 5 <= min(rates) <= max(rates) <= 500:
+        drops[ODD_CLOCK] += 1
+        return None
+    return rates
 
 
 def _stretches(time: np.ndarray, rate_hz: float) -> list[np.ndarray]:

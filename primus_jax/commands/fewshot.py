@@ -1,27 +1,33 @@
 """Encoders and labelled data sets -> accuracy over shots: a table, the curves, every number.
 
-primus-jax fewshot --encoder primus=runs/primus/export --random-init --data data/mine --out results
+primus-jax fewshot --encoder primus=runs/primus/export --random-init --hand-features \\
+    --data data/mine --out results
 
-Features are frozen; the classifier is logistic regression. Every seed holds out other people and
-shows other windows, the same for every encoder. The output folder appears whole or not at all.
+--protocol probe (the default): frozen features, logistic regression, its penalty chosen on people
+left out. --protocol paper: a linear head, from class prompts or random, AdamW, best epoch on
+validation people; --finetune trains the encoder too. Every seed holds out other people and shows
+other windows, the same for every method. Whatever is tested may not have been trained on: people,
+recordings and windows are compared between the sides and with the encoder's pretraining. The
+output folder appears whole or not at all.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from primus_jax.atomic import new_folder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.fewshot import PEOPLE
 
 RANDOM = "random initialisation"
 RANDOM_SEEDS = (0, 1, 2)
+RESERVED = (RANDOM, "hand-crafted statistics", "supervised from scratch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder",
         nargs="+",
-        required=True,
+        default=[],
         metavar="NAME=PATH",
         help="export folder, .safetensors or .pt (without NAME=, the path's own name is used)",
     )
@@ -29,14 +35,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     parser.add_argument("--shots", nargs="+", type=int, default=[1, 5, 10, 20, 50])
     parser.add_argument("--seeds", type=int, default=5, help="draws of people and shots")
-    parser.add_argument("--head", choices=("emb", "mmcl", "ssl"), default="emb")
-    parser.add_argument("--c", type=float, default=1.0, help="inverse strength of the penalty")
     parser.add_argument(
         "--people",
-        choices=PEOPLE,
-        default=PEOPLE[0],
+        default="resampled",
         help="resampled: each seed holds out its own quarter of the people; folder: the data "
-        "set's own test split",
+        "set's own test split; kfold:N or leave-one-out: everybody is tested once per seed",
+    )
+    parser.add_argument(
+        "--head",
+        choices=("emb", "mmcl", "ssl"),
+        help="output of the encoders (emb; with --prompts mmcl where it was trained with text)",
+    )
+    parser.add_argument("--protocol", choices=("probe", "paper"), default="probe")
+    parser.add_argument(
+        "--c",
+        type=float,
+        help="probe: inverse strength of the penalty; without it, chosen on people left out",
+    )
+    parser.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="paper: .npz of text and text_embedding with 'a person is LABEL' or the like, or "
+        "'folder' for the sentences stored in the data set; starts the head",
+    )
+    parser.add_argument("--finetune", action="store_true", help="paper: train the encoder too")
+    parser.add_argument("--epochs", type=int, help="paper: epochs (20; from scratch 50)")
+    parser.add_argument("--lr", type=float, help="paper: rate (1e-4; from scratch 1e-3)")
+    parser.add_argument(
+        "--leaks",
+        choices=("error", "report"),
+        default="error",
+        help="what to do if something tested was in an encoder's pretraining (%(default)s)",
+    )
+    parser.add_argument(
+        "--hand-features", action="store_true", help="add hand-crafted statistics, no learning"
+    )
+    parser.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="add the first encoder's architecture trained on the labelled windows alone",
     )
     parser.add_argument(
         "--random-init",
@@ -49,7 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from primus_jax.data.folder import DatasetFolder
     from primus_jax.encoder import Encoder, load_encoder
-    from primus_jax.evals.comparison import FILES, compare, write_comparison
+    from primus_jax.evals.comparison import FILES, Protocol, compare, write_comparison
+    from primus_jax.evals.hand_features import NAME, HandFeatures
 
     if args.overwrite and args.out.is_dir():
         strangers = sorted({path.name for path in args.out.iterdir()} - set(FILES))
@@ -59,6 +97,25 @@ def run(args: argparse.Namespace) -> int:
                 f"replaced. Choose another output folder."
             )
     paths = _named(args.encoder)
+    if not paths and (args.random_init or args.from_scratch or not args.hand_features):
+        raise PrimusError("no encoder: give --encoder NAME=PATH (or --hand-features alone).")
+    given = {"lr": args.lr, "epochs": args.epochs}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and args.protocol == "probe" and not args.from_scratch:
+        raise PrimusError(f"--{next(iter(given))} belongs to --protocol paper or --from-scratch.")
+    protocol = Protocol(
+        name=args.protocol,
+        c=args.c,
+        prompts=args.prompts,
+        finetune=args.finetune,
+        from_scratch=args.from_scratch,
+    )
+    protocol = dataclasses.replace(
+        protocol,
+        paper=dataclasses.replace(protocol.paper, **given),
+        scratch=dataclasses.replace(protocol.scratch, **given),
+    )
+    protocol.validate()
     with new_folder(args.out, overwrite=args.overwrite) as folder:
         folders = [DatasetFolder(path) for path in args.data]
         methods = {name: [load_encoder(path)] for name, path in paths.items()}
@@ -68,14 +125,18 @@ def run(args: argparse.Namespace) -> int:
                 Encoder.random(first.config, seed, first.rate_hz, first.window_seconds)
                 for seed in RANDOM_SEEDS
             ]
+        if args.hand_features:
+            rate_hz = next(iter(methods.values()))[0].rate_hz if methods else folders[0].rate_hz
+            methods[NAME] = [HandFeatures(rate_hz)]
         rows = compare(
             methods,
             folders,
             shots=args.shots,
             seeds=args.seeds,
-            c=args.c,
             people=args.people,
+            protocol=protocol,
             head=args.head,
+            leaks=args.leaks,
             say=lambda line: print(line, flush=True),
         )
         table = write_comparison(rows, folder)
@@ -95,7 +156,7 @@ def _named(specifications: list[str]) -> dict[str, Path]:
         name, path = (name, path) if found else (Path(word).stem, word)
         if not name or not path:
             raise PrimusError(f"--encoder {word!r}; expected NAME=PATH, such as primus=export.")
-        if name in paths or name == RANDOM:
+        if name in paths or name in RESERVED:
             raise PrimusError(f"--encoder {word!r}: the name {name!r} is taken; choose another.")
         paths[name] = Path(path)
     return paths

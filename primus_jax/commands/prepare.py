@@ -17,6 +17,7 @@ from typing import Any
 from data_prep.har import SOURCES
 from data_prep.har.source import Source
 from primus_jax.commands.info import describe
+from primus_jax.errors import PrimusError
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 
@@ -97,7 +98,7 @@ def _add_source(kinds: Any, source: Source) -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"folder of the official files: {source.layout}",
     )
-    parser.set_defaults(prepare=_public, source=source)
+    parser.set_defaults(prepare=_public, public=source)
     return parser
 
 
@@ -110,11 +111,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--hop", type=float, help="seconds (default: the window)")
     group.add_argument(
         "--splits",
-        nargs=3,
-        type=float,
-        default=[0.8, 0.1, 0.1],
-        metavar=("TRAIN", "VALIDATION", "TEST"),
-        help="fractions of the windows; a person stays on one side (default 0.8 0.1 0.1)",
+        nargs="+",
+        default=["0.8", "0.1", "0.1"],
+        metavar="SPLIT",
+        help="fractions of the windows; a person stays on one side (default 0.8 0.1 0.1); or the "
+        "word official: the people whom the authors of a public data set test on, and 0.9 0.1 of "
+        "the windows of the others",
     )
     group.add_argument("--seed", type=int, default=0, help="of the split (and the simulation)")
     group.add_argument(
@@ -187,7 +189,7 @@ def _simulated(args: argparse.Namespace) -> None:
 def _public(args: argparse.Namespace) -> None:
     from data_prep.har.selection import Selection
 
-    source = args.source
+    source = args.public
     selection = Selection(source, args.raw, args.placement, args.drop_labels)
     embeddings = _embeddings(args)
     _write(
@@ -198,6 +200,29 @@ def _public(args: argparse.Namespace) -> None:
         extra_drops=selection.drops,
         text_embeddings=embeddings.text if embeddings else None,
     )
+
+
+def _splits(args: argparse.Namespace):
+    from data_prep.splits import Splits
+
+    if args.splits == ["official"]:
+        source = getattr(args, "public", None)
+        people = source.official_split.items() if source else ()
+        test = frozenset(person for person, split in people if split == "test")
+        if not test:
+            raise PrimusError(
+                f"--splits official: {source.title if source else args.kind} has no published "
+                f"split by person. Give three fractions."
+            )
+        return Splits((0.9, 0.1, 0.0), args.seed, test)
+    try:
+        return Splits(tuple(float(value) for value in args.splits), args.seed)
+    except ValueError as error:
+        if isinstance(error, PrimusError):
+            raise
+        raise PrimusError(
+            f"--splits {' '.join(args.splits)}; expected three fractions, or the word official."
+        ) from None
 
 
 def _embeddings(args: argparse.Namespace):
@@ -217,7 +242,6 @@ def _write(
     licence: str,
 ) -> None:
     from data_prep.builder import write_dataset
-    from data_prep.splits import Splits
     from data_prep.tokens import load_tokenizer
     from data_prep.windows import WindowSpec
 
@@ -229,7 +253,7 @@ def _write(
         args.out,
         name=args.name,
         spec=WindowSpec(args.target_rate, args.window, hop),
-        splits=Splits(tuple(args.splits), args.seed),
+        splits=_splits(args),
         tokenizer=load_tokenizer(args.tokenizer) if args.tokenizer else None,
         text_embeddings=text_embeddings,
         extra_drops=extra_drops,

@@ -13,24 +13,77 @@ import numpy as np
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.features import dataset_features
-from primus_jax.evals.fewshot import fewshot, summarize
+from primus_jax.evals.class_head import class_embeddings, folder_class_embeddings
+from primus_jax.evals.features import Features, dataset_features, dataset_windows
+from primus_jax.evals.fewshot import FewShotResult, fewshot, summarize
+from primus_jax.evals.hand_features import HandFeatures
+from primus_jax.evals.leaks import check_pretraining
+from primus_jax.evals.paper_protocol import PaperConfig, paper_fewshot
 from primus_jax.evals.plots import plot_shots
+from primus_jax.evals.sampling import choose_sides
 from primus_jax.provenance import provenance
 
-METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro-F1"}
+METRICS = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro-F1",
+    "balanced_accuracy": "Balanced accuracy",
+    "kappa": "Cohen's kappa x 100",
+}
+PROTOCOLS = ("probe", "paper")
+LEAKS = ("error", "report")
+SCRATCH = "supervised from scratch"
+PAPER = PaperConfig()
+FROM_SCRATCH = PaperConfig(lr=1e-3, epochs=50)
 FILES = ("results.jsonl", "table.md", "curves.png")
 
 
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """What is fitted to the labelled windows.
+
+    Attributes:
+        name: "probe", logistic regression on frozen features; "paper", see `paper_protocol`.
+        c: of the probe; None chooses it on people left out.
+        paper: how the paper's protocol trains.
+        prompts: a file of class prompts, or "folder" for the sentences stored in the data set;
+            they start the heads of encoders that were trained with sentences. None: random heads.
+        finetune: the paper's protocol trains the encoder as well.
+        from_scratch: `compare` adds the first encoder's architecture, trained on the labelled
+            windows alone.
+        scratch: how that is trained; the paper's rate is far too low for a random encoder.
+    """
+
+    name: str = "probe"
+    c: float | None = None
+    paper: PaperConfig = PAPER
+    prompts: str | None = None
+    finetune: bool = False
+    from_scratch: bool = False
+    scratch: PaperConfig = FROM_SCRATCH
+
+    def validate(self) -> None:
+        """Raise PrimusError for options that contradict each other."""
+        if self.name not in PROTOCOLS:
+            raise PrimusError(f"protocol {self.name!r}; expected one of {PROTOCOLS}.")
+        if self.name == "probe" and (self.finetune or self.prompts):
+            option = "--finetune" if self.finetune else "--prompts"
+            raise PrimusError(f"{option} belongs to the paper's protocol; add --protocol paper.")
+        if self.name == "paper" and self.c is not None:
+            raise PrimusError("--c belongs to the probe; the paper's protocol has no penalty.")
+        self.paper.validate()
+        self.scratch.validate()
+
+
 def compare(
-    methods: Mapping[str, Sequence[Encoder]],
+    methods: Mapping[str, Sequence[Encoder | HandFeatures]],
     folders: Iterable[DatasetFolder],
     *,
     shots: Sequence[int] = (1, 5, 10, 20, 50),
     seeds: int | Sequence[int] = 5,
-    c: float = 1.0,
     people: str = "resampled",
-    head: str = "emb",
+    protocol: Protocol | None = None,
+    head: str | None = None,
+    leaks: str = "error",
     say: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Evaluate every method on every data set with the same people and the same shots.
@@ -38,44 +91,134 @@ def compare(
     Args:
         methods: name -> encoders; several (initialisations, pretraining seeds) are averaged.
         folders: labelled data sets.
-        shots, seeds, c, people: see `fewshot`.
-        head: output of the encoders.
+        shots, seeds, people: see `fewshot`.
+        protocol: what is fitted; None: the probe.
+        head: output of the encoders; None: "mmcl" where prompts start the head, else "emb".
+        leaks: "error" stops when something tested was in an encoder's pretraining; "report" only
+            writes it into the rows.
         say: takes progress lines.
 
     Returns:
         one row per method, data set and shot count, ready for results.jsonl.
 
     Raises:
-        PrimusError: two data sets of one name, or what `dataset_features` and `fewshot` raise.
+        PrimusError: two data sets of one name, contradicting options, a leak, or what
+            `dataset_features`, `fewshot` and `paper_fewshot` raise.
     """
+    protocol = protocol or Protocol()
+    protocol.validate()
+    if leaks not in LEAKS:
+        raise PrimusError(f"leaks={leaks!r}; expected one of {LEAKS}.")
     folders = list(folders)
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         raise PrimusError(f"data sets {names}: two have one name. Prepare one again with --name.")
+    entries = list(methods.items())
+    if protocol.from_scratch:
+        trained = [e for encoders in methods.values() for e in encoders if isinstance(e, Encoder)]
+        if not trained:
+            raise PrimusError("from scratch: there is no encoder whose architecture to train.")
+        entries.append((SCRATCH, trained[:1]))
     origin = provenance()
     rows = []
     for folder in folders:
-        for method, encoders in methods.items():
-            results = []
+        imu = None
+        if protocol.from_scratch or protocol.finetune:
+            imu = dataset_windows(folder)
+        for method, encoders in entries:
+            scratch = method == SCRATCH and protocol.from_scratch
+            results, checks, heads, features = [], [], [], None
             for encoder in encoders:
-                features = dataset_features(encoder, folder, head)
+                language = None if scratch else _language(protocol, encoder, folder)
+                heads.append(head or ("emb" if language is None else "mmcl"))
+                features = dataset_features(encoder, folder, heads[-1])
                 try:
-                    results.append(fewshot(features, shots, seeds, c, people))
+                    result = _evaluate(
+                        protocol, features, encoder, heads[-1], imu, language, scratch,
+                        shots=shots, seeds=seeds, people=people,
+                    )  # fmt: skip
                 except PrimusError as error:
                     raise PrimusError(f"{folder.path}: {error}") from error
+                results.append(result)
+                if scratch:
+                    checks.append({"status": "untrained", "why": "from scratch"})
+                    continue
+                tested = _tested(features, people, seeds)
+                try:
+                    checks.append(_pretraining_check(encoder, folder, features, tested, leaks))
+                except PrimusError as error:
+                    raise PrimusError(f"{folder.path}: {method}: {error}") from error
+            if any(check["status"] in ("leak", "not verified") for check in checks):
+                for why in dict.fromkeys(c["why"] for c in checks if c["status"] != "clean"):
+                    say(f"{folder.name}: {method}: leak check against pretraining: {why}")
             about = {
                 "method": method,
                 "dataset": folder.name,
                 "simulated": folder.simulated,
                 "people_known": bool((features.subject != "unknown").all()),
-                "head": head,
+                "head": heads[0],
                 "dataset_hash": folder.content_hash,
                 "encoder_hashes": [encoder_hash(encoder) for encoder in encoders],
-                "encoder_config": dataclasses.asdict(encoders[0].config),
+                "encoder_config": encoder_description(encoders[0]),
+                "pretraining_leaks": checks,
             }
             rows += [{**about, **row, "provenance": origin} for row in summarize(results)]
-            say(f"{folder.name}: {method}: {len(features.label)} windows embedded and probed")
+            say(f"{folder.name}: {method}: {len(features.label)} windows embedded and classified")
     return rows
+
+
+def _evaluate(protocol, features, encoder, head, imu, language, scratch, **draws) -> FewShotResult:
+    """One encoder under the protocol; `scratch` trains its architecture from nothing."""
+    if scratch:
+        return paper_fewshot(
+            features, **draws, config=protocol.scratch, encoder=encoder, head=head, imu=imu,
+            from_scratch=True,
+        )  # fmt: skip
+    if protocol.name == "probe":
+        return fewshot(features, **draws, c=protocol.c)
+    hand = isinstance(encoder, HandFeatures)
+    if hand:
+        # Metres per second squared and hertz mean nothing side by side on the unit sphere.
+        scale = np.maximum(features.embedding.std(0), 1e-6)
+        scaled = (features.embedding - features.embedding.mean(0)) / scale
+        features = dataclasses.replace(features, embedding=scaled.astype(np.float32))
+    tuned = {"encoder": encoder, "imu": imu} if protocol.finetune and not hand else {}
+    return paper_fewshot(
+        features, **draws, config=protocol.paper, class_embedding=language, head=head, **tuned
+    )
+
+
+def _language(
+    protocol: Protocol, encoder: Encoder | HandFeatures, folder: DatasetFolder
+) -> np.ndarray | None:
+    """Class embeddings for an encoder that was trained with sentences; None for all others."""
+    if protocol.prompts is None or not isinstance(encoder, Encoder):
+        return None
+    objective = encoder.metadata.get("config", {}).get("objective", {})
+    spoken = objective.get("multimodal") and "text" in objective.get("targets", ())
+    if "mmcl" not in encoder.config.heads or not spoken:
+        return None
+    if protocol.prompts == "folder":
+        return folder_class_embeddings(folder)
+    return class_embeddings(Path(protocol.prompts), folder.label_names)
+
+
+def _tested(features: Features, people: str, seeds: int | Sequence[int]) -> np.ndarray:
+    """Windows that any draw tests, bool `[n]`."""
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
+    sides = choose_sides(people, features.label, features.group, features.split, seeds)
+    return sides.test.any(0) & (features.label >= 0)
+
+
+def _pretraining_check(encoder, folder, features, tested, leaks: str) -> dict[str, Any]:
+    if not isinstance(encoder, Encoder):
+        return {"status": "untrained", "why": "no learning"}
+    try:
+        return check_pretraining(encoder.metadata, folder, features, tested)
+    except PrimusError as error:
+        if leaks == "error":
+            raise
+        return {"status": "leak", "why": str(error)}
 
 
 def write_comparison(rows: Sequence[Mapping[str, Any]], folder: Path) -> str:
@@ -88,12 +231,20 @@ def write_comparison(rows: Sequence[Mapping[str, Any]], folder: Path) -> str:
     return table
 
 
-def encoder_hash(encoder: Encoder) -> str:
+def encoder_description(encoder: Encoder | HandFeatures) -> dict[str, Any]:
+    """What results.jsonl says about the architecture."""
+    if isinstance(encoder, Encoder):
+        return dataclasses.asdict(encoder.config)
+    return {"hand_features": encoder.description}
+
+
+def encoder_hash(encoder: Encoder | HandFeatures) -> str:
     """blake2b of the architecture, the rate and every parameter, 32 hex digits."""
     digest = hashlib.blake2b(digest_size=16)
-    config = json.dumps(dataclasses.asdict(encoder.config), sort_keys=True)
+    config = json.dumps(encoder_description(encoder), sort_keys=True)
     digest.update(f"{config} {encoder.rate_hz}".encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(encoder.params):
+    params = encoder.params if isinstance(encoder, Encoder) else {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}".encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()
@@ -118,9 +269,10 @@ def markdown_tables(rows: Sequence[Mapping[str, Any]]) -> str:
     """One Markdown table per data set and metric; says what was drawn and what is simulated."""
     parts = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        row = next(row for row in rows if row["dataset"] == dataset)
+        chosen = [row for row in rows if row["dataset"] == dataset]
+        row = chosen[0]
         title = f"## {dataset}" + (" (simulated, not measured)" if row["simulated"] else "")
-        how = "a quarter of the people" if row["people"] == "resampled" else "its own test people"
+        how = _PEOPLE.get(row["people"], f"everybody once per seed ({row['people']})")
         if not row["people_known"]:
             how += " (some recordings name nobody: each of them counts as a person of its own)"
         spread = f"± standard error over {len(row['seeds'])} seeds of people and shots"
@@ -130,12 +282,36 @@ def markdown_tables(rows: Sequence[Mapping[str, Any]]) -> str:
             title,
             f"Per cent, {spread}. {row['classes']} classes; tested on {how}, "
             f"{min(row['windows_tested']):,} to {max(row['windows_tested']):,} windows; "
-            f"logistic regression (C = {row['classifier']['c']:g}) on frozen features.",
+            f"{'; '.join(dict.fromkeys(map(_classifier, chosen)))}.",
         ]
+        leaked = [r["method"] for r in chosen if _leaks(r)]
+        if leaked:
+            names = ", ".join(dict.fromkeys(leaked))
+            parts.append(
+                f"**Leak: windows or people tested here were in the pretraining of {names}.**"
+            )
         for metric, name in METRICS.items():
             header, body = table_cells(rows, dataset, metric)
             parts.append(_markdown([f"{name}: {header[0]}", *header[1:]], body))
     return "\n\n".join(parts) + "\n"
+
+
+_PEOPLE = {"resampled": "a quarter of the people", "folder": "its own test people"}
+
+
+def _classifier(row: Mapping[str, Any]) -> str:
+    about = row["classifier"]
+    if about["protocol"] == "probe":
+        c = about["c"] if isinstance(about["c"], str) else f"{about['c']:g}"
+        return f"{about['name']} (C {c})"
+    return (
+        f"{row['method']}: {about['name']}, {about['head_init']} head, AdamW {about['lr']:g}, "
+        f"best of {about['epochs']} epochs on validation people"
+    )
+
+
+def _leaks(row: Mapping[str, Any]) -> bool:
+    return any(check["status"] == "leak" for check in row["pretraining_leaks"])
 
 
 def _per_cent(row: Mapping[str, Any] | None, metric: str) -> str:

@@ -80,6 +80,20 @@ def dataset_features(
     )
 
 
+def dataset_windows(folder: DatasetFolder) -> np.ndarray:
+    """Every window float32 `[n, time, 6]` in the order of `dataset_features`, held in memory."""
+    parts = []
+    for split in SPLITS:
+        if folder.splits.get(split):
+            source = folder.source(split)
+            for start in range(0, len(source), _READ):
+                rows = source.__getitems__(range(start, min(start + _READ, len(source))))
+                parts.append(np.stack([row["imu"] for row in rows]))
+    if not parts:
+        raise PrimusError(f"{folder.path}: no windows in any split; there is nothing to evaluate.")
+    return np.concatenate(parts)
+
+
 def window_digest(imu: np.ndarray) -> bytes:
     """16 hex digits of blake2b of a window's samples: equal windows have equal digests."""
     # numpy strips trailing zero bytes of byte strings, so the digest is kept as hex digits

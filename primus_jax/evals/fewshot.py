@@ -8,71 +8,153 @@ from typing import Any
 import numpy as np
 
 from primus_jax.errors import PrimusError
+from primus_jax.evals import metrics
 from primus_jax.evals.features import Features
-from primus_jax.evals.probe import TOLERANCE, probe_grid
-from primus_jax.evals.sampling import draw_shots, folder_people, resampled_people
+from primus_jax.evals.leaks import check_sides
+from primus_jax.evals.logistic import TOLERANCE
+from primus_jax.evals.probe import GRID, probe_grid
+from primus_jax.evals.sampling import (
+    Shots,
+    Sides,
+    choose_sides,
+    draw_shots,
+    validation_folds,
+    validation_people,
+)
 
-PEOPLE = ("resampled", "folder")
+VALIDATION_FOLDS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """People and labelled windows of every draw; one per seed, or per seed and fold of people."""
+
+    shots: tuple[int, ...]
+    seeds: tuple[int, ...]
+    people: str
+    sides: Sides
+    shown: Shots
 
 
 @dataclasses.dataclass(frozen=True)
 class FewShotResult:
     """Outcome of one encoder on one data set.
 
-    `confusion` is int `[shots, seeds, classes, classes]` over test windows, rows true, columns
-    predicted; `shown` int `[shots, seeds]` counts the labelled training windows; `gradient_norm`
-    `[shots, seeds]` is the solver's final gradient over the first.
+    `by_person` is int `[shots, seeds, people, classes, classes]` over test windows, rows true,
+    columns predicted, the folds of a seed added up; `shown` int `[shots, draws]` counts the
+    labelled training windows; `classifier` says what was fitted, `details` what came out of the
+    fits, one entry per shot count, both ready for JSON.
     """
 
     shots: tuple[int, ...]
     seeds: tuple[int, ...]
     label_names: tuple[str, ...]
     people: str
-    c: float
-    confusion: np.ndarray
+    by_person: np.ndarray
     shown: np.ndarray
-    gradient_norm: np.ndarray
+    classifier: dict[str, Any]
+    details: tuple[dict[str, Any], ...]
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Counts `[shots, seeds, classes, classes]`."""
+        return self.by_person.sum(2)
 
     @property
     def accuracy(self) -> np.ndarray:
         """Share of test windows predicted right, `[shots, seeds]`."""
-        right = np.trace(self.confusion, axis1=-2, axis2=-1)
-        return right / self.confusion.sum((-2, -1))
+        return metrics.accuracy(self.confusion)
 
     @property
     def macro_f1(self) -> np.ndarray:
         """Mean over the classes that have test windows of the F1 score, `[shots, seeds]`."""
-        right = np.diagonal(self.confusion, axis1=-2, axis2=-1)
-        true, predicted = self.confusion.sum(-1), self.confusion.sum(-2)
-        f1 = 2 * right / np.maximum(true + predicted, 1)
-        return np.where(true > 0, f1, 0).sum(-1) / (true > 0).sum(-1)
+        return metrics.macro_f1(self.confusion)
 
 
 def fewshot(
     features: Features,
     shots: Sequence[int] = (1, 5, 10, 20, 50),
     seeds: int | Sequence[int] = 5,
-    c: float = 1.0,
+    c: float | None = None,
     people: str = "resampled",
 ) -> FewShotResult:
-    """Accuracy and macro-F1 of logistic regression on frozen features, for all shots and seeds.
+    """Logistic regression on frozen features for all shots and seeds, in one compiled program.
 
-    Each seed holds out its own quarter of the people (`people="resampled"`) or the data set's own
-    test people (`"folder"`), and draws its own windows; the draws are the same for every encoder.
-    A class that no training person shows counts as missed in the test, never as left out.
+    The draws of people and windows are the same for every encoder. A class that no training person
+    shows counts as missed in the test, never as left out.
 
     Args:
         features: of the whole data set.
         shots: labelled windows per class; a class with fewer gives all it has.
         seeds: a number of seeds (0, 1, ...), or the seeds.
-        c: inverse strength of the penalty, scikit-learn's C.
-        people: "resampled" or "folder".
+        c: inverse strength of the penalty, scikit-learn's C; None chooses it from `probe.GRID` on
+            shown windows of people left out of the fit, see `probe_grid`.
+        people: "resampled": each seed holds out its own quarter of the people; "folder": the data
+            set's own test people; "kfold:N" and "leave-one-out": everybody is tested once per seed.
 
     Raises:
-        PrimusError: no labelled windows, a single class, fewer than two people, shots below 1, no
-            seed, c not positive, features not finite, or no labelled training or test windows.
+        PrimusError: no labelled windows, a single class, too few people, shots below 1, no seed, c
+            not positive, features not finite, no labelled training or test windows, or a leak
+            (`leaks.check_sides`).
     """
-    shots, seeds = _checked(shots, seeds, c, people)
+    if c is not None and not 0 < c < float("inf"):
+        raise PrimusError(f"c={c}; expected a positive number (1.0 is scikit-learn's default).")
+    draws = make_draws(features, shots, seeds, people)
+    fold = validation_folds(features.group, draws.sides, draws.shown, VALIDATION_FOLDS)
+    result = probe_grid(
+        features.embedding,
+        draws.sides.train,
+        draws.shown.rows,
+        draws.shown.valid,
+        fold,
+        shots=draws.shots,
+        grid=GRID if c is None else (float(c),),
+        folds=VALIDATION_FOLDS,
+    )
+    gradient = np.asarray(result.gradient_norm).T
+    if gradient.max() > 10 * TOLERANCE:
+        warnings.warn(
+            f"logistic regression stopped at {gradient.max():.1e} of its first gradient (expected "
+            f"below {TOLERANCE:.0e}); scores may change in the third digit. A smaller c helps.",
+            stacklevel=2,
+        )
+    details = [
+        {
+            "c": [float(f"{value:.6g}") for value in chosen],
+            "c_chosen_by_windows": [int(count) for count in count],
+            "gradient_norm": float(norm.max()),
+        }
+        for chosen, count, norm in zip(
+            np.asarray(result.c).T, np.asarray(result.validated).T, gradient, strict=True
+        )
+    ]
+    name = "logistic regression on frozen, standardised features"
+    how = "chosen on people left out" if c is None else float(c)
+    classifier = {"protocol": "probe", "name": name, "c": how}
+    return score(features, draws, np.asarray(result.predicted), classifier, details)
+
+
+def make_draws(
+    features: Features,
+    shots: Sequence[int],
+    seeds: int | Sequence[int],
+    people: str,
+    validation: bool = False,
+) -> Draws:
+    """Check the request, draw people and windows, and check the draws for leaks.
+
+    Args:
+        validation: keep some training people apart, for a protocol that picks its best epoch.
+
+    Raises:
+        PrimusError: see `fewshot`.
+    """
+    shots = tuple(sorted(set(shots)))
+    seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not shots or min(shots) < 1:
+        raise PrimusError(f"shots {shots}; expected whole numbers of at least 1.")
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise PrimusError(f"seeds {seeds}; expected at least one, none negative, none twice.")
     label, classes = features.label, len(features.label_names)
     present = np.unique(label[label >= 0])
     if len(present) < 2:
@@ -87,68 +169,87 @@ def fewshot(
             f"the embedding of window {row} (recording {features.recording[row]!r}) is not finite; "
             f"the encoder's weights are damaged or its training diverged."
         )
-    if people == "folder":
-        sides = folder_people(features.split, seeds)
-    else:
-        sides = resampled_people(label, features.group, seeds)
-    drawn = draw_shots(label, sides, max(shots), classes, seeds)
-    test = sides.test & (label >= 0)
-    for i, seed in enumerate(seeds):
-        if not drawn.valid[i].any() or not test[i].any():
-            side = "test" if drawn.valid[i].any() else "training"
-            raise PrimusError(
-                f"seed {seed}: the {side} people have no labelled windows. Label recordings of "
-                f"more people, or choose other splits."
+    sides = choose_sides(people, label, features.group, features.split, seeds)
+    if validation:
+        sides = validation_people(sides, label, features.group)
+    check_sides(features, sides)
+    # No class has more windows than there are; larger arrays would only be padding.
+    most = min(max(shots), int(np.bincount(label[label >= 0]).max()))
+    shown = draw_shots(label, sides, most, classes, sides.seed)
+    for i, seed in enumerate(sides.seed):
+        labelled = {"training": shown.valid[i].any(), "test": (sides.test[i] & (label >= 0)).any()}
+        if people == "leave-one-out" or people.startswith("kfold"):
+            labelled.pop("test")  # a person without labels is simply not tested
+        if validation:
+            labelled["validation"] = (sides.validation[i] & (label >= 0)).any()
+        for side, found in labelled.items():
+            if not found:
+                raise PrimusError(
+                    f"seed {seed}: the {side} people have no labelled windows. Label recordings "
+                    f"of more people, or choose other splits."
+                )
+    return Draws(shots, seeds, people, sides, shown)
+
+
+def score(
+    features: Features,
+    draws: Draws,
+    predicted: np.ndarray,
+    classifier: dict[str, Any],
+    details: Sequence[dict[str, Any]],
+) -> FewShotResult:
+    """Count predictions `[draws, shots, n]` on the test windows, by person."""
+    label, classes = features.label, len(features.label_names)
+    names, member = np.unique(features.group, return_inverse=True)
+    shape = (len(draws.shots), len(draws.seeds), len(names), classes, classes)
+    counts = np.zeros(shape, np.int64)
+    for i, seed in enumerate(draws.sides.seed):
+        rows = np.flatnonzero(draws.sides.test[i] & (label >= 0))
+        for k in range(len(draws.shots)):
+            counts[k, draws.seeds.index(int(seed))] += metrics.confusion_by_person(
+                predicted[i, k, rows], label[rows], member[rows], len(names), classes
             )
-    predicted, gradient = probe_grid(
-        features.embedding,
-        sides.train,
-        drawn.rows,
-        drawn.valid,
-        np.asarray(shots, np.int32),
-        np.float32(c),
-    )
-    gradient = np.asarray(gradient).T
-    if gradient.max() > 10 * TOLERANCE:
-        warnings.warn(
-            f"logistic regression stopped at {gradient.max():.1e} of its first gradient (expected "
-            f"below {TOLERANCE:.0e}); scores may change in the third digit. A smaller c helps.",
-            stacklevel=2,
-        )
     return FewShotResult(
-        shots=shots,
-        seeds=seeds,
+        shots=draws.shots,
+        seeds=draws.seeds,
         label_names=features.label_names,
-        people=people,
-        c=float(c),
-        confusion=_confusion(np.asarray(predicted), label, test, classes),
-        shown=np.stack([drawn.valid[:, :, :k].sum((1, 2)) for k in shots]),
-        gradient_norm=gradient,
+        people=draws.people,
+        by_person=counts,
+        shown=np.stack([draws.shown.valid[:, :, :k].sum((1, 2)) for k in draws.shots]),
+        classifier=classifier,
+        details=tuple(details),
     )
 
 
 def summarize(results: Sequence[FewShotResult]) -> list[dict[str, Any]]:
     """Rows for results.jsonl, one per shot count; several results (initialisations) are averaged.
 
-    Averaging is per seed of people and shots; the standard error is over those seeds.
+    Averaging is per seed of people and shots; the standard error is over those seeds. The interval
+    is over people (`metrics.bootstrap_interval`), of all results together.
     """
     first = results[0]
     rows = []
     for i, k in enumerate(first.shots):
         row: dict[str, Any] = {"shots": k}
-        for metric in ("accuracy", "macro_f1"):
-            values = np.mean([getattr(result, metric)[i] for result in results], axis=0)
-            row[metric] = float(values.mean())
-            row[f"{metric}_se"] = standard_error(values)
-            row[f"{metric}_per_seed"] = [round(float(v), 6) for v in values]
+        confusion = np.stack([result.confusion[i] for result in results])
+        everyone = np.concatenate([result.by_person[i] for result in results])
+        for name, metric in metrics.METRICS.items():
+            values = metric(confusion).mean(0)
+            row[name] = float(values.mean())
+            row[f"{name}_se"] = standard_error(values)
+            row[f"{name}_per_seed"] = [round(float(v), 6) for v in values]
+            row[f"{name}_interval"] = metrics.bootstrap_interval(everyone, metric)
         row |= {
             "seeds": list(first.seeds),
             "windows_shown": [int(n) for n in first.shown[i]],
-            "windows_tested": [int(n) for n in first.confusion[i].sum((1, 2))],
+            "windows_tested": [int(n) for n in confusion[0].sum((1, 2))],
+            "people_tested": int(first.by_person[i].any((0, 2, 3)).sum()),
             "classes": len(first.label_names),
+            "label_names": list(first.label_names),
+            "confusion": confusion.sum((0, 1)).tolist(),
             "people": first.people,
-            "classifier": {"name": "logistic regression", "c": first.c},
-            "gradient_norm": float(max(result.gradient_norm[i].max() for result in results)),
+            "classifier": first.classifier,
+            "fits": [result.details[i] for result in results],
             "averaged_over": len(results),
         }
         rows.append(row)
@@ -158,32 +259,3 @@ def summarize(results: Sequence[FewShotResult]) -> list[dict[str, Any]]:
 def standard_error(values: np.ndarray) -> float | None:
     """Standard error of the mean of `[n]` values; None (not zero) when there is a single one."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-
-
-def _checked(
-    shots: Sequence[int], seeds: int | Sequence[int], c: float, people: str
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    shots = tuple(sorted(set(shots)))
-    seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not shots or min(shots) < 1:
-        raise PrimusError(f"shots {shots}; expected whole numbers of at least 1.")
-    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise PrimusError(f"seeds {seeds}; expected at least one, none negative, none twice.")
-    if not 0 < c < float("inf"):
-        raise PrimusError(f"c={c}; expected a positive number (1.0 is scikit-learn's default).")
-    if people not in PEOPLE:
-        raise PrimusError(f"people={people!r}; expected one of {PEOPLE}.")
-    return shots, seeds
-
-
-def _confusion(
-    predicted: np.ndarray, label: np.ndarray, test: np.ndarray, classes: int
-) -> np.ndarray:
-    """Counts `[shots, seeds, classes, classes]` from predictions `[seeds, shots, n]`."""
-    seeds, shots = predicted.shape[:2]
-    counts = np.zeros((shots, seeds, classes, classes), np.int64)
-    for s in range(seeds):
-        for k in range(shots):
-            pairs = classes * label[test[s]] + predicted[s, k, test[s]]
-            counts[k, s] = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    return counts

@@ -19,6 +19,8 @@ NAME = "hand-crafted statistics"
 class HandFeatures:
     """Windows to statistics, with the interface of `Encoder` that `dataset_features` needs."""
 
+    description = f"{COUNT} statistics, bands {BANDS_HZ} Hz, percentiles {PERCENTILES}"
+
     def __init__(self, rate_hz: float):
         self.rate_hz = float(rate_hz)
 

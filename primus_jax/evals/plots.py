@@ -61,7 +61,7 @@ def plot_losses(rows: Sequence[Mapping[str, float]], path: Path, title: str = ""
     """
     names = dict.fromkeys(name for row in rows for name in row)
     terms = [name for name in names if name.startswith("loss_")]
-    with _figure(path, (8.2, 4.2)) as figure:
+    with figure_file(path, (8.2, 4.2)) as figure:
         left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1, 1.25]})
         for axes, chosen in ((left, ["loss", "validation_loss"]), (right, terms)):
             for i, name in enumerate(chosen):
@@ -101,7 +101,7 @@ def plot_shots(rows: Sequence[Mapping[str, Any]], path: Path, metric: str = "acc
     across = min(3, len(datasets))
     down = -(-len(datasets) // across)
     legend = 0.3 + 0.22 * -(-len(methods) // (across + 1))
-    with _figure(path, (1.2 + 3.6 * across, 3.3 * down + legend)) as figure:
+    with figure_file(path, (1.2 + 3.6 * across, 3.3 * down + legend)) as figure:
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat[len(datasets) :]:
             axes.set_visible(False)
@@ -171,7 +171,7 @@ def plot_embedding_map(
     x, label = np.asarray(embedding, np.float64)[rows], label[rows]
     x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9 + 1e-4 * x.std())
     place = tsne(np.clip(x, -8, 8))
-    with _figure(path, (8.4, 5.4)) as figure:
+    with figure_file(path, (8.4, 5.4)) as figure:
         axes = figure.subplots()
         size = float(np.clip(16000 / max(len(rows), 1), 10, 34))
         for k in np.unique(label):
@@ -208,7 +208,7 @@ def plot_retrieved(
     """
     count = len(imu)
     seconds = np.arange(imu.shape[1]) / rate_hz
-    with _figure(path, (11, 0.8 + 1.75 * count)) as figure:
+    with figure_file(path, (11, 0.8 + 1.75 * count)) as figure:
         grid = figure.subplots(count, 3, squeeze=False, width_ratios=[1, 1, 1.25])
         for i, (acc, gyro, words) in enumerate(grid):
             for axes, part, unit in ((acc, imu[i, :, :3], "m/s²"), (gyro, imu[i, :, 3:], "rad/s")):
@@ -268,7 +268,7 @@ def _shots(row: Mapping[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+def figure_file(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     """A figure in this module's style that becomes the PNG `path` when the block ends."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")

@@ -14,6 +14,10 @@ in place of `backbone`, as in IMU2CLIP.
 | ssl_head.weight, .bias          | [embed, embed]              | ssl_head/kernel, bias     |
 | mmcl_head.weight, .bias         | [embed, embed]              | mmcl_head/kernel, bias    |
 
+With `head_layers=2` a head is Sequential(Linear, GELU, Linear): ssl_head.0.*, ssl_head.2.* are
+ssl_head0/*, ssl_head/* here. With `trunk="motion"` the trunk's names are its paths joined by dots,
+`weight` in place of kernel and scale: trunk/stem/kernel is trunk.stem.weight [out, in, kernel].
+
 `pool` stands in place of `backbone.5` for `readout="pool"`; its input is the mean, the standard
 deviation sqrt(variance + 1e-5), the maximum and the minimum over time, in this order. With
 `input_norm="fixed"`, `backbone.0` is no GroupNorm but x / (9.80665, 2.0) * weight + bias, the two
@@ -26,15 +30,58 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.imu_encoder import HEADS, KERNELS, EncoderConfig
+from primus_jax.models.motion import CHANNELS, feature_size, stage_widths
 
 Params = dict[str, Any]
 
 
-def layout(config: EncoderConfig) -> dict[str, tuple[tuple[str, str], tuple[int, ...]]]:
+Table = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]
+
+
+def layout(config: EncoderConfig) -> Table:
     """PyTorch name -> (path in our parameters, shape in PyTorch), in PyTorch's order."""
+    table = motion_layout(config) if config.trunk == "motion" else released_layout(config)
+    linear, width = {}, config.embed_dim
+    for head in HEADS if config.multihead else ():
+        if config.head_layers == 2:
+            linear |= {f"{head}_head.0": f"{head}_head0", f"{head}_head.2": f"{head}_head"}
+        else:
+            linear[f"{head}_head"] = f"{head}_head"
+    for name, module in linear.items():
+        table[f"{name}.weight"] = ((module, "kernel"), (width, width))
+        table[f"{name}.bias"] = ((module, "bias"), (width,))
+    return table
+
+
+def motion_layout(config: EncoderConfig) -> Table:
+    """The rows of the motion trunk."""
+    width, embed = config.channels, config.embed_dim
+    widths, size = stage_widths(width), feature_size(width)
+    shapes = {"stem": (width, CHANNELS, 7)}
+    for stage, (before, after) in enumerate(zip((width, *widths), widths, strict=False)):
+        if stage:
+            shapes[f"down{stage}"] = (after, before, 3)
+        for block in range(config.blocks):
+            shapes[f"block{stage}{block}_norm"] = (after,)
+            shapes[f"block{stage}{block}_conv0"] = (after, after, 5)
+            shapes[f"block{stage}{block}_conv1"] = (after, after, 5)
+    shapes["feature_norm"] = (size,)
+    shapes |= {"hidden": (embed, size), "out": (embed, embed), "skip": (embed, size)}
+    table: Table = {}
+    for name, shape in shapes.items():
+        kernel = "kernel" if len(shape) > 1 else "scale"
+        table[f"trunk.{name}.weight"] = (("trunk", name, kernel), shape)
+        if len(shape) > 1:
+            table[f"trunk.{name}.bias"] = (("trunk", name, "bias"), shape[:1])
+    return table
+
+
+def released_layout(config: EncoderConfig) -> Table:
+    """The rows of the released trunk and its read-outs."""
     prefix = "backbone" if config.multihead else "net"
     channels, embed = config.channels, config.embed_dim
     table = {
@@ -46,18 +93,15 @@ def layout(config: EncoderConfig) -> dict[str, tuple[tuple[str, str], tuple[int,
         table[f"{prefix}.{i + 1}.net.0.weight"] = ((f"conv{i + 1}", "kernel"), shape)
     table[f"{prefix}.4.weight"] = (("norm1", "scale"), (channels,))
     table[f"{prefix}.4.bias"] = (("norm1", "bias"), (channels,))
-    linear = {f"{head}_head": embed for head in HEADS} if config.multihead else {}
     if config.readout == "pool":
-        linear = {"pool": 4 * channels} | linear
+        table["pool.weight"] = (("pool", "kernel"), (embed, 4 * channels))
+        table["pool.bias"] = (("pool", "bias"), (embed,))
     else:
         features = config.bins if config.readout == "gru_channels" else channels
         table[f"{prefix}.5.weight_ih_l0"] = (("gru", "w_ih"), (3 * embed, features))
         table[f"{prefix}.5.weight_hh_l0"] = (("gru", "w_hh"), (3 * embed, embed))
         table[f"{prefix}.5.bias_ih_l0"] = (("gru", "b_ih"), (3 * embed,))
         table[f"{prefix}.5.bias_hh_l0"] = (("gru", "b_hh"), (3 * embed,))
-    for name, fan_in in linear.items():
-        table[f"{name}.weight"] = ((name, "kernel"), (embed, fan_in))
-        table[f"{name}.bias"] = ((name, "bias"), (embed,))
     return table
 
 
@@ -68,7 +112,7 @@ def to_torch_names(params: Params, config: EncoderConfig) -> dict[str, np.ndarra
         PrimusError: the parameters are not those of `config`.
     """
     table = layout(config)
-    ours = {(module, name): v for module, leaves in params.items() for name, v in leaves.items()}
+    ours = flatten_dict(params)
     tensors = {
         torch_name: np.ascontiguousarray(np.asarray(ours[path], np.float32).T)
         for torch_name, (path, _) in table.items()
@@ -94,11 +138,11 @@ def from_torch_names(
     config = recognise(tensors) if config is None else config
     config.validate()
     check_tensors(tensors, config)
-    params: Params = {}
-    for torch_name, ((module, name), _) in layout(config).items():
-        value = np.ascontiguousarray(np.asarray(tensors[torch_name], np.float32).T)
-        params.setdefault(module, {})[name] = value
-    return params, config
+    params = {
+        path: np.ascontiguousarray(np.asarray(tensors[torch_name], np.float32).T)
+        for torch_name, (path, _) in layout(config).items()
+    }
+    return unflatten_dict(params), config
 
 
 def recognise(tensors: Mapping[str, np.ndarray]) -> EncoderConfig:

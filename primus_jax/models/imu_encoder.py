@@ -17,16 +17,19 @@ from primus_jax.models.layers import (
     extreme,
     max_pool3,
 )
+from primus_jax.models.motion import MIN_SAMPLES, MotionTrunk
 from primus_jax.window import GRAVITY
 
 KERNELS = (10, 5, 5)
 HEADS = ("ssl", "mmcl")
 CHOICES = {
+    "trunk": ("released", "motion"),
     "input_norm": ("group", "fixed"),
     "activation": ("none", "gelu"),
     "readout": ("gru_channels", "gru_time", "pool"),
     "third_pool": ("adaptive", "max"),
 }
+RELEASED_ONLY = ("input_norm", "activation", "readout", "third_pool", "bins")
 # m/s^2 and rad/s that make typical body movement about one
 FIXED_SCALE = np.array([GRAVITY] * 3 + [2.0] * 3)
 DEVIATION_EPSILON = 1e-5
@@ -37,22 +40,29 @@ class EncoderConfig:
     """The architecture. The defaults are the released multi-head PRIMUS encoder.
 
     Attributes:
-        input_norm: "group", GroupNorm(2, 6) per window and sensor, as released; "fixed", division
+        trunk: "released", the convolutions and read-outs that the next fields describe; "motion",
+            `models/motion.py`, which keeps gravity and amplitude and reads out every scale. The
+            fields marked * belong to "released", and must keep their defaults with "motion".
+        blocks: residual blocks per stage of "motion".
+        head_layers: 1, one linear layer, as released; 2, linear, GELU, linear.
+        input_norm: * "group", GroupNorm(2, 6) per window and sensor, as released; "fixed", division
             by (9.80665 m/s^2, 2 rad/s) and a learned scale and offset per channel, which keeps
             gravity and amplitude.
-        activation: after each of the three blocks: "none", as released; "gelu", the exact GELU.
-        readout: "gru_channels", as released: a GRU over the channels in order, whose features are
+        activation: * after each of the three blocks: "none", as released; "gelu", the exact GELU.
+        readout: * "gru_channels", as released: a GRU over the channels in order, whose features are
             the time bins; "gru_time": a GRU over time, whose features are the channels; "pool":
             mean, standard deviation, maximum and minimum over time, then one linear layer.
-        third_pool: after the third convolution: "max" (IMU2CLIP), the maximum of every three steps;
+        third_pool: * after the third convolution: "max" (IMU2CLIP), the maximum of every three;
             "adaptive" (PRIMUS), the average into `bins`. No read-out but "gru_channels" repeats
             steps to fill bins: "gru_time" averages into at most `bins`, "pool" keeps every step.
-        bins: time bins before the read-out.
-        channels: of each convolution; a multiple of 4, the groups of the second GroupNorm.
+        bins: * time bins before the read-out.
+        channels: of each convolution, or of the first stage of "motion"; a multiple of 4, the
+            groups of the second GroupNorm.
         embed_dim: of the embedding and of every head.
         multihead: add the linear heads "ssl" and "mmcl".
     """
 
+    trunk: str = "released"
     input_norm: str = "group"
     activation: str = "none"
     readout: str = "gru_channels"
@@ -61,6 +71,8 @@ class EncoderConfig:
     channels: int = 32
     embed_dim: int = 512
     multihead: bool = True
+    blocks: int = 1
+    head_layers: int = 1
 
     def validate(self) -> None:
         """Raise PrimusError if a value is not one of those that the attributes allow."""
@@ -69,7 +81,7 @@ class EncoderConfig:
                 raise PrimusError(
                     f"encoder.{field} is {getattr(self, field)!r}; expected one of {allowed}."
                 )
-        for field in ("bins", "channels", "embed_dim"):
+        for field in ("bins", "channels", "embed_dim", "blocks"):
             value = getattr(self, field)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise PrimusError(f"encoder.{field} is {value!r}; expected a positive integer.")
@@ -78,6 +90,14 @@ class EncoderConfig:
                 f"encoder.channels is {self.channels}; expected a multiple of 4 (normalisation "
                 f"groups)."
             )
+        if self.head_layers not in (1, 2):
+            raise PrimusError(f"encoder.head_layers is {self.head_layers!r}; expected 1 or 2.")
+        for field in RELEASED_ONLY if self.trunk == "motion" else ():
+            if getattr(self, field) != getattr(EncoderConfig, field):
+                raise PrimusError(
+                    f"encoder.{field} is {getattr(self, field)!r}, but encoder.trunk 'motion' has "
+                    f"no such choice. Leave it at {getattr(EncoderConfig, field)!r}."
+                )
         if not isinstance(self.multihead, bool):
             raise PrimusError(f"encoder.multihead is {self.multihead!r}; expected True or False.")
 
@@ -92,6 +112,8 @@ def sample_range(config: EncoderConfig) -> tuple[int, int | None]:
 
     Only max-pooling before the GRU over channels has a largest: its bins must come out exactly.
     """
+    if config.trunk == "motion":
+        return MIN_SAMPLES, None
     exact = config.third_pool == "max" and config.readout == "gru_channels"
     low = high = config.bins if exact else 1
     for i, kernel in reversed(tuple(enumerate(KERNELS))):
@@ -136,20 +158,30 @@ class ImuEncoder(nn.Module):
     def __call__(self, imu: jax.Array) -> dict[str, jax.Array]:
         config = self.config
         check_window(config, imu.shape)
+        if config.trunk == "motion":
+            trunk = MotionTrunk(config.channels, config.blocks, config.embed_dim, name="trunk")
+            outputs = {"emb": trunk(imu)}
+        else:
+            outputs = {"emb": self.released_trunk(imu)}
+        width = config.embed_dim
+        for head in HEADS if config.multihead else ():
+            x = outputs["emb"]
+            if config.head_layers == 2:
+                x = nn.gelu(dense(width, width, f"{head}_head0")(x), approximate=False)
+            outputs[head] = dense(width, width, f"{head}_head")(x)
+        return outputs
+
+    def released_trunk(self, imu: jax.Array) -> jax.Array:
+        """`[batch, time, 6]` -> `[batch, embed_dim]`."""
+        config = self.config
         fixed = config.input_norm == "fixed"
-        norm = FixedScale(name="norm0") if fixed else GroupNorm(2, name="norm0")
-        x = norm(imu)
+        x = (FixedScale(name="norm0") if fixed else GroupNorm(2, name="norm0"))(imu)
         for i, kernel in enumerate(KERNELS):
             x = dilated_conv(config.channels, kernel, x.shape[-1], f"conv{i + 1}")(x)
             x = max_pool3(x) if i < 2 else pool_third(config, x)
             if config.activation == "gelu":
                 x = nn.gelu(x, approximate=False)
-        x = GroupNorm(4, name="norm1")(x)
-        outputs = {"emb": self.read_out(x)}
-        for head in HEADS if config.multihead else ():
-            layer = dense(config.embed_dim, config.embed_dim, f"{head}_head")
-            outputs[head] = layer(outputs["emb"])
-        return outputs
+        return self.read_out(GroupNorm(4, name="norm1")(x))
 
     def read_out(self, x: jax.Array) -> jax.Array:
         """`[batch, bins, channels]` -> `[batch, embed_dim]`."""

@@ -1,0 +1,160 @@
+"""A trunk that keeps what the released one throws away: gravity, amplitude, rhythm, time scales.
+
+What a person would measure by hand is in reach of the first linear layer (moments of the raw and of
+orientation-free channels, band powers), and a small residual network adds what has to be learned.
+Every stage is read out, so no bottleneck decides what survives.
+"""
+
+import itertools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from primus_jax.models.layers import dense, extreme, symmetric_uniform
+from primus_jax.window import GRAVITY
+
+# m/s^2 and rad/s that make typical body movement about one
+SCALE = np.array([GRAVITY] * 3 + [2.0] * 3, np.float32)
+CHANNELS = 12
+BANDS = 12
+# Band edges in cycles per sample, evenly spaced in octaves: 0.3 to 25 Hz at 50 samples a second.
+EDGES = np.geomspace(0.006, 0.5, BANDS + 1)
+# Width of each stage as a multiple of the first; every stage but the first halves the rate.
+WIDTHS = (1.0, 1.5, 2.0)
+MIN_SAMPLES = 32
+
+
+class MotionTrunk(nn.Module):
+    """Windows `[batch, time, 6]` (m/s^2, rad/s) -> embedding `[batch, embed_dim]`, not unit norm.
+
+    Attributes:
+        width: channels of the first stage.
+        blocks: residual blocks per stage.
+        embed_dim: of the embedding.
+    """
+
+    width: int
+    blocks: int
+    embed_dim: int
+
+    @nn.compact
+    def __call__(self, imu: jax.Array) -> jax.Array:
+        x = imu / SCALE.astype(imu.dtype)
+        x = jnp.concatenate([x, orientation_free(x)], -1)
+        features = [moments(x), band_powers(x)]
+        h = _conv(self.width, 7, CHANNELS, "stem", stride=2)(x)
+        for stage, width in enumerate(stage_widths(self.width)):
+            if stage:
+                h = _conv(width, 3, h.shape[-1], f"down{stage}", stride=2)(_gelu(h))
+            for block in range(self.blocks):
+                name = f"block{stage}{block}"
+                y = RootMeanSquareNorm(name=f"{name}_norm")(h)
+                y = _gelu(_conv(width, 5, width, f"{name}_conv0")(y))
+                h = h + _conv(width, 5, width, f"{name}_conv1")(y)
+            features.append(moments(_gelu(h)))
+        feature = RootMeanSquareNorm(first=True, name="feature_norm")(jnp.concatenate(features, -1))
+        size = feature.shape[-1]
+        hidden = _gelu(dense(self.embed_dim, size, "hidden")(feature))
+        return dense(self.embed_dim, self.embed_dim, "out")(hidden) + dense(
+            self.embed_dim, size, "skip"
+        )(feature)
+
+
+def stage_widths(width: int) -> tuple[int, ...]:
+    """Channels of every stage."""
+    return tuple(int(width * factor) for factor in WIDTHS)
+
+
+def feature_size(width: int) -> int:
+    """Values that are read out of a window."""
+    return CHANNELS * (4 + BANDS) + 4 * sum(stage_widths(width))
+
+
+def orientation_free(x: jax.Array) -> jax.Array:
+    """Six channels that turning the sensor does not change, `[batch, time, 6]` -> the same shape.
+
+    For each sensor: its magnitude, its part along gravity (the window's mean acceleration) and the
+    magnitude of what is left.
+    """
+    up = x[..., :3].mean(1, keepdims=True)
+    up = up / _length(up)
+    parts = []
+    for vector in (x[..., :3], x[..., 3:]):
+        along = jnp.sum(vector * up, -1, keepdims=True)
+        parts += [_length(vector), along, _length(vector - along * up)]
+    return jnp.concatenate(parts, -1)
+
+
+def moments(x: jax.Array) -> jax.Array:
+    """Mean, standard deviation, maximum, minimum over time: `[b, time, c]` -> `[b, 4 c]`."""
+    return jnp.concatenate(
+        [x.mean(1), jnp.sqrt(x.var(1) + 1e-5), extreme(x, True), extreme(x, False)], -1
+    )
+
+
+def band_powers(x: jax.Array) -> jax.Array:
+    """A quarter of the log power in every band: `[batch, time, c]` -> `[batch, c * BANDS]`.
+
+    Of the deviation from the mean, under a Hann window of unit energy. The transform is a product
+    with a constant matrix, which every runtime has.
+    """
+    transform, bands = band_matrices(x.shape[1])
+    parts = jnp.einsum("btc,tf->bcf", x - x.mean(1, keepdims=True), transform.astype(x.dtype))
+    cosine, sine = jnp.split(jnp.square(parts), 2, axis=-1)
+    power = jnp.einsum("bcf,fk->bck", cosine + sine, bands.astype(x.dtype))
+    return (jnp.log(power + 1e-4) / 4).reshape(x.shape[0], -1)
+
+
+def band_matrices(time: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windowed cosines and sines `[time, 2 f]`, and the mean over each band `[f, BANDS]`.
+
+    A band without a frequency of its own takes the nearest one.
+    """
+    steps, frequency = np.arange(time), np.arange(1, time // 2)
+    window = np.hanning(time)
+    angle = 2 * np.pi * np.outer(steps, frequency) / time
+    transform = np.concatenate([np.cos(angle), np.sin(angle)], 1)
+    transform *= (window / np.linalg.norm(window))[:, None]
+    cycles = frequency / time
+    bands = np.zeros((len(frequency), BANDS))
+    for band, (low, high) in enumerate(itertools.pairwise(EDGES)):
+        inside = (cycles >= low) & (cycles < high)
+        if not inside.any():
+            inside[np.argmin(np.abs(np.log(cycles / math.sqrt(low * high))))] = True
+        bands[inside, band] = 1 / inside.sum()
+    return transform, bands
+
+
+class RootMeanSquareNorm(nn.Module):
+    """Divide by the root mean square over channels and multiply by a learned scale.
+
+    `first` scales before the division, where the scale weighs channels of different kinds.
+    """
+
+    first: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        x = x * scale if self.first else x
+        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + 1e-3)
+        return x if self.first else x * scale
+
+
+def _gelu(x: jax.Array) -> jax.Array:
+    return nn.gelu(x, approximate=False)
+
+
+def _length(x: jax.Array) -> jax.Array:
+    """Euclidean length of the last axis, kept; a finite gradient at zero."""
+    return jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True) + 1e-6)
+
+
+def _conv(width: int, kernel: int, fan_in: int, name: str, stride: int = 1) -> nn.Conv:
+    """Convolution padded by half its kernel at both ends, as PyTorch's `padding=kernel // 2`."""
+    init = symmetric_uniform(math.sqrt(3 / (fan_in * kernel)))
+    pad = (kernel // 2, kernel // 2)
+    return nn.Conv(width, (kernel,), strides=(stride,), padding=(pad,), kernel_init=init, name=name)
