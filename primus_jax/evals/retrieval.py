@@ -9,8 +9,7 @@ import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.evals.paired import PairedWindows
-from primus_jax.evals.plots import COLORS, FAINT, MARKERS
-from primus_jax.evals.plots import figure_file
+from primus_jax.evals.plots import COLORS, FAINT, MARKERS, figure_file
 from primus_jax.evals.ranks import (
     chance_distribution,
     rank_counts,
