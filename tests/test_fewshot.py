@@ -136,7 +136,7 @@ def test_validation_people_are_kept_apart():
     sides = resampled_people(features.label, features.group, range(3))
     kept = validation_people(sides, features.label, features.group)
     for i in range(3):
-        assert (kept.train[i] | kept.validation[i] == sides.train[i]).all()
+        assert ((kept.train[i] | kept.validation[i]) == sides.train[i]).all()
         assert not set(features.group[kept.train[i]]) & set(features.group[kept.validation[i]])
         assert set(features.label[kept.validation[i]]) == {0, 1, 2, 3}
     own = folder_people(features.split, (0,))

@@ -132,10 +132,14 @@ def test_vmapped_equals_looped():
     together = probe.probe_grid(x, pool, rows, valid, fold, shots=shots)
     for s in range(3):
         one = np.s_[s : s + 1]
+        draw = (x, pool[one], rows[one], valid[one], fold[one])
+        alone = probe.probe_grid(*draw, shots=shots)
+        np.testing.assert_array_equal(together.predicted[s], alone.predicted[0])
         for j, k in enumerate(shots):
-            alone = probe.probe_grid(x, pool[one], rows[one], valid[one], fold[one], shots=(k,))
-            assert np.array_equal(together.predicted[s, j], alone.predicted[0, 0])
-            assert together.c[s, j] == alone.c[0, 0]
+            # Other axes, another rounding: a window right between two classes may change.
+            single = probe.probe_grid(*draw, shots=(k,))
+            assert (together.predicted[s, j] == single.predicted[0, 0]).mean() > 0.98
+            assert together.c[s, j] == single.c[0, 0]
 
 
 def test_shot_counts_share_rows_only_within_a_factor():

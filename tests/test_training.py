@@ -214,3 +214,33 @@ def test_the_state_of_a_run_is_read_by_name(finished):
     with pytest.raises(PrimusError, match="no checkpoint '5'"):
         load_state(workdir, "5")
     assert row["config_hash"]
+
+
+def test_validation_touches_neither_weights_nor_queue(finished, simulated, tmp_path):
+    _, state = finished
+    config = config_of(simulated, checkpoint=CheckpointConfig(every=1, keep=1))
+    often = pretrain(config, tmp_path / "run", say=lambda line: None)
+    assert digest(often) == digest(state)
+
+
+def test_eight_devices_train_what_one_does(finished, simulated, tmp_path):
+    whole, state = finished
+    many = pretrain(config_of(simulated, devices=8), tmp_path / "run", say=lambda line: None)
+    # The first step has the same weights: only the order of sums differs. Adam's division by the
+    # root of a squared gradient then magnifies what is nearly zero, so later steps are compared
+    # more loosely.
+    for rows in zip(read_metrics(whole), read_metrics(tmp_path / "run"), strict=True):
+        one, eight = (
+            {k: v for k, v in row.items() if k.startswith(("loss", "validation"))} for row in rows
+        )
+        assert eight == pytest.approx(one, rel=2e-5 if rows[0]["step"] == 1 else 2e-2)
+    np.testing.assert_array_equal(
+        many.extra["queue"]["text_id"], np.asarray(state.extra["queue"]["text_id"])
+    )
+
+
+def test_tensorboard_gets_the_scalars_where_it_is_installed(finished):
+    pytest.importorskip("tensorboardX")
+    workdir, _ = finished
+    events = list((workdir / "tensorboard").glob("events.out.tfevents.*"))
+    assert any(b"loss_view" in path.read_bytes() for path in events)

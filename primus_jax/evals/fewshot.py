@@ -238,7 +238,8 @@ def summarize(results: Sequence[FewShotResult]) -> list[dict[str, Any]]:
             row[name] = float(values.mean())
             row[f"{name}_se"] = standard_error(values)
             row[f"{name}_per_seed"] = [round(float(v), 6) for v in values]
-            row[f"{name}_interval"] = metrics.bootstrap_interval(everyone, metric)
+            interval = metrics.bootstrap_interval(everyone, metric)
+            row[f"{name}_interval"] = interval and list(interval)
         row |= {
             "seeds": list(first.seeds),
             "windows_shown": [int(n) for n in first.shown[i]],

@@ -21,6 +21,7 @@ from primus_jax.evals.features import Features
 from primus_jax.evals.fewshot import Draws, FewShotResult, make_draws, score
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 _BLOCK = 512  # windows predicted at once
 _VALIDATION = 1000  # at most so many validation windows choose the epoch
 
@@ -205,8 +206,6 @@ def fit_draws(
         )
         return (weight * each).sum() / jnp.maximum(weight.sum(), 1)
 
-    adam = optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(config.weight_decay))
-
     def one_draw(draw):
         rows, valid, validation, validation_valid, test, key = draw
         head_key, encoder_key, order_key = jax.random.split(key, 3)
@@ -231,10 +230,9 @@ def fit_draws(
                 chosen = jax.lax.dynamic_slice_in_dim(order, i * batch, batch)
                 share = jax.lax.dynamic_slice_in_dim(weight, i * batch, batch)
                 gradient = jax.grad(loss)(params, rows[chosen], share)
-                update, next_moments = adam.update(gradient, moments, params)
-                rate = config.lr * schedule(number * per_epoch + i, total)
-                moved = jax.tree.map(lambda p, u: p - rate * u, params, update)
-                new = (moved, next_moments)
+                done = number * per_epoch + i
+                rate = config.lr * schedule(done, total)
+                new = _adamw(params, gradient, moments, done, rate, config.weight_decay)
                 # Classes with fewer windows leave whole batches empty: nothing happens there.
                 active = i < per_epoch
                 return jax.tree.map(lambda a, b: jnp.where(active, a, b), new, state), None
@@ -243,13 +241,15 @@ def fit_draws(
                 step, (params, moments), jnp.arange(steps, dtype=jnp.int32)
             )
             right = (predict(params, validation) == label[validation]) & validation_valid
-            accuracy = right.sum().astype(jnp.float32) / validation_valid.sum()
+            right = right.sum().astype(jnp.float32)
+            accuracy = right / validation_valid.sum().astype(jnp.float32)
             better = accuracy > best
             best_params = jax.tree.map(lambda a, b: jnp.where(better, a, b), params, best_params)
             best_epoch = jnp.where(better, number + 1, best_epoch)
             return (params, moments, jnp.maximum(best, accuracy), best_params, best_epoch), None
 
-        begin = (params, adam.init(params), jnp.float32(-1), params, jnp.int32(0))
+        nothing = jax.tree.map(jnp.zeros_like, params)
+        begin = (params, (nothing, nothing), jnp.float32(-1), params, jnp.int32(0))
         end, _ = jax.lax.scan(epoch, begin, jnp.arange(config.epochs, dtype=jnp.int32))
         _, _, accuracy, params, best_epoch = end
         return predict(params, test), best_epoch, accuracy
@@ -270,6 +270,20 @@ def schedule(step: jax.Array, total: jax.Array) -> jax.Array:
     rise = (step + 1) / jnp.maximum(warmup, 1)
     past = jnp.clip((step - warmup) / jnp.maximum(total - warmup, 1), 0, 1)
     return jnp.where(step < warmup, rise, 0.5 * (1 + jnp.cos(jnp.pi * past)))
+
+
+def _adamw(params, gradient, moments, done, rate, decay):
+    """One step of AdamW, PyTorch's constants; `done` steps came before."""
+    first, second = moments
+    first = jax.tree.map(lambda m, g: _BETA1 * m + (1 - _BETA1) * g, first, gradient)
+    second = jax.tree.map(lambda v, g: _BETA2 * v + (1 - _BETA2) * g * g, second, gradient)
+    count = done.astype(jnp.float32) + 1
+    unbias1, unbias2 = 1 - _BETA1**count, 1 - _BETA2**count
+
+    def moved(p, m, v):
+        return p - rate * (m / unbias1 / (jnp.sqrt(v / unbias2) + _EPSILON) + decay * p)
+
+    return jax.tree.map(moved, params, first, second), (first, second)
 
 
 def _initial_head(key, kernel, width: int, classes: int) -> dict[str, jax.Array]:

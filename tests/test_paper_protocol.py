@@ -1,0 +1,160 @@
+"""The paper's protocol against PyTorch and a plain loop; prompts; fine-tuning."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from primus_jax.encoder import Encoder
+from primus_jax.errors import PrimusError
+from primus_jax.evals import paper_protocol as paper
+from primus_jax.evals.class_head import class_embeddings
+from primus_jax.evals.features import Features
+from primus_jax.models.imu_encoder import EncoderConfig
+
+SMALL = EncoderConfig(readout="pool", embed_dim=16, channels=4, multihead=False)
+
+
+def people_and_tones(per_class: int = 8, people: int = 6, dim: int = 12) -> tuple:
+    """Features of two clusters per class, and windows of a tone per class."""
+    rng = np.random.default_rng(0)
+    label = np.tile(np.repeat(np.arange(3), per_class), people).astype(np.int32)
+    name = np.repeat([f"person {i}" for i in range(people)], 3 * per_class)
+    x = 2 * rng.normal(size=(3, dim))[label] + rng.normal(size=(len(label), dim))
+    time = np.arange(140) / 50
+    wave = np.sin(2 * np.pi * (1 + 2 * label[:, None]) * time + rng.uniform(0, 6, (len(label), 1)))
+    imu = wave[..., None] * (1 + label[:, None, None]) * rng.normal(1, 0.1, (len(label), 1, 6))
+    blank = np.full(len(label), "train")
+    names = ("a", "b", "c")
+    features = Features(x.astype(np.float32), label, names, name, name, name, blank, blank)
+    return features, imu.astype(np.float32)
+
+
+def draws_of(features, shots=(4,), seeds=3):
+    draws = paper.make_draws(features, shots, seeds, "resampled", validation=True)
+    seeds = draws.sides.seed
+    labelled = features.label >= 0
+    validation = paper._padded(draws.sides.validation & labelled, seeds, None)
+    test = paper._padded(draws.sides.test & labelled, seeds, None)
+    rows = draws.shown.rows.reshape(len(seeds), -1)
+    valid = draws.shown.valid.reshape(len(seeds), -1)
+    keys = jax.vmap(jax.random.key)(seeds.astype(np.uint32))
+    return rows, valid, *validation, test[0], keys
+
+
+def test_the_rate_warms_up_and_never_rises_again():
+    for total in (1, 3, 12, 40, 2000):
+        steps = np.arange(total, dtype=np.int32)
+        rate = np.array([paper.schedule(step, np.int32(total)) for step in steps])
+        top = int(rate.argmax())
+        assert (np.diff(rate[: top + 1]) > 0).all()
+        assert (np.diff(rate[top:]) <= 0).all()
+        assert 0 < rate.max() <= 1
+        assert total < 20 or rate[-1] < 0.05
+        assert float(paper.schedule(np.int32(total + 50), np.int32(total))) < 1e-6
+    assert top == 19  # max(2000 // 100, 10) steps of warm-up
+
+
+def test_training_equals_pytorch():
+    """AdamW, the schedule, normalised features and the best epoch, with one batch per epoch."""
+    torch = pytest.importorskip("torch")
+    features, _ = people_and_tones()
+    config = paper.PaperConfig(lr=0.05, epochs=30)
+    kernel = np.random.default_rng(1).normal(size=(12, 3)).astype(np.float32) * 0.1
+    rows, valid, val, val_valid, test, keys = draws_of(features)
+    predicted, epoch, accuracy = paper.fit_draws(
+        features.embedding, features.label, rows, valid, val, val_valid, test, keys, {}, kernel,
+        width=12, classes=3, config=config, network=None, together=3,
+    )  # fmt: skip
+    x = torch.nn.functional.normalize(torch.tensor(features.embedding))
+    y = torch.tensor(features.label.astype(np.int64))
+    for i in range(3):
+        head = torch.nn.Linear(12, 3)
+        with torch.no_grad():
+            head.weight.copy_(torch.tensor(kernel.T))
+            head.bias.zero_()
+        adam = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=1e-4)
+        best, best_predicted, best_epoch = -1.0, None, 0
+        for step in range(config.epochs):
+            for group in adam.param_groups:
+                group["lr"] = config.lr * float(paper.schedule(np.int32(step), np.int32(30)))
+            shown = rows[i][valid[i]]
+            adam.zero_grad()
+            torch.nn.functional.cross_entropy(head(x[shown]), y[shown]).backward()
+            adam.step()
+            with torch.no_grad():
+                chosen = val[i][val_valid[i]]
+                found = float((head(x[chosen]).argmax(1) == y[chosen]).float().mean())
+                if found > best:
+                    best, best_epoch = found, step + 1
+                    best_predicted = head(x[test[i]]).argmax(1).numpy()
+        assert int(epoch[i]) == best_epoch
+        assert float(accuracy[i]) == pytest.approx(best, abs=1e-6)
+        np.testing.assert_array_equal(predicted[i], best_predicted)
+
+
+@pytest.mark.parametrize("finetune", [False, True])
+def test_vmapped_equals_looped(finetune):
+    """With ragged classes and several batches per epoch; fine-tuning from scratch as well."""
+    features, imu = people_and_tones()
+    label = features.label.copy()
+    label[np.flatnonzero(label == 2)[::2]] = -1
+    features = dataclasses.replace(features, label=label)
+    rows, valid, *rest = draws_of(features, shots=(20,), seeds=2)
+    assert not valid.all()
+    inputs = imu if finetune else features.embedding
+    options = {
+        "width": 16 if finetune else 12,
+        "classes": 3,
+        "config": paper.PaperConfig(lr=1e-2, epochs=2 if finetune else 6, batch_size=16),
+        "network": paper.Network(SMALL, "emb") if finetune else None,
+    }
+    label = np.maximum(label, 0)
+    together = paper.fit_draws(inputs, label, rows, valid, *rest, {}, None, **options, together=2)
+    alone = paper.fit_draws(inputs, label, rows, valid, *rest, {}, None, **options, together=1)
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_learning_and_fine_tuning_reach_the_answer():
+    features, imu = people_and_tones()
+    config = paper.PaperConfig(lr=0.03, epochs=30)
+    result = paper.paper_fewshot(features, (1, 6), 2, config=config)
+    assert result.accuracy[1].mean() > 0.8
+    assert result.classifier["head_init"] == "random"
+    encoder = Encoder.random(SMALL, 0, 50.0, 2.8)
+    for scratch in (False, True):
+        tuned = paper.paper_fewshot(
+            features, (6,), 1, config=dataclasses.replace(config, lr=0.01), encoder=encoder,
+            imu=imu, from_scratch=scratch,
+        )  # fmt: skip
+        assert tuned.accuracy.mean() > 0.8
+
+
+def test_a_head_from_prompts_starts_where_language_says(tmp_path):
+    """At a rate near zero the classes are those whose prompts point at the features."""
+    features, _ = people_and_tones()
+    x = features.embedding.astype(np.float64)
+    centre = np.stack([x[features.label == k].mean(0) for k in range(3)])
+    text = [f"{template} {name}" for name in "abc" for template in ("a person is", "x")]
+    np.savez(
+        tmp_path / "prompts.npz", text=np.array(text),
+        text_embedding=np.repeat(centre * [[1], [5], [9]], 2, 0),
+    )  # fmt: skip
+    head = class_embeddings(tmp_path / "prompts.npz", ("a", "b", "c"))
+    np.testing.assert_allclose(np.linalg.norm(head, axis=1), 1, rtol=1e-3)
+    config = paper.PaperConfig(lr=1e-9, epochs=1)
+    told = paper.paper_fewshot(features, (1,), 2, config=config, class_embedding=head)
+    blind = paper.paper_fewshot(features, (1,), 2, config=config)
+    assert told.accuracy.mean() > 0.9 > blind.accuracy.mean() + 0.2
+    with pytest.raises(PrimusError, match="'d'"):
+        class_embeddings(tmp_path / "prompts.npz", ("a", "d"))
+    with pytest.raises(PrimusError, match="class embeddings"):
+        paper.paper_fewshot(features, (1,), 2, class_embedding=head[:, :5])
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.0}, {"epochs": 0}, {"weight_decay": -1.0}])
+def test_settings_without_meaning_are_refused(change):
+    with pytest.raises(PrimusError, match="expected"):
+        paper.PaperConfig(**change).validate()
