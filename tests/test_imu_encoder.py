@@ -294,7 +294,8 @@ def test_outputs_equal_pytorch(config):
 
 @pytest.mark.parametrize("config", [PRIMUS, *VARIANTS[-2:]], ids=describe)
 def test_outputs_equal_pytorch_on_real_recordings(config, shared_data):
-    pack = np.load(shared_data / "usc_had.npz", allow_pickle=False)
+    with np.load(shared_data / "usc_had.npz", allow_pickle=False) as file:
+        pack = dict(file)
     scale = np.repeat([pack["acc_scale"], pack["gyro_scale"]], 3).astype(np.float32)
     imu = np.ascontiguousarray(pack["signal"][:4000]).reshape(4, 1000, 6) * scale
     compare_outputs(config, np.ascontiguousarray(imu[:, ::4]) if config == PRIMUS else imu)

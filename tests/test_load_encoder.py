@@ -54,7 +54,8 @@ def test_released_imu2clip_checkpoints(shared_data, name, first_four, norm):
 
 
 def test_real_windows_at_their_own_rate(shared_data, encoder):
-    pack = np.load(shared_data / "usc_had.npz", allow_pickle=False)
+    with np.load(shared_data / "usc_had.npz", allow_pickle=False) as file:
+        pack = dict(file)
     signal = np.ascontiguousarray(pack["signal"][:2000])
     signal = signal * np.repeat([pack["acc_scale"], pack["gyro_scale"]], 3)
     windows = signal.reshape(4, 500, 6)

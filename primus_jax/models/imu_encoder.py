@@ -14,6 +14,7 @@ from primus_jax.models.layers import (
     adaptive_mean,
     dense,
     dilated_conv,
+    gelu,
     extreme,
     max_pool3,
 )
@@ -167,7 +168,7 @@ class ImuEncoder(nn.Module):
         for head in HEADS if config.multihead else ():
             x = outputs["emb"]
             if config.head_layers == 2:
-                x = nn.gelu(dense(width, width, f"{head}_head0")(x), approximate=False)
+                x = gelu(dense(width, width, f"{head}_head0")(x))
             outputs[head] = dense(width, width, f"{head}_head")(x)
         return outputs
 
@@ -180,7 +181,7 @@ class ImuEncoder(nn.Module):
             x = dilated_conv(config.channels, kernel, x.shape[-1], f"conv{i + 1}")(x)
             x = max_pool3(x) if i < 2 else pool_third(config, x)
             if config.activation == "gelu":
-                x = nn.gelu(x, approximate=False)
+                x = gelu(x)
         return self.read_out(GroupNorm(4, name="norm1")(x))
 
     def read_out(self, x: jax.Array) -> jax.Array:

@@ -63,6 +63,28 @@ class GroupNorm(nn.Module):
         return (x - spread(mean)) * spread(lax.rsqrt(variance + 1e-5)) * scale + bias
 
 
+@jax.custom_jvp
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact Gaussian error linear unit, x Phi(x), of any shape.
+
+    The derivative is written out because jax 0.12 cannot differentiate `erf` inside
+    `shard_map(check_vma=True)`: "Primitive polynomial requires varying manual axes to match".
+    """
+    return x * _normal_cdf(x)
+
+
+@gelu.defjvp
+def _gelu_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    cdf = _normal_cdf(x)
+    density = jnp.exp(-jnp.square(x) / 2) * (1 / math.sqrt(2 * math.pi))
+    return x * cdf, (cdf + x * density) * dx
+
+
+def _normal_cdf(x: jax.Array) -> jax.Array:
+    return (1 + lax.erf(x * math.sqrt(0.5))) / 2
+
+
 def max_pool3(x: jax.Array) -> jax.Array:
     """Maximum of every three steps: `[batch, time, channels]` -> `[batch, time // 3, channels]`.
 

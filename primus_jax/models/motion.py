@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from primus_jax.models.layers import dense, extreme, symmetric_uniform
+from primus_jax.models.layers import dense, extreme, gelu, symmetric_uniform
 from primus_jax.window import GRAVITY
 
 # m/s^2 and rad/s that make typical body movement about one
@@ -48,16 +48,16 @@ class MotionTrunk(nn.Module):
         h = _conv(self.width, 7, CHANNELS, "stem", stride=2)(x)
         for stage, width in enumerate(stage_widths(self.width)):
             if stage:
-                h = _conv(width, 3, h.shape[-1], f"down{stage}", stride=2)(_gelu(h))
+                h = _conv(width, 3, h.shape[-1], f"down{stage}", stride=2)(gelu(h))
             for block in range(self.blocks):
                 name = f"block{stage}{block}"
                 y = RootMeanSquareNorm(name=f"{name}_norm")(h)
-                y = _gelu(_conv(width, 5, width, f"{name}_conv0")(y))
+                y = gelu(_conv(width, 5, width, f"{name}_conv0")(y))
                 h = h + _conv(width, 5, width, f"{name}_conv1")(y)
-            features.append(moments(_gelu(h)))
+            features.append(moments(gelu(h)))
         feature = RootMeanSquareNorm(first=True, name="feature_norm")(jnp.concatenate(features, -1))
         size = feature.shape[-1]
-        hidden = _gelu(dense(self.embed_dim, size, "hidden")(feature))
+        hidden = gelu(dense(self.embed_dim, size, "hidden")(feature))
         return dense(self.embed_dim, self.embed_dim, "out")(hidden) + dense(
             self.embed_dim, size, "skip"
         )(feature)
@@ -142,10 +142,6 @@ class RootMeanSquareNorm(nn.Module):
         x = x * scale if self.first else x
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + 1e-3)
         return x if self.first else x * scale
-
-
-def _gelu(x: jax.Array) -> jax.Array:
-    return nn.gelu(x, approximate=False)
 
 
 def _length(x: jax.Array) -> jax.Array:
