@@ -7,10 +7,12 @@ from primus_jax.data.folder import DatasetFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="data set folder")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print what the folder states about itself."""
     print("\n\n".join(describe(DatasetFolder(path)) for path in args.folders))
     return 0
 

@@ -22,6 +22,7 @@ from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
     pack = kinds.add_parser("pack", help="packed recordings (.npz)", description=_pack.__doc__)
     pack.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
@@ -128,6 +129,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the data set folder and describe it."""
     args.prepare(args)
     return 0
 

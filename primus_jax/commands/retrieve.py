@@ -25,6 +25,7 @@ FILES = ("results.jsonl", "table.md", "recall.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     add_inputs(parser)
     parser.add_argument(
         "--targets",
@@ -100,6 +101,7 @@ def describe_inputs(
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the figures beside chance, and write them where asked."""
     with results_folder(args, FILES) as out:
         _retrieve(args, out)
     if args.out is not None:

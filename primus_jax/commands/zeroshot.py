@@ -25,6 +25,7 @@ FILES = ("results.jsonl", "table.md")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     add_inputs(parser)
     parser.add_argument("--prompts", type=Path, metavar="FILE.json", help="sentences of each class")
     parser.add_argument(
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the figures beside chance, and write them where asked."""
     with results_folder(args, FILES) as out:
         _zero_shot(args, out)
     if args.out is not None:

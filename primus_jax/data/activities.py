@@ -78,10 +78,12 @@ def gait(
 
 
 def walk(b: Bout) -> Pose:
+    """Walking on level ground."""
     return gait(b, 0.95, 1.3, 0.40, 0.95, 0.35)
 
 
 def run(b: Bout) -> Pose:
+    """Running: a faster gait with a flight phase and bent elbows."""
     return gait(b, 1.38, 2.7, 0.58, 1.45, 0.5, bounce=0.03, strike=0.006, elbow=1.5, lean=0.12)
 
 
@@ -94,16 +96,19 @@ def on_rail(b: Bout, pose: Pose) -> Pose:
 
 
 def walk_upstairs(b: Bout) -> Pose:
+    """Climbing stairs: higher knees, a rising path."""
     climb = dict(rise=0.165, hip_mean=0.5, knee_mean=0.3, bounce=0.012, lean=0.2)
     return on_rail(b, gait(b, 0.82, 0.55, 0.42, 1.0, 0.2, **climb))
 
 
 def walk_downstairs(b: Bout) -> Pose:
+    """Going down stairs: harder steps, a falling path."""
     descent = dict(rise=-0.165, hip_mean=0.25, knee_mean=0.25, strike=0.006, lean=-0.02)
     return on_rail(b, gait(b, 0.92, 0.6, 0.24, 1.0, 0.22, **descent))
 
 
 def cycle(b: Bout) -> Pose:
+    """Pedalling on a bicycle, with the road's vibration."""
     phase = b.phase(1.15)
     lean = b.about(0.35, 0.3)
     pose = both(shoulder_flexion=0.9 + 0.5 * lean, elbow_flexion=0.35, shoulder_abduction=0.15)
@@ -127,14 +132,17 @@ def cycle(b: Bout) -> Pose:
 
 
 def sit(b: Bout) -> Pose:
+    """Sitting still."""
     return fidget(b, seated(b))
 
 
 def stand(b: Bout) -> Pose:
+    """Standing still."""
     return fidget(b, standing(b) | {"pelvis_roll": b.rng.normal(0, 0.05)})
 
 
 def lie(b: Bout) -> Pose:
+    """Lying still, on the back or on a side."""
     # On the back mostly, else on one side: a turn about the body's long axis.
     side = b.rng.choice([0.0, 0.0, np.pi / 2, -np.pi / 2]) + b.rng.normal(0, 0.15)
     legs = both(hip_flexion=b.about(0.25, 0.5), knee_flexion=b.about(0.35, 0.6))
@@ -159,10 +167,12 @@ def transition(b: Bout, rising: bool) -> Pose:
 
 
 def stand_up(b: Bout) -> Pose:
+    """From sitting to standing, once."""
     return transition(b, rising=True)
 
 
 def sit_down(b: Bout) -> Pose:
+    """From standing to sitting, once."""
     return transition(b, rising=False)
 
 
@@ -187,6 +197,7 @@ def turn(b: Bout) -> Pose:
 
 
 def reach(b: Bout) -> Pose:
+    """Reaching up with one arm and coming back."""
     top = b.rng.uniform(1.5, 2.6) * min(b.amplitude, 1.15)
     up = standing(b)
     up |= {f"{b.hand}_shoulder_flexion": top, f"{b.hand}_elbow_flexion": b.about(0.25, 0.3)}
@@ -197,6 +208,7 @@ def reach(b: Bout) -> Pose:
 
 
 def pick_up(b: Bout) -> Pose:
+    """Bending down to the floor and coming up."""
     squat = b.rng.uniform(0.15, 1.0)
     down = both(
         hip_flexion=0.5 + 0.9 * squat,
@@ -210,6 +222,7 @@ def pick_up(b: Bout) -> Pose:
 
 
 def jump(b: Bout) -> Pose:
+    """Jumping on the spot."""
     hz = 0.7 / np.sqrt(b.tempo)
     phase, size = b.phase(hz), b.amplitude
     height = 0.18 * size
@@ -226,6 +239,7 @@ def jump(b: Bout) -> Pose:
 
 
 def wipe(b: Bout) -> Pose:
+    """Wiping a surface with one hand."""
     phase, size = b.phase(1.25), b.amplitude
     pose = standing(b)
     arm = {
@@ -241,6 +255,7 @@ def wipe(b: Bout) -> Pose:
 
 
 def drink(b: Bout) -> Pose:
+    """Lifting a cup to the mouth and putting it back."""
     rest = seated(b) if b.rng.random() < 0.5 else standing(b)
     rest |= {f"{b.hand}_elbow_flexion": 1.2, f"{b.hand}_pronation": 0.6}
     cup = {f"{b.hand}_elbow_flexion": 2.15, f"{b.hand}_shoulder_flexion": b.about(0.75)}

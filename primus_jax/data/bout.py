@@ -72,11 +72,13 @@ def both(**angles: float) -> Pose:
 
 
 def standing(b: Bout) -> Pose:
+    """The joint angles of upright standing."""
     arms = both(shoulder_flexion=0.05, shoulder_abduction=0.12, elbow_flexion=0.25)
     return {"z": PELVIS_HEIGHT * b.body.height, **arms}
 
 
 def seated(b: Bout) -> Pose:
+    """The joint angles of sitting on a chair."""
     legs = both(hip_flexion=b.about(1.4, 0.06), knee_flexion=b.about(1.5, 0.08), hip_abduction=0.15)
     arms = both(shoulder_flexion=b.about(0.45, 0.3), shoulder_abduction=0.15, elbow_flexion=0.9)
     slouch = b.rng.normal(-0.15, 0.1)
