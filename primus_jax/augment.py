@@ -122,6 +122,15 @@ def warp_time(key: jax.Array, imu: jax.Array, sigma: float, knots: int) -> jax.A
     return jax.vmap(lambda channel: jnp.interp(clock, steps, channel), 1, 1)(imu)
 
 
+def shuffle_axes(key: jax.Array, imu: jax.Array) -> jax.Array:
+    """Put the three axes of each sensor in a random order of its own.
+
+    Never across sensors: metres per second squared do not become radians per second.
+    """
+    order = jax.vmap(lambda k: jax.random.permutation(k, 3))(jax.random.split(key))
+    return imu[:, jnp.concatenate([order[0], order[1] + 3])]
+
+
 def augment(key: jax.Array, imu: jax.Array, config: AugmentConfig) -> jax.Array:
     """Apply the augmentations that are switched on to one window `[time, 6]`, float32."""
     keys = jax.random.split(key, 7)

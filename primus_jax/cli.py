@@ -16,6 +16,7 @@ COMMANDS = {
     "pretrain": "data set folders -> a run, by a config file; resumes where it stopped",
     "export": "a run -> plain weights with PyTorch names",
     "fewshot": "encoders and labelled data sets -> accuracy over shots",
+    "study": "methods x pretraining seeds x data sets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with its pool and chance",
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.training.optim import OptimConfig
 
@@ -45,7 +46,7 @@ class Config:
     devices: int = 0  # 0: all
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
-    objective: PrimusConfig = dataclasses.field(default_factory=PrimusConfig)
+    objective: PrimusConfig | MultitaskConfig = dataclasses.field(default_factory=PrimusConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
 
@@ -95,19 +96,22 @@ def from_dict(values: dict[str, Any], kind: type = Config) -> Any:
         PrimusError: names that a config does not have, as from another version.
     """
     hints = typing.get_type_hints(kind)
-    unknown = values.keys() - hints.keys()
+    unknown = values.keys() - _names(kind)
     if unknown:
         raise PrimusError(f"{kind.__name__} has no {sorted(unknown)}: made by another version?")
-    return kind(
-        **{
-            name: from_dict(value, hints[name])
-            if dataclasses.is_dataclass(hints[name])
-            else tuple(value)
-            if isinstance(value, list)
-            else value
-            for name, value in values.items()
-        }
-    )
+    return kind(**{name: _value(value, hints[name]) for name, value in values.items()})
+
+
+def _value(value: Any, hint: Any) -> Any:
+    """A JSON value as what the hint says; of several dataclasses, the one with these fields."""
+    if not isinstance(value, dict):
+        return tuple(value) if isinstance(value, list) else value
+    kinds = typing.get_args(hint) or (hint,)
+    return from_dict(value, min(kinds, key=lambda kind: len(value.keys() - _names(kind))))
+
+
+def _names(kind: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
 
 
 def config_hash(config: Config) -> str:

@@ -37,7 +37,7 @@ def simulated_features(
     centre, shift = 1.5 * rng.normal(size=(classes, dim)), rng.normal(size=(people, dim))
     x = centre[label] + shift[person] + rng.normal(size=(len(label), dim))
     name = np.array([f"person {i}" for i in range(people)])[person]
-    split = np.where(person < people // 2, "train", "test")
+    split = np.where(person < people // 2, "train", "test").astype("<U10")
     split[person == people - 1] = "validation"
     blank = np.full(len(label), "")
     names = tuple(f"activity {k}" for k in range(classes))

@@ -52,7 +52,6 @@ def export(run_folder, to, *, checkpoint="best", head="emb", overwrite=False) ->
         PrimusError: no such run or checkpoint, a damaged one, or an existing folder.
     """
     from primus_jax.export.folder import write_folder
-    from primus_jax.objectives.primus import Primus
     from primus_jax.training.run import load_state
 
     state, config, row = load_state(run_folder, checkpoint)
@@ -61,7 +60,7 @@ def export(run_folder, to, *, checkpoint="best", head="emb", overwrite=False) ->
         raise PrimusError(f"--head {head}: this encoder has no heads; use emb.")
     return write_folder(
         to,
-        Primus(config.objective, config.encoder).encoder_params(state.params),
+        config.objective.build(config.encoder).encoder_params(state.params),
         config.encoder,
         rate_hz=data["rate_hz"],
         window_seconds=data["window_samples"] / data["rate_hz"],

@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import traceback
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -45,7 +46,7 @@ def read_config(path: str, overrides: list[str]) -> Config:
         PrimusError: no such file, a file that does not make a Config, an override that names
             nothing or has the wrong type.
     """
-    config = _load(path)
+    config = run_file(path, "get_config", Config)
     values = flags.FlagValues()
     arguments = ["primus-jax", *overrides]
     if overrides and not overrides[0].startswith("--config."):
@@ -62,8 +63,12 @@ def read_config(path: str, overrides: list[str]) -> Config:
     return values.config
 
 
-def _load(path: str) -> Config:
-    """Run a config file's get_config()."""
+def run_file(path: str, function: str, kind: type) -> Any:
+    """What `function` of a Python file returns.
+
+    Raises:
+        PrimusError: no such file, an error in it (with its line), or something else than `kind`.
+    """
     if not Path(path).is_file():
         raise PrimusError(f"config file {path} does not exist.")
     spec = importlib.util.spec_from_file_location("primus_jax_config", path)
@@ -72,11 +77,13 @@ def _load(path: str) -> Config:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config()
+        made = getattr(module, function)()
     except Exception as error:
         where = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
         line = f" line {where[-1]}" if where else ""
         raise PrimusError(f"config file {path}{line}: {type(error).__name__}: {error}") from error
-    if not isinstance(config, Config):
-        raise PrimusError(f"{path}: get_config() returns {type(config).__name__}, expected Config.")
-    return config
+    if not isinstance(made, kind):
+        raise PrimusError(
+            f"{path}: {function}() returns {type(made).__name__}, expected {kind.__name__}."
+        )
+    return made

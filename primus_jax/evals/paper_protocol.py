@@ -120,30 +120,46 @@ def paper_fewshot(
 
 
 def _all_shots(features, draws: Draws, inputs, width, config, network, start, kernel):
+    """Predictions `[draws, shots, n]` and what the fits report, one entry per shot count.
+
+    A frozen encoder's fits are one program. With an encoder in the loop there is one program per
+    shot count, so that few windows do not pay for the batch of many.
+    """
     label = features.label
-    seeds = draws.sides.seed
+    seeds, most = draws.sides.seed, draws.shown.rows.shape[-1]
+    groups = [draws.shots] if network is None else [(k,) for k in draws.shots]
     keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
     validation = _padded(draws.sides.validation & (label >= 0), seeds, _VALIDATION)
-    test = _padded(draws.sides.test & (label >= 0), seeds, None)
+    test, tested = _padded(draws.sides.test & (label >= 0), seeds, None)
     predicted = np.zeros((len(seeds), len(draws.shots), len(label)), np.int32)
     details = []
-    target = np.maximum(label, 0)
-    for j, k in enumerate(draws.shots):
-        rows = draws.shown.rows[:, :, :k].reshape(len(seeds), -1)
-        valid = draws.shown.valid[:, :, :k].reshape(len(seeds), -1)
-        output, epoch, accuracy = fit_draws(
-            inputs, target, rows, valid, *validation, test[0], keys, start, kernel,
-            width=width, classes=len(features.label_names), config=config, network=network,
-            together=len(seeds) if jax.default_backend() != "cpu" or network is None else 1,
-        )  # fmt: skip
-        for i in range(len(seeds)):
-            predicted[i, j, test[0][i][test[1][i]]] = np.asarray(output[i])[test[1][i]]
-        details.append(
-            {
-                "best_epoch": np.asarray(epoch).tolist(),
-                "validation_accuracy": [round(float(a), 6) for a in accuracy],
-            }
+    for group in groups:
+        width_of = min(max(group), most)
+        rows = draws.shown.rows[:, :, :width_of]
+        valid = np.stack(
+            [draws.shown.valid[:, :, :width_of] & (np.arange(width_of) < k) for k in group], 1
         )
+        lanes = len(seeds) * len(group)
+
+        lane = np.arange(len(seeds)).repeat(len(group))
+        found, epoch, accuracy = fit_draws(
+            inputs, np.maximum(label, 0), rows[lane].reshape(lanes, -1),
+            valid.reshape(lanes, -1), *(x[lane] for x in validation), test[lane], keys[lane],
+            start, kernel, width=width, classes=len(features.label_names), config=config,
+            network=network, together=1 if jax.default_backend() == "cpu" else lanes,
+        )  # fmt: skip
+        found = np.asarray(found).reshape(len(seeds), len(group), -1)
+        epoch, accuracy = (np.asarray(x).reshape(len(seeds), -1) for x in (epoch, accuracy))
+        for j, k in enumerate(group):
+            for i in range(len(seeds)):
+                rows_of = test[i][tested[i]]
+                predicted[i, draws.shots.index(k), rows_of] = found[i, j][tested[i]]
+            details.append(
+                {
+                    "best_epoch": epoch[:, j].tolist(),
+                    "validation_accuracy": [round(float(a), 6) for a in accuracy[:, j]],
+                }
+            )
     return predicted, details
 
 
@@ -225,21 +241,16 @@ def fit_draws(
             place = jnp.arange(steps * batch, dtype=jnp.int32)
             weight = (place < count).astype(jnp.float32)
 
-            def step(state, i):
+            def step(i, state):
                 params, moments = state
                 chosen = jax.lax.dynamic_slice_in_dim(order, i * batch, batch)
                 share = jax.lax.dynamic_slice_in_dim(weight, i * batch, batch)
                 gradient = jax.grad(loss)(params, rows[chosen], share)
                 done = number * per_epoch + i
                 rate = config.lr * schedule(done, total)
-                new = _adamw(params, gradient, moments, done, rate, config.weight_decay)
-                # Classes with fewer windows leave whole batches empty: nothing happens there.
-                active = i < per_epoch
-                return jax.tree.map(lambda a, b: jnp.where(active, a, b), new, state), None
+                return _adamw(params, gradient, moments, done, rate, config.weight_decay)
 
-            (params, moments), _ = jax.lax.scan(
-                step, (params, moments), jnp.arange(steps, dtype=jnp.int32)
-            )
+            params, moments = jax.lax.fori_loop(0, per_epoch, step, (params, moments))
             right = (predict(params, validation) == label[validation]) & validation_valid
             right = right.sum().astype(jnp.float32)
             accuracy = right / validation_valid.sum().astype(jnp.float32)

@@ -14,13 +14,13 @@ import numpy as np
 from primus_jax.evals.logistic import dot, fit_logistic
 
 CLIP = 8.0
-GRID = (0.001, 0.01, 0.1, 1.0, 10.0)  # inverse strengths of the penalty, scikit-learn's C
+GRID = (0.001, 0.01, 0.1, 1.0)  # inverse strengths of the penalty, scikit-learn's C
 DEFAULT_C = 0.1  # where the shown windows are too few to choose by
 LEAST_VALIDATION = 2  # validation windows per class that a choice needs, on average
 _SELECTION_TOLERANCE = 3e-3
 # Features whose deviation is below this part of the typical one carry rounding, not information.
 _DEVIATION_FLOOR = 1e-4
-# Shot counts up to this factor apart share one array of rows, the smaller by rows of weight zero.
+# Shot counts up to this factor below the largest share its rows, the smaller by zero weights.
 _SHARED = 4
 
 
@@ -46,12 +46,16 @@ class ProbeResult(NamedTuple):
 
 
 def fit_scaler(x: jax.Array, pool: jax.Array) -> Scaler:
-    """Scaler of the rows of `x` `[n, dim]` where `pool` bool `[n]`; labels play no part."""
-    weight = pool.astype(x.dtype)[:, None] / jnp.maximum(pool.sum().astype(x.dtype), 1.0)
-    mean = (weight * x).sum(0)
-    deviation = jnp.sqrt((weight * jnp.square(x - mean)).sum(0))
-    floor = _DEVIATION_FLOOR * jnp.sqrt(jnp.mean(jnp.square(deviation)))
-    return Scaler(mean, jnp.maximum(deviation, jnp.maximum(floor, 1e-12)))
+    """Scaler `[..., dim]` of the rows of `x` `[n, dim]` where `pool` bool `[..., n]`."""
+    weight = pool.astype(x.dtype)
+    weight = weight / jnp.maximum(weight.sum(-1, keepdims=True), 1)
+    # Matrix products of centred values: quick, and without cancellation.
+    centre = x.mean(0)
+    mean = dot(weight, x - centre)
+    variance = dot(weight, jnp.square(x - centre)) - jnp.square(mean)
+    deviation = jnp.sqrt(jnp.maximum(variance, 0))
+    floor = jnp.sqrt(jnp.mean(jnp.square(deviation), -1, keepdims=True)) * _DEVIATION_FLOOR
+    return Scaler(centre + mean, jnp.maximum(deviation, jnp.maximum(floor, 1e-12)))
 
 
 @functools.partial(jax.jit, static_argnames=("shots", "grid", "folds"))
@@ -91,8 +95,7 @@ def probe_grid(
     groups = [jnp.asarray(group, jnp.int32) for group in _shared(shots)]
 
     def one_draw(draw):
-        pool, rows, valid, fold = draw
-        scaler = fit_scaler(embedding, pool)
+        scaler, rows, valid, fold = draw
         scaled = scaler(embedding)
         parts = []
         for group, most in zip(groups, (max(g) for g in _shared(shots)), strict=True):
@@ -100,18 +103,17 @@ def probe_grid(
             parts.append(_fit_group(scaled, *shown, group, grid, folds))
         return ProbeResult(*(jnp.concatenate(part) for part in zip(*parts, strict=True)))
 
-    return jax.lax.map(one_draw, (pool, rows, valid, fold))
+    return jax.lax.map(one_draw, (fit_scaler(embedding, pool), rows, valid, fold))
 
 
 def _shared(shots: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Shot counts in groups that share an array of rows: (1, 2, 5, 10, 20) -> (1,2) (5,10,20)."""
-    groups: list[tuple[int, ...]] = []
-    for k in reversed(shots):
-        if groups and _SHARED * k >= groups[0][-1]:
-            groups[0] = (k, *groups[0])
-        else:
-            groups.insert(0, (k,))
-    return groups
+    """Shot counts in at most two groups, each sharing an array of rows: the largest, and the rest.
+
+    More groups would save less work than their compilation takes.
+    """
+    large = tuple(k for k in shots if _SHARED * k >= shots[-1])
+    small = shots[: len(shots) - len(large)]
+    return [small, large] if small else [large]
 
 
 def _fit_group(scaled, x, valid, fold, shots, grid, folds) -> ProbeResult:

@@ -14,8 +14,8 @@ from primus_jax.models.layers import (
     adaptive_mean,
     dense,
     dilated_conv,
-    gelu,
     extreme,
+    gelu,
     max_pool3,
 )
 from primus_jax.models.motion import MIN_SAMPLES, MotionTrunk

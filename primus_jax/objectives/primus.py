@@ -79,6 +79,10 @@ class PrimusConfig:
         self.first_view.validate("objective.first_view")
         self.second_view.validate("objective.second_view")
 
+    def build(self, encoder: EncoderConfig) -> "Primus":
+        """The objective that trains this encoder."""
+        return Primus(self, encoder)
+
 
 class Primus:
     """The objective protocol (`objectives/base.py`) for PRIMUS, SimCLR, IMU2CLIP and ablations."""

@@ -14,7 +14,6 @@ from primus_jax.config import Config
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline, example_batch
 from primus_jax.errors import PrimusError
-from primus_jax.objectives.primus import Primus
 from primus_jax.training import sharding
 from primus_jax.training.checkpoint import Checkpoints
 from primus_jax.training.metrics import MetricsLog, Progress
@@ -48,7 +47,7 @@ def pretrain(config: Config, workdir: str | Path, say=print) -> TrainState:
     validation, validation_count = _validation(config, folders, mesh.size)
     open_run(workdir, config, describe_data(folders), say)
 
-    objective = Primus(config.objective, config.encoder)
+    objective = config.objective.build(config.encoder)
     optimizer = make_optimizer(config.optim, config.steps)
     train_step = make_train_step(objective, optimizer, mesh, config.seed)
     eval_step = make_eval_step(objective, mesh, config.seed)

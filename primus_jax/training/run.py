@@ -10,7 +10,6 @@ from primus_jax.config import Config, config_hash, flatten, from_dict, to_dict
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import example_batch
 from primus_jax.errors import PrimusError
-from primus_jax.objectives.primus import Primus
 from primus_jax.provenance import provenance
 from primus_jax.training import sharding
 from primus_jax.training.checkpoint import Checkpoints
@@ -110,7 +109,7 @@ def load_state(workdir: str | Path, checkpoint: str) -> tuple[TrainState, Config
                 f"{workdir} has no checkpoint {checkpoint!r}; expected best, latest or one of "
                 f"{steps}."
             )
-        objective = Primus(config.objective, config.encoder)
+        objective = config.objective.build(config.encoder)
         samples = next(iter(row["data"].values()))["window_samples"]
         batch = example_batch(samples, config.data.embedding_dim)
         make_state = state_maker(objective, make_optimizer(config.optim, config.steps), 0, batch)

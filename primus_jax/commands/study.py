@@ -1,0 +1,54 @@
+"""Pretrain every method with the same seeds, evaluate all of them, and write table and figures.
+
+primus-jax study configs/study_small.py --out studies/small
+
+The same command goes on where it stopped, however it stopped: finished runs and evaluations are
+kept. DIR gets results.jsonl, table.md, the figures as PNG and SVG, and report.html.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from primus_jax.errors import PrimusError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("study", metavar="FILE", help="a Python file with get_study()")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
+    parser.add_argument(
+        "--train", nargs="+", metavar="DIR", help="pretrain every method on these data sets"
+    )
+    parser.add_argument("--development", nargs="+", metavar="DIR", help="instead of the file's")
+    parser.add_argument("--test", nargs="+", metavar="DIR", help="instead of the file's")
+    parser.add_argument(
+        "--external",
+        nargs="+",
+        default=[],
+        metavar="NAME=PATH",
+        help="further encoders (.pt, .safetensors or export folder), at any rate",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the study, then do what is missing of it."""
+    from primus_jax.commands.pretrain import run_file
+    from primus_jax.study import Study, run_study
+
+    study = run_file(args.study, "get_study", Study)
+    if args.train:
+        study = study.with_train(tuple(args.train))
+    given = {
+        role: tuple(getattr(args, role)) for role in ("development", "test") if getattr(args, role)
+    }
+    study = dataclasses.replace(study, external=dict(study.external), **given)
+    for word in args.external:
+        name, _, path = word.partition("=")
+        if not name or not path or name in study.external:
+            raise PrimusError(f"--external {word!r}; expected NAME=PATH, each name once.")
+        study.external[name] = path
+    finished = run_study(study, args.out, say=lambda line: print(line, flush=True))
+    if not finished:
+        print("stopped; the same command goes on")
+    return 0
