@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging as absl_logging
 from orbax.checkpoint import v1 as ocp
@@ -48,7 +49,7 @@ class Checkpoints:
         step = int(state.step)
         self._checkpointer.save_checkpointables_async(
             step,
-            {"state": state},
+            {"state": _own_memory(state)},
             overwrite=True,
             metrics=None if validation_loss is None else {METRIC: validation_loss},
             custom_metadata={"digest": digest(state)},
@@ -78,7 +79,9 @@ class Checkpoints:
         verbosity = absl_logging.get_verbosity()
         try:
             absl_logging.set_verbosity(absl_logging.FATAL)
-            loaded = self._checkpointer.load_checkpointables(step, {"state": abstract})["state"]
+            loaded = _own_memory(
+                self._checkpointer.load_checkpointables(step, {"state": abstract})["state"]
+            )
             saved = self._checkpointer.metadata(step).custom_metadata["digest"]
         except Exception as error:
             reason = str(error).strip().split("\n")[0][:200]
@@ -113,6 +116,17 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for a save in progress and release the folder."""
         self._checkpointer.close()
+
+
+def _own_memory(state: TrainState) -> TrainState:
+    """The same state in buffers that nobody else can see.
+
+    On a CPU the host's arrays and the device's may be the same memory, and the step donates its
+    state: it would overwrite what a save is still writing, or run in what a load has let go of.
+    """
+    if jax.default_backend() != "cpu":
+        return state
+    return jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))(state)
 
 
 def digest(state: TrainState) -> str:
