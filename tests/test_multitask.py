@@ -132,7 +132,10 @@ def test_the_loss_weighs_positives_as_much_as_negatives(drawn):
     assert all(0 <= metrics[f"balanced_accuracy_{name}"] <= 1 for name in TASKS)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize(
+    "devices",
+    [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 8],
+)
 def test_sharded_equals_dense_in_value_and_gradient(drawn, devices):
     arguments = drawn.params, make_batch(), jax.random.key(5)
     (value, (_, metrics)), dense = drawn.gradient(*arguments)

@@ -104,6 +104,7 @@ def rows_of(out):
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_everything_is_written(finished):
     names = {path.name for path in finished.iterdir()}
     figures = {f"{stem}{end}" for stem in STEMS for end in (".png", ".svg")}
@@ -113,6 +114,7 @@ def test_everything_is_written(finished):
         assert ElementTree.parse(finished / f"{stem}.svg").getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_the_table_has_every_method_and_its_role(finished):
     rows = rows_of(finished)
     assert list(dict.fromkeys(row["method"] for row in rows)) == METHODS
@@ -135,6 +137,7 @@ def test_the_table_has_every_method_and_its_role(finished):
     )
 
 
+@pytest.mark.slow
 def test_the_report_shows_everything_and_needs_nothing_else(finished):
     page = (finished / "report.html").read_text()
     assert page.count("data:image/png;base64,") == len(STEMS)
@@ -145,6 +148,7 @@ def test_the_report_shows_everything_and_needs_nothing_else(finished):
     assert all(f"by {what}" in svg for what in ("activity", "person", "placement"))
 
 
+@pytest.mark.slow
 def test_it_says_what_made_it(finished, people):
     made = json.loads((finished / "study.json").read_text())
     assert made["data"]["people"]["path"] == str(people)
@@ -157,6 +161,7 @@ def test_it_says_what_made_it(finished, people):
     assert json.loads(check)[0]["status"] == "clean"
 
 
+@pytest.mark.slow
 def test_it_goes_on_in_the_middle(finished, command, tmp_path, capsys, monkeypatch):
     out = tmp_path / "again"
     shutil.copytree(finished, out)
@@ -184,6 +189,7 @@ def test_it_goes_on_in_the_middle(finished, command, tmp_path, capsys, monkeypat
     assert [drop(row) for row in rows_of(out)] == [drop(row) for row in rows_of(finished)]
 
 
+@pytest.mark.slow
 def test_a_changed_method_is_not_mixed_with_its_old_run(finished, command, tmp_path, capsys):
     changed = tmp_path / "changed.py"
     changed.write_text(STUDY.replace("alpha=0.5", "alpha=0.25"))
