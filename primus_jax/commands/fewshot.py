@@ -24,6 +24,7 @@ RESERVED = (RANDOM, "hand-crafted statistics", "supervised from scratch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
     parser.add_argument(
         "--encoder",
         nargs="+",
@@ -84,18 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Evaluate every method on every data set, and write the folder."""
     from primus_jax.data.folder import DatasetFolder
     from primus_jax.encoder import Encoder, load_encoder
     from primus_jax.evals.comparison import FILES, Protocol, compare, write_comparison
     from primus_jax.evals.hand_features import NAME, HandFeatures
 
-    if args.overwrite and args.out.is_dir():
-        strangers = sorted({path.name for path in args.out.iterdir()} - set(FILES))
-        if strangers:
-            raise PrimusError(
-                f"{args.out} holds {strangers[0]}, which no few-shot run wrote; it is not "
-                f"replaced. Choose another output folder."
-            )
     paths = _named(args.encoder)
     if not paths and (args.random_init or args.from_scratch or not args.hand_features):
         raise PrimusError("no encoder: give --encoder NAME=PATH (or --hand-features alone).")
@@ -116,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         scratch=dataclasses.replace(protocol.scratch, **given),
     )
     protocol.validate()
-    with new_folder(args.out, overwrite=args.overwrite) as folder:
+    with new_folder(args.out, overwrite=args.overwrite, own=FILES) as folder:
         folders = [DatasetFolder(path) for path in args.data]
         methods = {name: [load_encoder(path)] for name, path in paths.items()}
         if args.random_init:

@@ -70,14 +70,7 @@ def results_folder(
     """
     if args.out is None:
         return contextlib.nullcontext()
-    if args.overwrite and args.out.is_dir():
-        strangers = sorted({path.name for path in args.out.iterdir()} - set(files))
-        if strangers:
-            raise PrimusError(
-                f"{args.out} holds {strangers[0]}, which `primus-jax {args.command}` did not "
-                f"write; it is not replaced. Choose another output folder."
-            )
-    return new_folder(args.out, overwrite=args.overwrite)
+    return new_folder(args.out, overwrite=args.overwrite, own=files)
 
 
 def describe_inputs(

@@ -69,7 +69,7 @@ def write_folder(
         header = json.dumps(description | {"provenance": provenance}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise PrimusError(f"the provenance cannot be written as JSON: {error}.") from error
-    with new_folder(folder, overwrite=overwrite) as temporary:
+    with new_folder(folder, overwrite=overwrite, own=(WEIGHTS, DESCRIPTION)) as temporary:
         weights = temporary / WEIGHTS
         save_file(tensors, weights, metadata={"format": "pt", "primus_jax": header})
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()

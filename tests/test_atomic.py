@@ -1,0 +1,41 @@
+"""Outputs are whole or not there, and nobody else's folder is replaced."""
+
+import pytest
+
+from primus_jax.atomic import new_folder, replace_file
+from primus_jax.errors import PrimusError
+
+
+def test_a_failure_leaves_what_was_there(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("old")
+    (tmp_path / "file").write_text("old")
+
+    def write_a_folder():
+        with new_folder(tmp_path / "out", overwrite=True) as folder:
+            (folder / "new").write_text("new")
+            raise RuntimeError
+
+    def write_a_file():
+        with replace_file(tmp_path / "file") as file:
+            file.write_text("new")
+            raise RuntimeError
+
+    for write in (write_a_folder, write_a_file):
+        with pytest.raises(RuntimeError):
+            write()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "old", "out"]
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_overwriting_replaces_an_earlier_result_and_nothing_else(tmp_path):
+    for _ in range(2):
+        with new_folder(tmp_path / "out", overwrite=True, own=("mine",)) as folder:
+            (folder / "mine").write_text("mine")
+    (tmp_path / "out" / "thesis.txt").write_text("precious")
+    with (
+        pytest.raises(PrimusError, match=r"thesis\.txt"),
+        new_folder(tmp_path / "out", overwrite=True, own=("mine",)),
+    ):
+        pass
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
