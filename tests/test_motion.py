@@ -11,9 +11,16 @@ from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.export.torch import from_torch_names, to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
-from primus_jax.models.motion import BANDS, EDGES, band_powers, moments, orientation_free
+from primus_jax.models.motion import (
+    BANDS,
+    EDGES,
+    band_powers,
+    extremes,
+    level_and_spread,
+    orientation_free,
+)
 
-CONFIG = EncoderConfig(trunk="motion", channels=8, embed_dim=24, head_layers=2, blocks=2)
+CONFIG = EncoderConfig(trunk="motion", channels=8, embed_dim=272, head_layers=2, blocks=2)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +46,10 @@ def test_orientation_free_channels_do_not_see_a_turn_of_the_sensor():
 
 def test_moments_are_numpys():
     x = windows(3, 50)
-    expected = np.concatenate([x.mean(1), np.sqrt(x.var(1) + 1e-5), x.max(1), x.min(1)], -1)
-    np.testing.assert_allclose(jax.jit(moments)(x), expected, rtol=2e-5, atol=1e-5)
+    expected = np.concatenate([x.mean(1), np.sqrt(x.var(1) + 1e-5)], -1)
+    np.testing.assert_allclose(jax.jit(level_and_spread)(x), expected, rtol=2e-5, atol=1e-5)
+    expected = np.concatenate([x.max(1), x.min(1)], -1)
+    np.testing.assert_array_equal(jax.jit(extremes)(x), expected)
 
 
 @pytest.mark.parametrize("time", [150, 250])
@@ -89,6 +98,8 @@ def test_a_still_window_has_a_finite_gradient(encoder):
 def test_choices_of_the_released_trunk_are_refused():
     with pytest.raises(PrimusError, match="readout"):
         EncoderConfig(trunk="motion", readout="pool").validate()
+    with pytest.raises(PrimusError, match="272 values"):
+        EncoderConfig(trunk="motion", channels=8, embed_dim=512).validate()
     with pytest.raises(PrimusError, match="at least 32"):
         Encoder.random(CONFIG, 0, 50, 1).encode_windows(windows(1, 31))
 
@@ -114,9 +125,11 @@ def test_the_same_network_in_pytorch(encoder, time):
     def length(x):
         return torch.sqrt((x**2).sum(-1, keepdim=True) + 1e-6)
 
-    def four(x):  # [batch, channels, time]
-        deviation = torch.sqrt(x.var(-1, unbiased=False) + 1e-5)
-        return torch.cat([x.mean(-1), deviation, x.amax(-1), x.amin(-1)], -1)
+    def two(x):  # [batch, channels, time]
+        return torch.cat([x.mean(-1), torch.sqrt(x.var(-1, unbiased=False) + 1e-5)], -1)
+
+    def ends(x):
+        return torch.cat([x.amax(-1), x.amin(-1)], -1)
 
     x = torch.tensor(imu) / torch.tensor([9.80665] * 3 + [2.0] * 3)
     up = x[..., :3].mean(1, keepdim=True)
@@ -139,7 +152,7 @@ def test_the_same_network_in_pytorch(encoder, time):
             inside = [int(np.argmin(np.abs(np.log(cycles / np.sqrt(low * high)))))]
         powers.append(spectrum[..., inside].mean(-1))
     bands = (torch.log(torch.stack(powers, -1) + 1e-4) / 4).flatten(1)
-    features = [four(x), bands]
+    features, last = [two(x), ends(x), bands], []
     h = conv(x, "stem", 2)
     for stage in range(3):
         if stage:
@@ -148,10 +161,11 @@ def test_the_same_network_in_pytorch(encoder, time):
             name = f"block{stage}{block}"
             y = rms(h, 1) * tensors[f"trunk.{name}_norm.weight"][:, None]
             h = h + conv(functional.gelu(conv(y, f"{name}_conv0")), f"{name}_conv1")
-        features.append(four(functional.gelu(h)))
-    feature = rms(torch.cat(features, -1) * tensors["trunk.feature_norm.weight"], -1)
-    emb = linear(functional.gelu(linear(feature, "trunk.hidden")), "trunk.out")
-    emb = emb + linear(feature, "trunk.skip")
-    mmcl = linear(functional.gelu(linear(emb, "mmcl_head.0")), "mmcl_head.2")
-    np.testing.assert_allclose(encoder.encode_windows(imu), emb.numpy(), atol=1e-5)
+        features.append(two(functional.gelu(h)))
+        last.append(ends(functional.gelu(h)))
+    feature = rms(torch.cat(features + last, -1) * tensors["trunk.feature_norm.weight"], -1)
+    shared = linear(functional.gelu(linear(feature, "projector.hidden")), "projector.out")
+    shared = torch.cat([shared + linear(feature, "projector.skip"), feature[:, :192]], -1)
+    mmcl = linear(functional.gelu(linear(shared, "mmcl_head.0")), "mmcl_head.2")
+    np.testing.assert_allclose(encoder.encode_windows(imu), feature[:, :272].numpy(), atol=1e-5)
     np.testing.assert_allclose(encoder.encode_windows(imu, "mmcl"), mmcl.numpy(), atol=1e-5)

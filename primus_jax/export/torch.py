@@ -34,7 +34,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.imu_encoder import HEADS, KERNELS, EncoderConfig
-from primus_jax.models.motion import CHANNELS, feature_size, stage_widths
+from primus_jax.models.motion import CHANNELS, STATISTICS, readout_size, stage_widths
 
 Params = dict[str, Any]
 
@@ -60,7 +60,7 @@ def layout(config: EncoderConfig) -> Table:
 def motion_layout(config: EncoderConfig) -> Table:
     """The rows of the motion trunk."""
     width, embed = config.channels, config.embed_dim
-    widths, size = stage_widths(width), feature_size(width)
+    widths, size = stage_widths(width), readout_size(width)
     shapes = {"stem": (width, CHANNELS, 7)}
     for stage, (before, after) in enumerate(zip((width, *widths), widths, strict=False)):
         if stage:
@@ -70,13 +70,20 @@ def motion_layout(config: EncoderConfig) -> Table:
             shapes[f"block{stage}{block}_conv0"] = (after, after, 5)
             shapes[f"block{stage}{block}_conv1"] = (after, after, 5)
     shapes["feature_norm"] = (size,)
-    shapes |= {"hidden": (embed, size), "out": (embed, embed), "skip": (embed, size)}
+    modules = {("trunk", name): shape for name, shape in shapes.items()}
+    if config.multihead:
+        learned = embed - STATISTICS
+        modules |= {
+            ("projector", "hidden"): (embed, size),
+            ("projector", "out"): (learned, embed),
+            ("projector", "skip"): (learned, size),
+        }
     table: Table = {}
-    for name, shape in shapes.items():
-        kernel = "kernel" if len(shape) > 1 else "scale"
-        table[f"trunk.{name}.weight"] = (("trunk", name, kernel), shape)
+    for path, shape in modules.items():
+        kernel, name = "kernel" if len(shape) > 1 else "scale", ".".join(path)
+        table[f"{name}.weight"] = ((*path, kernel), shape)
         if len(shape) > 1:
-            table[f"trunk.{name}.bias"] = (("trunk", name, "bias"), shape[:1])
+            table[f"{name}.bias"] = ((*path, "bias"), shape[:1])
     return table
 
 

@@ -18,7 +18,7 @@ from primus_jax.models.layers import (
     gelu,
     max_pool3,
 )
-from primus_jax.models.motion import MIN_SAMPLES, MotionTrunk
+from primus_jax.models.motion import MIN_SAMPLES, MotionTrunk, Projector, embedding_size
 from primus_jax.window import GRAVITY
 
 KERNELS = (10, 5, 5)
@@ -93,6 +93,12 @@ class EncoderConfig:
             )
         if self.head_layers not in (1, 2):
             raise PrimusError(f"encoder.head_layers is {self.head_layers!r}; expected 1 or 2.")
+        if self.trunk == "motion" and self.embed_dim != embedding_size(self.channels):
+            raise PrimusError(
+                f"encoder.embed_dim is {self.embed_dim}, but the embedding of encoder.trunk "
+                f"'motion' with encoder.channels {self.channels} is its read-out of "
+                f"{embedding_size(self.channels)} values. Set encoder.embed_dim to that."
+            )
         for field in RELEASED_ONLY if self.trunk == "motion" else ():
             if getattr(self, field) != getattr(EncoderConfig, field):
                 raise PrimusError(
@@ -160,13 +166,15 @@ class ImuEncoder(nn.Module):
         config = self.config
         check_window(config, imu.shape)
         if config.trunk == "motion":
-            trunk = MotionTrunk(config.channels, config.blocks, config.embed_dim, name="trunk")
-            outputs = {"emb": trunk(imu)}
+            readout = MotionTrunk(config.channels, config.blocks, name="trunk")(imu)
+            outputs = {"emb": readout[..., : config.embed_dim]}
         else:
             outputs = {"emb": self.released_trunk(imu)}
-        width = config.embed_dim
+        width, shared = config.embed_dim, outputs["emb"]
+        if config.trunk == "motion" and config.multihead:
+            shared = Projector(width, name="projector")(readout)
         for head in HEADS if config.multihead else ():
-            x = outputs["emb"]
+            x = shared
             if config.head_layers == 2:
                 x = gelu(dense(width, width, f"{head}_head0")(x))
             outputs[head] = dense(width, width, f"{head}_head")(x)

@@ -1,8 +1,8 @@
 """A trunk that keeps what the released one throws away: gravity, amplitude, rhythm, time scales.
 
-What a person would measure by hand is in reach of the first linear layer (moments of the raw and of
-orientation-free channels, band powers), and a small residual network adds what has to be learned.
-Every stage is read out, so no bottleneck decides what survives.
+Moments and band powers of the raw and of orientation-free channels stand beside what a small
+residual network learns. The embedding is this read-out itself, without a matrix behind it: what
+the losses throw away is thrown away by the projector, which only the heads see.
 """
 
 import itertools
@@ -23,28 +23,32 @@ BANDS = 12
 # Band edges in cycles per sample, evenly spaced in octaves: 0.3 to 25 Hz at 50 samples a second.
 EDGES = np.geomspace(0.006, 0.5, BANDS + 1)
 # Width of each stage as a multiple of the first; every stage but the first halves the rate.
-WIDTHS = (1.0, 1.5, 2.0)
+WIDTHS = (1.0, 1.5, 2.5)
 MIN_SAMPLES = 32
+# Values of the embedding that no weight but a scale stands before.
+STATISTICS = CHANNELS * (4 + BANDS)
 
 
 class MotionTrunk(nn.Module):
-    """Windows `[batch, time, 6]` (m/s^2, rad/s) -> embedding `[batch, embed_dim]`, not unit norm.
+    """Windows `[batch, time, 6]` (m/s^2, rad/s) -> read-out `[batch, readout_size(width)]`.
+
+    The statistics of the input, then mean and deviation of every stage, then maximum and minimum
+    of every stage, together of unit root mean square. The embedding is all but the last.
 
     Attributes:
         width: channels of the first stage.
         blocks: residual blocks per stage.
-        embed_dim: of the embedding.
     """
 
     width: int
     blocks: int
-    embed_dim: int
 
     @nn.compact
     def __call__(self, imu: jax.Array) -> jax.Array:
         x = imu / SCALE.astype(imu.dtype)
         x = jnp.concatenate([x, orientation_free(x)], -1)
-        features = [moments(x), band_powers(x)]
+        features = [level_and_spread(x), extremes(x), band_powers(x)]
+        ends = []
         h = _conv(self.width, 7, CHANNELS, "stem", stride=2)(x)
         for stage, width in enumerate(stage_widths(self.width)):
             if stage:
@@ -54,13 +58,26 @@ class MotionTrunk(nn.Module):
                 y = RootMeanSquareNorm(name=f"{name}_norm")(h)
                 y = gelu(_conv(width, 5, width, f"{name}_conv0")(y))
                 h = h + _conv(width, 5, width, f"{name}_conv1")(y)
-            features.append(moments(gelu(h)))
-        feature = RootMeanSquareNorm(first=True, name="feature_norm")(jnp.concatenate(features, -1))
-        size = feature.shape[-1]
-        hidden = gelu(dense(self.embed_dim, size, "hidden")(feature))
-        return dense(self.embed_dim, self.embed_dim, "out")(hidden) + dense(
-            self.embed_dim, size, "skip"
-        )(feature)
+            features.append(level_and_spread(gelu(h)))
+            ends.append(extremes(gelu(h)))
+        norm = RootMeanSquareNorm(first=True, name="feature_norm")
+        return norm(jnp.concatenate(features + ends, -1))
+
+
+class Projector(nn.Module):
+    """Read-out `[batch, readout_size]` -> what both heads see, `[batch, embed_dim]`.
+
+    A hidden layer and a linear path beside it; the statistics go by unchanged.
+    """
+
+    embed_dim: int
+
+    @nn.compact
+    def __call__(self, readout: jax.Array) -> jax.Array:
+        size, learned = readout.shape[-1], self.embed_dim - STATISTICS
+        hidden = gelu(dense(self.embed_dim, size, "hidden")(readout))
+        out = dense(learned, self.embed_dim, "out")(hidden) + dense(learned, size, "skip")(readout)
+        return jnp.concatenate([out, readout[..., :STATISTICS]], -1)
 
 
 def stage_widths(width: int) -> tuple[int, ...]:
@@ -68,9 +85,14 @@ def stage_widths(width: int) -> tuple[int, ...]:
     return tuple(int(width * factor) for factor in WIDTHS)
 
 
-def feature_size(width: int) -> int:
-    """Values that are read out of a window."""
-    return CHANNELS * (4 + BANDS) + 4 * sum(stage_widths(width))
+def embedding_size(width: int) -> int:
+    """Values of the embedding."""
+    return STATISTICS + 2 * sum(stage_widths(width))
+
+
+def readout_size(width: int) -> int:
+    """Values that the projector sees."""
+    return STATISTICS + 4 * sum(stage_widths(width))
 
 
 def orientation_free(x: jax.Array) -> jax.Array:
@@ -88,11 +110,14 @@ def orientation_free(x: jax.Array) -> jax.Array:
     return jnp.concatenate(parts, -1)
 
 
-def moments(x: jax.Array) -> jax.Array:
-    """Mean, standard deviation, maximum, minimum over time: `[b, time, c]` -> `[b, 4 c]`."""
-    return jnp.concatenate(
-        [x.mean(1), jnp.sqrt(x.var(1) + 1e-5), extreme(x, True), extreme(x, False)], -1
-    )
+def level_and_spread(x: jax.Array) -> jax.Array:
+    """Mean and standard deviation over time: `[batch, time, c]` -> `[batch, 2 c]`."""
+    return jnp.concatenate([x.mean(1), jnp.sqrt(x.var(1) + 1e-5)], -1)
+
+
+def extremes(x: jax.Array) -> jax.Array:
+    """Maximum and minimum over time: `[batch, time, c]` -> `[batch, 2 c]`."""
+    return jnp.concatenate([extreme(x, True), extreme(x, False)], -1)
 
 
 def band_powers(x: jax.Array) -> jax.Array:
