@@ -27,7 +27,7 @@ def get_config() -> Config:
     """The recipe of docs/results.md."""
     return Config(
         seed=0,
-        steps=1000,
+        steps=500,
         log_every=20,
         data=DataConfig(
             train=(
@@ -51,5 +51,5 @@ def get_config() -> Config:
             ),
         ),
         optim=OptimConfig(lr=1e-3, schedule="cosine", warmup_steps=50, clip_norm=5.0),
-        checkpoint=CheckpointConfig(every=250, keep=2),
+        checkpoint=CheckpointConfig(every=125, keep=2),
     )

@@ -11,11 +11,16 @@ import numpy as np
 from primus_jax.errors import PrimusError
 
 _ROWS_AT_ONCE = 65536
+# How an empty cell is written, besides NaN in any case.
+_MISSING = frozenset(("", "NULL"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Numeric columns float64 `[rows]` (empty cells are NaN) and text columns, object `[rows]`."""
+    """Numeric columns, float64 `[rows]`, and text columns, object `[rows]`.
+
+    Empty cells and NULL in numeric columns are NaN.
+    """
 
     path: Path
     numbers: dict[str, np.ndarray]
@@ -127,7 +132,7 @@ def _read_csv(
 
 
 def _floats(cells: Sequence[str], where: str, lines: np.ndarray, name: str) -> np.ndarray:
-    filled = [cell if cell.strip() else "nan" for cell in cells]
+    filled = [cell if cell.strip() not in _MISSING else "nan" for cell in cells]
     try:
         return np.array(filled, dtype=np.str_).astype(np.float64)
     except ValueError:

@@ -5,13 +5,16 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from primus_jax.errors import PrimusError
 from primus_jax.window import ACC_UNITS, GRAVITY, GYRO_UNITS, to_si
 
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-# Up to this many sample periods are bridged by a line; a longer pause cuts the recording.
+# Up to this many sample periods are bridged; a longer pause cuts the recording.
 MAX_GAP = 5
+# Neighbours further apart than this many periods say nothing about the curve between them.
+SMOOTH_GAP = 2.5
 RATE_TOLERANCE = 0.05
 GAPS = "gaps in time that cut a recording"
 REPEATED = "repeated rows"
@@ -87,10 +90,12 @@ def sampling_rate(time: np.ndarray, stated: float | None, where: str) -> float:
 def uniform_pieces(
     time: np.ndarray, signal: np.ndarray, rate_hz: float, drops: Counter[str]
 ) -> list[Piece]:
-    """Cut at gaps and put each piece on a uniform grid by linear interpolation.
+    """Cut at gaps and put each piece on a uniform grid by its times.
 
-    Missing values (NaN or infinity in any channel) are bridged by a line and reported as
-    `bad_spans`, so that windows touching them can be left out.
+    Between samples runs a cubic spline, which unlike a line keeps amplitudes (a line loses 5 % of
+    80 Hz sampled at 800 Hz, the spline less than 0.1 %); over more than `SMOOTH_GAP` periods a
+    line. Missing values (NaN or infinity in any channel) are bridged and reported as `bad_spans`,
+    so that windows touching them can be left out.
 
     Args:
         time: float64 `[time]`, increasing seconds.
@@ -112,11 +117,21 @@ def uniform_pieces(
         if on_grid and finite.all():
             values = signal[rows]
         else:
-            known, channels = t[finite], signal[rows][finite].T
-            values = np.stack([np.interp(grid, known, channel) for channel in channels], 1)
+            values = curve(grid, t[finite], signal[rows][finite], 1 / rate_hz)
         start = float(time[rows[0]] - time[0])
         pieces.append(Piece(values, start, _spans(t, finite, 1 / rate_hz)))
     return pieces
+
+
+def curve(grid: np.ndarray, t: np.ndarray, values: np.ndarray, period: float) -> np.ndarray:
+    """Values at `grid`: the end values outside `t`, a line in pauses, else a cubic spline."""
+    line = np.stack([np.interp(grid, t, channel) for channel in values.T], 1)
+    if len(t) < 4:
+        return line
+    right = np.searchsorted(t, grid).clip(1, len(t) - 1)
+    smooth = (grid >= t[0]) & (grid <= t[-1]) & (t[right] - t[right - 1] <= SMOOTH_GAP * period)
+    line[smooth] = CubicSpline(t, values)(grid[smooth])
+    return line
 
 
 def _spans(t: np.ndarray, finite: np.ndarray, period: float) -> tuple[tuple[float, float], ...]:

@@ -1,11 +1,15 @@
 """The one intermediate between any source of recordings and the data set writer."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.window import check_imu
+
+if TYPE_CHECKING:
+    from data_prep.video import Video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Recording:
         start_seconds: when the first sample was taken, after the start of the original recording.
         bad_spans: (from, to) in seconds after the first sample, where the signal was filled in;
             no window may touch them.
+        video: what a camera saw meanwhile, or None.
 
     Raises:
         PrimusError: not a signal in SI units (`primus_jax.window.check_imu`), a rate that is not a
@@ -49,6 +54,7 @@ class Recording:
     has_gyro: bool = True
     start_seconds: float = 0.0
     bad_spans: tuple[tuple[float, float], ...] = ()
+    video: "Video | None" = None
 
     def __post_init__(self) -> None:
         where = f"recording {self.id!r}"

@@ -1,32 +1,57 @@
 """The TFDS builder: examples by shard -> ArrayRecord files, without TensorFlow.
 
-`ShardBasedBuilder` keeps the order and needs little memory; `GeneratorBasedBuilder` keeps a whole
-split in memory and, above 1 GiB, needs TensorFlow to sort it on disk.
+`ShardBasedBuilder` keeps the order and needs one shard in memory; `GeneratorBasedBuilder` keeps a
+whole split in memory, and with Beam sends every example through a shuffle.
 """
 
 import contextlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.splits import SplitDict
+from tensorflow_datasets.core.writer import ExampleWriter
+from tensorflow_datasets.proto import tf_example_pb2
 
+from data_prep.engine_beam import pipeline_options
 from primus_jax.data.folder import FLAGS, TENSORS, TEXTS
+
+
+class OrderedWriter(ExampleWriter):
+    """Writes the fields of every example in one order: protobuf's own differs by process."""
+
+    def write(self, path: os.PathLike[str], examples: Iterable[tuple[Any, bytes]]) -> Any:
+        """Write serialised examples to a shard."""
+        ordered = (
+            (key, tf_example_pb2.Example.FromString(data).SerializeToString(deterministic=True))
+            for key, data in examples
+        )
+        return super().write(path, ordered)
 
 
 def build(
     folder: Path,
     name: str,
-    shards: Mapping[str, list[Callable[[], Iterator[tuple[int, dict]]]]],
+    shards: Mapping[str, Sequence[Callable[[], Iterator[tuple[int, dict]]]]],
     tensors: Mapping[str, list[int]],
     label_names: list[str],
+    beam: tuple[str, Sequence[str]] | None = None,
 ) -> None:
-    """Run a TFDS builder and lay its files into `folder`."""
-    import tensorflow_datasets as tfds
+    """Run a TFDS builder and lay its files into `folder`.
 
+    Args:
+        folder: an existing one.
+        name: of the data set, a lower-case identifier.
+        shards: by split, what yields the examples of each shard; picklable if Beam calls it.
+        tensors: shapes of the tensors by name.
+        label_names: of the labels 0, 1, ...
+        beam: runner and options that write the shards; one after another here if None.
+    """
     tfds.disable_progress_bar()
     features: dict[str, Any] = {
         key: tfds.features.Tensor(
@@ -61,15 +86,32 @@ def build(
                 disable_shuffling=True,
             )
 
+        def _example_writer(self) -> ExampleWriter:
+            return OrderedWriter(file_format=self.info.file_format)
+
         def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager):
-            return shards
+            return {self.split: shards[self.split]}
+
+        def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+            # TFDS adds every split to one Beam pipeline and runs it again after each.
+            infos = []
+            for self.split in shards:
+                super()._download_and_prepare(dl_manager, download_config)
+                infos.extend(self.info.splits.values())
+            self.info.set_splits(SplitDict(infos))
 
     Windows.name = name
     work = folder / ".build"
     builder = Windows(data_dir=work, file_format="array_record")
+    config = tfds.download.DownloadConfig()
+    if beam is not None:
+        runner, options = beam
+        config.beam_runner, config.beam_options = runner, pipeline_options(options)
     # It announces the temporary folder; progress is reported by the caller.
     with contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare()
+        builder.download_and_prepare(download_config=config)
     for file in Path(builder.data_dir).iterdir():
-        os.replace(file, folder / file.name)
+        # Beam's workers tell TFDS through a file, which it leaves behind.
+        if not file.name.endswith(".shard_infos.json"):
+            os.replace(file, folder / file.name)
     shutil.rmtree(work)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -13,27 +14,35 @@ TOO_SHORT = "recordings shorter than a window"
 MISSING = "windows touching missing samples"
 STUCK = "windows with a constant accelerometer"
 OUTSIDE = "narrations outside their recording"
+NO_VIDEO = "frames of windows without a video (the windows are kept)"
+NOT_SHOWN = "frames of windows that the video does not show (the windows are kept)"
 # m/s^2; noise of a living sensor is several times larger, ripple of resampling a constant smaller.
 STILL = 5e-3
+# Windows whose frames are read together: the video is opened once for them.
+TOGETHER = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class WindowSpec:
-    """Which windows a data set holds: rate in Hz, length and hop in seconds.
+    """Which windows a data set holds: rate in Hz, length and hop in seconds, and video frames.
 
     Lengths are rounded to whole samples. The hop is not used where narrations place the windows.
+    Every window gets `frames` pictures of `frame_size` pixels a side from its recording's video.
 
     Raises:
-        PrimusError: a value that is not positive, or less than two samples a window.
+        PrimusError: a value that is not positive (no frames are allowed), or less than two samples
+            a window.
     """
 
     rate_hz: float = 50.0
     seconds: float = 5.0
     hop_seconds: float = 5.0
+    frames: int = 0
+    frame_size: int = 224
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if not (np.isfinite(value) and value > 0):
+            if not (np.isfinite(value) and (value > 0 or (name == "frames" and value == 0))):
                 raise PrimusError(f"window {name} {value!r}; expected a positive number.")
         if self.samples < 2 or self.hop < 1:
             raise PrimusError(
@@ -92,3 +101,44 @@ def cut(
     drops[STUCK] += int(stuck.sum())
     keep = np.flatnonzero(~(missing | stuck))
     return np.ascontiguousarray(imu[keep]), starts[keep], [texts[i] for i in keep]
+
+
+def window_frames(
+    recording: Recording, starts: np.ndarray, spec: WindowSpec, drops: Counter[str]
+) -> Iterator[np.ndarray | None]:
+    """Yield the frames of every window, uint8 `[spec.frames, size, size, 3]`, or None without.
+
+    Frames are evenly spaced inside their window. A window that the video does not show, or whose
+    video is missing or unreadable, has none and is counted in `drops`.
+
+    Args:
+        recording: with its video.
+        starts: int `[n]`, first samples of the windows at `spec.rate_hz`, as `cut` returns them.
+        spec: of the windows.
+        drops: counts windows without frames by reason.
+    """
+    from data_prep.video import frame_times, read_frames
+
+    if recording.video is None:
+        drops[NO_VIDEO] += len(starts)
+        yield from [None] * len(starts)
+        return
+    inside = frame_times(spec.samples / spec.rate_hz, spec.frames)
+    times = starts[:, None] / spec.rate_hz + inside
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        shown = read_frames(recording.video, rows.ravel(), spec.frame_size)
+        return shown.reshape(*rows.shape, *shown.shape[1:])
+
+    for first in range(0, len(times), TOGETHER):
+        rows = times[first : first + TOGETHER]
+        try:
+            yield from read(rows)
+        except PrimusError:
+            for row in rows:
+                try:
+                    frames = read(row[None])[0]
+                except PrimusError:
+                    drops[NOT_SHOWN] += 1
+                    frames = None
+                yield frames

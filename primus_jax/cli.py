@@ -12,6 +12,7 @@ from primus_jax.errors import PrimusError
 COMMANDS = {
     "demo": "simulate, pretrain, interrupt, resume, export, evaluate and report, in minutes",
     "prepare": "recordings -> a data set folder",
+    "embed": "a data set folder -> the same with embeddings of the frozen towers; resumes",
     "info": "what a data set folder holds",
     "pretrain": "data set folders -> a run, by a config file; resumes where it stopped",
     "export": "a run -> plain weights with PyTorch names",

@@ -24,7 +24,8 @@ class DataConfig:
     train: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()  # share of each data set; (): in proportion to its windows
     batch_size: int = 256  # windows of the global batch
-    embedding_dim: int = 512  # width of stored text and video embeddings
+    embedding_dim: int = 512  # width of text and video embeddings
+    towers: str = ""  # folder of CLIP towers that embed texts and frames in the step; "": stored
     validation_batches: int = 8  # at most
 
 
@@ -81,6 +82,11 @@ class Config:
             raise PrimusError(
                 f"config.encoder.embed_dim {width} and config.data.embedding_dim {dim} differ; "
                 f"the multimodal head is compared with the stored embeddings."
+            )
+        if self.data.towers and not self.objective.targets:
+            raise PrimusError(
+                f"config.data.towers is {self.data.towers!r}, but the objective has no targets "
+                f"for them to embed. Leave it empty, or set config.objective.targets."
             )
 
 

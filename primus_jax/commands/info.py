@@ -1,19 +1,42 @@
-"""What a data set folder holds: windows by split and activity, units, what was left out."""
+"""What a data set folder holds: windows by split and activity, units, what was left out.
+
+primus-jax info data/mine
+primus-jax info data/mine --picture windows.png
+"""
 
 import argparse
 from pathlib import Path
 
 from primus_jax.data.folder import DatasetFolder
+from primus_jax.errors import PrimusError
+
+# Failed units that are listed by name; there can be thousands.
+LISTED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="data set folder")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE.png",
+        help="draw five random windows with their sentences (and frames)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the windows in the picture")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the folder states about itself."""
-    print("\n\n".join(describe(DatasetFolder(path)) for path in args.folders))
+    """Print what the folder states about itself, and draw some of its windows."""
+    folders = [DatasetFolder(path) for path in args.folders]
+    if args.picture is not None and len(folders) > 1:
+        raise PrimusError(f"--picture shows one data set; {len(folders)} are given.")
+    print("\n\n".join(describe(folder) for folder in folders))
+    if args.picture is not None:
+        from primus_jax.evals.window_picture import draw_windows
+
+        draw_windows(folders[0], args.picture, args.seed)
+        print(f"\n{args.picture}")
     return 0
 
 
@@ -23,21 +46,27 @@ def describe(folder: DatasetFolder, *, activities: bool = True) -> str:
     splits = list(folder.splits)
     counts = meta["counts"]
     simulated = " (SIMULATED: nothing in it was measured)" if folder.simulated else ""
-    tokenizer = meta["tokenizer"]
-    lines = [
-        f"{folder.path}: {folder.name}{simulated}",
-        f"  windows    {meta['window_seconds']:g} s = {folder.window_samples} samples at "
+    corpus = folder.corpus
+    facts = {
+        "windows": f"{meta['window_seconds']:g} s = {folder.window_samples} samples at "
         f"{folder.rate_hz:g} Hz, every {meta['hop_seconds']:g} s",
-        f"  channels   {', '.join(meta['channels'])}",
-        f"  units      accelerometer {meta['units']['accelerometer']}; "
+        "channels": ", ".join(meta["channels"]),
+        "units": f"accelerometer {meta['units']['accelerometer']}; "
         f"gyroscope {meta['units']['gyroscope']}",
-        f"  source     {meta['source']}",
-        f"  licence    {meta['licence']}",
-        f"  tokens     {tokenizer['name'] if tokenizer else 'none'}",
-        f"  embeddings {f'{folder.embedding_dim} values' if folder.embedding_dim else 'none'}",
-        f"  content    {folder.content_hash}",
-        "",
-    ]
+        "source": meta["source"],
+        "corpus": f"{corpus['name']} {corpus['version']}" if corpus else "",
+        "licence": meta["licence"],
+        "placement": "; ".join(
+            f"{name or 'not stated'} {count:,}" for name, count in folder.placement.items()
+        ),
+        "frames": _frames(meta["tensors"]),
+        "tokens": _tokens(meta["tokenizer"]),
+        "embeddings": _embeddings(folder),
+        "content": folder.content_hash,
+    }
+    lines = [f"{folder.path}: {folder.name}{simulated}"]
+    lines += [f"  {name:<10} {text}" for name, text in facts.items() if text]
+    lines.append("")
     rows = [["", *splits, "total"]]
     for key, title in (
         ("windows", "windows"),
@@ -45,10 +74,11 @@ def describe(folder: DatasetFolder, *, activities: bool = True) -> str:
         ("with_text", "with a sentence"),
         ("with_text_embedding", "with text embedding"),
         ("with_video_embedding", "with video embedding"),
+        ("with_frames", "with frames"),
         ("without_gyro", "without gyroscope"),
         ("unlabelled", "unlabelled"),
     ):
-        values = [counts[split][key] for split in splits]
+        values = [counts[split].get(key, 0) for split in splits]
         if key in ("windows", "recordings") or any(values):
             rows.append([title, *values, sum(values)])
     groups = [len(meta["groups"][split]) for split in splits]
@@ -62,9 +92,38 @@ def describe(folder: DatasetFolder, *, activities: bool = True) -> str:
         texts = (f"{c:>12,}" if isinstance(c, int) else f"{c:>12}" for c in cells)
         lines.append(f"  {title:<{width}}{''.join(texts)}")
     lines.append("")
-    lines.append("  left out   " + (_drops(meta["drops"]) or "nothing"))
+    drops = [f"{count:,} {reason}" for reason, count in meta["drops"].items()]
+    lines += _list("left out", drops or ["nothing"])
+    if folder.failed:
+        failed = [f"{unit}: {message}" for unit, message in folder.failed.items()]
+        more = len(failed) - LISTED
+        lines += _list("FAILED", failed[:LISTED] + [f"and {more:,} more"] * (more > 0))
     return "\n".join(lines)
 
 
-def _drops(drops: dict[str, int]) -> str:
-    return "; ".join(f"{count:,} {reason}" for reason, count in drops.items())
+def _list(title: str, entries: list[str]) -> list[str]:
+    return [f"  {title if i == 0 else '':<10} {entry}" for i, entry in enumerate(entries)]
+
+
+def _frames(tensors: dict[str, list[int]]) -> str:
+    if "frames" not in tensors:
+        return ""
+    frames, height, width, _ = tensors["frames"]
+    return f"{frames} of {width} x {height} pixels a window"
+
+
+def _tokens(tokenizer: dict[str, object] | None) -> str:
+    if tokenizer is None:
+        return "none"
+    return f"{tokenizer['length']} ids of {tokenizer['name']} ({tokenizer['hash']})"
+
+
+def _embeddings(folder: DatasetFolder) -> str:
+    if folder.embedding_dim is None:
+        return "none"
+    towers = [
+        f"{modality} by {tower['name']} ({tower['digest']})"
+        for modality, tower in folder.towers.items()
+        if tower is not None
+    ]
+    return "; ".join([f"{folder.embedding_dim} values", *towers])

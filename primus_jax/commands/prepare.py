@@ -5,20 +5,29 @@ primus-jax prepare table walk.csv sit.csv --out data/mine --rate 100 --acc-unit 
 primus-jax prepare simulated --out data/simulated
 primus-jax prepare usc_had --raw USC-HAD --out data/usc_had
 
-A data set appears whole or not at all. What is left out is counted by reason and printed.
+primus-jax prepare ego4d --raw DIR --out data/ego4d --workers 16
+
+A data set appears whole or not at all. What is left out is counted by reason and printed. The exit
+status is 3 if some units of a corpus (a video, a take) failed and the others were written.
 """
 
 import argparse
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.har import SOURCES
 from data_prep.har.source import Source
 from primus_jax.commands.info import describe
-from primus_jax.errors import PrimusError
+from primus_jax.commands.prepare_corpus import add_corpora
+from primus_jax.commands.prepare_options import add_common, splits, tokenizer, window_spec
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
+
+if TYPE_CHECKING:
+    from primus_jax.data.folder import DatasetFolder
+
+SOME_FAILED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     simulated.set_defaults(prepare=_simulated)
 
+    corpora = add_corpora(kinds)
     public = [_add_source(kinds, source) for source in SOURCES.values()]
     for kind in (pack, *public):
         kind.add_argument("--placement", nargs="+", default=[], help="keep only these")
@@ -81,8 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=Path,
             help=".npz with text, text_embedding and PACK_video_embedding from frozen towers",
         )
-    for kind in (pack, table, simulated, *public):
-        _add_common(kind)
+    for kind in (pack, table, simulated, *corpora, *public):
+        add_common(kind)
 
 
 def _add_source(kinds: Any, source: Source) -> argparse.ArgumentParser:
@@ -103,47 +113,25 @@ def _add_source(kinds: Any, source: Source) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("data set")
-    group.add_argument("--out", type=Path, required=True, help="the folder to make")
-    group.add_argument("--name", default="", help="of the data set (default: the folder's)")
-    group.add_argument("--target-rate", type=float, default=50.0, help="Hz (default 50)")
-    group.add_argument("--window", type=float, default=5.0, help="seconds (default 5)")
-    group.add_argument("--hop", type=float, help="seconds (default: the window)")
-    group.add_argument(
-        "--splits",
-        nargs="+",
-        default=["0.8", "0.1", "0.1"],
-        metavar="SPLIT",
-        help="fractions of the windows; a person stays on one side (default 0.8 0.1 0.1); or the "
-        "word official: the people whom the authors of a public data set test on, and 0.9 0.1 of "
-        "the windows of the others",
-    )
-    group.add_argument("--seed", type=int, default=0, help="of the split (and the simulation)")
-    group.add_argument(
-        "--tokenizer",
-        help="store 77 CLIP ids: bpe_simple_vocab_16e6.txt.gz, a folder with vocab.json and "
-        "merges.txt, or a Hugging Face name",
-    )
-    group.add_argument("--overwrite", action="store_true", help="replace the folder")
-
-
 def run(args: argparse.Namespace) -> int:
     """Write the data set folder and describe it."""
-    args.prepare(args)
-    return 0
+    started = time.monotonic()
+    folder = args.prepare(args)
+    print(describe(folder, activities=False))
+    print(f"done in {time.monotonic() - started:.1f} s")
+    return SOME_FAILED if folder.failed else 0
 
 
-def _pack(args: argparse.Namespace) -> None:
+def _pack(args: argparse.Namespace) -> "DatasetFolder":
     """Packed recordings: the arrays are listed in docs/data.md."""
     from data_prep.packs import Packs
 
     embeddings = _embeddings(args)
     packs = Packs(args.files, embeddings, args.placement, args.drop_labels)
-    _write(args, packs, source=packs.source, licence=packs.licence, extra_drops=packs.drops)
+    return _write(args, packs, source=packs.source, licence=packs.licence, extra_drops=packs.drops)
 
 
-def _table(args: argparse.Namespace) -> None:
+def _table(args: argparse.Namespace) -> "DatasetFolder":
     """Your own recordings, one file each, or one long file with a recording column."""
     from data_prep.narration import read_narrations
     from data_prep.table import TableFormat, Tables
@@ -164,7 +152,7 @@ def _table(args: argparse.Namespace) -> None:
     narrations = read_narrations(args.narrations) if args.narrations else None
     tables = Tables(args.files, layout, narrations)
     embeddings = _embeddings(args)
-    _write(
+    return _write(
         args,
         tables,
         source=args.source,
@@ -174,7 +162,7 @@ def _table(args: argparse.Namespace) -> None:
     )
 
 
-def _simulated(args: argparse.Namespace) -> None:
+def _simulated(args: argparse.Namespace) -> "DatasetFolder":
     """Simulated people with simulated sensors: nothing is measured, nothing is downloaded."""
     from primus_jax.data import simulate
 
@@ -185,16 +173,18 @@ def _simulated(args: argparse.Namespace) -> None:
         seconds=args.window,
         rate_hz=args.target_rate,
     )
-    _write(args, recordings, source=simulate.SOURCE, licence=simulate.LICENCE, simulated=True)
+    return _write(
+        args, recordings, source=simulate.SOURCE, licence=simulate.LICENCE, simulated=True
+    )
 
 
-def _public(args: argparse.Namespace) -> None:
+def _public(args: argparse.Namespace) -> "DatasetFolder":
     from data_prep.har.selection import Selection
 
     source = args.public
     selection = Selection(source, args.raw, args.placement, args.drop_labels)
     embeddings = _embeddings(args)
-    _write(
+    return _write(
         args,
         selection,
         source=f"{source.title}. {source.citation}",
@@ -202,29 +192,6 @@ def _public(args: argparse.Namespace) -> None:
         extra_drops=selection.drops,
         text_embeddings=embeddings.text if embeddings else None,
     )
-
-
-def _splits(args: argparse.Namespace):
-    from data_prep.splits import Splits
-
-    if args.splits == ["official"]:
-        source = getattr(args, "public", None)
-        people = source.official_split.items() if source else ()
-        test = frozenset(person for person, split in people if split == "test")
-        if not test:
-            raise PrimusError(
-                f"--splits official: {source.title if source else args.kind} has no published "
-                f"split by person. Give three fractions."
-            )
-        return Splits((0.9, 0.1, 0.0), args.seed, test)
-    try:
-        return Splits(tuple(float(value) for value in args.splits), args.seed)
-    except ValueError as error:
-        if isinstance(error, PrimusError):
-            raise
-        raise PrimusError(
-            f"--splits {' '.join(args.splits)}; expected three fractions, or the word official."
-        ) from None
 
 
 def _embeddings(args: argparse.Namespace):
@@ -242,21 +209,17 @@ def _write(
     simulated: bool = False,
     source: str,
     licence: str,
-) -> None:
+) -> "DatasetFolder":
     from data_prep.builder import write_dataset
-    from data_prep.tokens import load_tokenizer
-    from data_prep.windows import WindowSpec
 
-    hop = args.window if args.hop is None else args.hop
-    started = time.monotonic()
-    print(f"{args.out}: {args.window:g} s windows every {hop:g} s at {args.target_rate:g} Hz")
-    folder = write_dataset(
+    public = getattr(args, "public", None)
+    return write_dataset(
         recordings,
         args.out,
         name=args.name,
-        spec=WindowSpec(args.target_rate, args.window, hop),
-        splits=_splits(args),
-        tokenizer=load_tokenizer(args.tokenizer) if args.tokenizer else None,
+        spec=window_spec(args),
+        splits=splits(args, public and public.official_split),
+        tokenizer=tokenizer(args),
         text_embeddings=text_embeddings,
         extra_drops=extra_drops,
         simulated=simulated,
@@ -265,5 +228,3 @@ def _write(
         overwrite=args.overwrite,
         report=lambda line: print(line, flush=True),
     )
-    print(describe(folder, activities=False))
-    print(f"done in {time.monotonic() - started:.1f} s")

@@ -21,8 +21,9 @@ TENSORS = {
     "tokens": np.int32,
     "text_embedding": np.float16,
     "video_embedding": np.float16,
+    "frames": np.uint8,
 }
-FLAGS = ("has_gyro", "has_text_embedding", "has_video_embedding")
+FLAGS = ("has_gyro", "has_text_embedding", "has_video_embedding", "has_frames")
 TEXTS = ("text", "subject", "group", "recording", "placement")
 _REQUIRED = {
     "format": int,
@@ -51,7 +52,12 @@ class DatasetFolder:
         embedding_dim: width of stored text or video embeddings, or None without any.
         content_hash: of all examples in their order.
         simulated: nothing in it was measured.
-        metadata: everything in `metadata.json`.
+        towers: name, digest (and frames) of the frozen "text" and "video" tower whose embeddings
+            are stored; None where there are none, or nobody knows.
+        corpus: name and version of the corpus that it was made from, or None.
+        failed: units of the corpus that could not be prepared, with the reason.
+        placement: windows by placement of the sensor.
+        metadata: everything in `metadata.json`; folders of earlier versions lack some of it.
 
     Raises:
         PrimusError: no such folder, not a data set of this project, or a missing or cut shard.
@@ -71,6 +77,14 @@ class DatasetFolder:
         self.embedding_dim: int | None = self.metadata["embedding_dim"]
         self.content_hash: str = self.metadata["content_hash"]
         self.simulated: bool = self.metadata["simulated"]
+        self.towers: dict[str, dict[str, Any] | None] = {
+            "text": None,
+            "video": None,
+            **(self.metadata.get("towers") or {}),
+        }
+        self.corpus: dict[str, str] | None = self.metadata.get("corpus")
+        self.failed: dict[str, str] = self.metadata.get("failed") or {}
+        self.placement: dict[str, int] = self.metadata.get("placement") or {}
         shards = self.metadata["shards"]
         self.splits: dict[str, int] = {
             split: sum(shard["examples"] for shard in parts) for split, parts in shards.items()
@@ -123,7 +137,8 @@ class WindowSource(Sequence[dict[str, Any]]):
     An item has `imu` float32 `[time, 6]`, `label` int (-1: unlabelled), `has_gyro` bool,
     `text`, `subject`, `group`, `recording`, `placement` str, `start_seconds` float, and where the
     data set has them `tokens` int32 `[77]`, `text_embedding` and `video_embedding` float16 `[dim]`
-    (zeros where `has_text_embedding`, `has_video_embedding` are False). Arrays are read-only.
+    and `frames` uint8 `[frames, size, size, 3]` (zeros where `has_text_embedding`,
+    `has_video_embedding`, `has_frames` are False). Arrays are read-only.
 
     Raises:
         PrimusError: while reading, a damaged shard, which it names.

@@ -4,17 +4,38 @@ Shuffle before the split between hosts, then take elements `s * batch + host :: 
 global batch on any number of hosts, and resuming needs the step and nothing else.
 """
 
+import dataclasses
+import itertools
+import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import grain
 import numpy as np
 
-from primus_jax.data.folder import DatasetFolder
+from primus_jax.data.folder import TENSORS, DatasetFolder
 from primus_jax.errors import PrimusError
 
 # Two threads hide the decoding behind the step; more only take the step's cores.
-READ = grain.ReadOptions(num_threads=2, prefetch_buffer_size=64)
+READ_THREADS = 2
+# Batches that are read ahead: this many, or as many as fit into so much memory.
+READ_AHEAD, READ_AHEAD_BYTES = 64, 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveInput:
+    """What a tower inside the step embeds: a tensor of the data set, and its values' bound.
+
+    Attributes:
+        tensor: "tokens" or "frames".
+        shape: of one window's.
+        below: no value may reach this.
+    """
+
+    tensor: str
+    shape: tuple[int, ...]
+    below: int
 
 
 class Pipeline:
@@ -27,6 +48,8 @@ class Pipeline:
         seed: of the order.
         weights: share of each folder in the mixture; empty: in proportion to its windows.
         embedding_dim: width of stored embeddings; folders without any get zeros and a mask.
+        live: for "text" and "video", what the step embeds itself instead of reading embeddings;
+            folders without it get zeros and a mask.
         host, hosts: this process and how many there are.
 
     Raises:
@@ -43,10 +66,12 @@ class Pipeline:
         *,
         weights: Sequence[float] = (),
         embedding_dim: int = 512,
+        live: Mapping[str, LiveInput] | None = None,
         host: int = 0,
         hosts: int = 1,
     ):
-        check_alike(folders)
+        live = live or {}
+        check_alike(folders, [name for name in ("text", "video") if name not in live])
         if batch_size % hosts:
             raise PrimusError(f"batch size {batch_size} does not divide among {hosts} hosts.")
         if weights and (len(weights) != len(folders) or min(weights) <= 0):
@@ -62,8 +87,12 @@ class Pipeline:
         shares = [weights[i] for i, f in enumerate(folders) if f in used] if weights else []
         self.size = sum(f.splits[split] for f in used)
         self._batch, self._host, self._hosts = batch_size, host, hosts
+        # What is stored instead of live inputs is too small to fill the memory.
+        self._window_bytes = 1 + sum(
+            math.prod(i.shape) * np.dtype(TENSORS[i.tensor]).itemsize for i in live.values()
+        )
         parts = [
-            grain.MapDataset.source(f.source(split)).map(_decoder(str(f.path), embedding_dim))
+            grain.MapDataset.source(f.source(split)).map(_decoder(str(f.path), embedding_dim, live))
             for f in used
         ]
         if shares:
@@ -78,13 +107,15 @@ class Pipeline:
         Yields dicts of arrays with leading axis `batch / hosts`: `imu` float32 `[b, time, 6]`,
         `index` int32 (place in the global batch), `has_gyro` bool, and for text and video
         `NAME_embedding` float16 `[b, dim]`, `NAME_mask` bool, `NAME_id` int32 (equal numbers for
-        equal texts, equal videos; -1 where there is none).
+        equal texts, equal videos; -1 where there is none). What is `live` has no embedding here
+        but its input: `tokens` int32 `[b, 77]`, `frames` uint8 `[b, n, height, width, 3]`.
         """
         rows = self._batch // self._hosts
+        ahead = max(READ_THREADS, min(READ_AHEAD, READ_AHEAD_BYTES // (rows * self._window_bytes)))
         mine = self._windows[step * self._batch + self._host :: self._hosts]
         arrays = mine.map(lambda example: example["arrays"]).batch(rows)
         place = np.arange(rows, dtype=np.int32) * self._hosts + self._host
-        for batch in arrays.to_iter_dataset(READ):
+        for batch in arrays.to_iter_dataset(grain.ReadOptions(READ_THREADS, ahead)):
             yield {**batch, "index": place}
 
     def window_ids(self, step: int) -> list[str]:
@@ -106,8 +137,12 @@ def example_batch(window_samples: int, embedding_dim: int) -> dict[str, np.ndarr
     }
 
 
-def check_alike(folders: Sequence[DatasetFolder]) -> None:
-    """Raise PrimusError unless all data sets state the same rate and window length."""
+def check_alike(folders: Sequence[DatasetFolder], stored: Sequence[str] = ()) -> None:
+    """Raise PrimusError unless all data sets state the same rate and window length.
+
+    The embeddings named in `stored` ("text", "video") must also come from the same tower, as far
+    as the data sets know which.
+    """
     if not folders:
         raise PrimusError("no data set given: set config.data.train to one or more folders.")
     first = folders[0]
@@ -119,23 +154,50 @@ def check_alike(folders: Sequence[DatasetFolder]) -> None:
                     f"{first.path} has {field} {mine} {unit}, {other.path} has {theirs} {unit}. "
                     f"Prepare both with the same --target-rate and --window."
                 )
+    for name in stored:
+        known = [(f.path, f.towers[name]) for f in folders if f.towers[name]]
+        for (path, mine), (other, theirs) in itertools.pairwise(known):
+            if mine["digest"] != theirs["digest"]:
+                raise PrimusError(
+                    f"{path} stores {name} embeddings of the tower {mine['name']} (weights "
+                    f"{mine['digest']}), {other} those of {theirs['name']} ({theirs['digest']}): "
+                    f"they cannot be compared. Embed both with one tower (`primus-jax embed`)."
+                )
 
 
-def _decoder(path: str, dim: int):
+def _decoder(path: str, dim: int, live: Mapping[str, LiveInput]):
+    def stored_target(name: str, example: dict[str, Any]) -> tuple[str, np.ndarray, bool]:
+        key = f"{name}_embedding"
+        present = key in example and bool(example[f"has_{key}"])
+        vector = np.asarray(example[key], np.float16) if present else np.zeros(dim, np.float16)
+        if vector.shape != (dim,):
+            raise PrimusError(
+                f"{path}: {key} has {vector.shape[0]} values, expected {dim}. "
+                f"Set config.data.embedding_dim to the width of the stored embeddings."
+            )
+        return key, vector, present
+
+    def live_target(name: str, example: dict[str, Any]) -> tuple[str, np.ndarray, bool]:
+        wanted = live[name]
+        key = wanted.tensor
+        if key not in example:
+            return key, np.zeros(wanted.shape, TENSORS[key]), False
+        value = example[key]
+        if value.max() >= wanted.below:
+            raise PrimusError(
+                f"{path}: {key} up to {value.max()}, but the tower knows those below "
+                f"{wanted.below}. Take the tokenizer and the towers from one model."
+            )
+        return key, value, bool(example["text"] if name == "text" else example["has_frames"])
+
     def decode(example):
         arrays = {"imu": np.asarray(example["imu"], np.float32)}
         arrays["has_gyro"] = np.bool_(example["has_gyro"])
         for name in ("text", "video"):
-            key = f"{name}_embedding"
-            present = key in example and bool(example[f"has_{key}"])
-            vector = np.asarray(example[key], np.float16) if present else np.zeros(dim, np.float16)
-            if vector.shape != (dim,):
-                raise PrimusError(
-                    f"{path}: {key} has {vector.shape[0]} values, expected {dim}. "
-                    f"Set config.data.embedding_dim to the width of the stored embeddings."
-                )
-            arrays[key], arrays[f"{name}_mask"] = vector, np.bool_(present)
-            same = example["text"].encode() if name == "text" else vector.tobytes()
+            target = live_target if name in live else stored_target
+            key, value, present = target(name, example)
+            arrays[key], arrays[f"{name}_mask"] = value, np.bool_(present)
+            same = example["text"].encode() if name == "text" else value.tobytes()
             number = zlib.crc32(same) & 0x7FFFFFFF if present else -1
             arrays[f"{name}_id"] = np.int32(number)
         name = f"{path}/{example['recording']}@{float(example['start_seconds']):.2f}s"

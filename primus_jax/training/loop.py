@@ -5,7 +5,6 @@ The step is the clock (law 2): data order, randomness, schedule and checkpoints 
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +15,7 @@ from primus_jax.data.pipeline import Pipeline, example_batch
 from primus_jax.errors import PrimusError
 from primus_jax.training import sharding
 from primus_jax.training.checkpoint import Checkpoints
+from primus_jax.training.live import Live, open_live
 from primus_jax.training.metrics import MetricsLog, Progress
 from primus_jax.training.optim import make_optimizer
 from primus_jax.training.run import describe_data, open_run
@@ -43,21 +43,22 @@ def pretrain(config: Config, workdir: str | Path, say=print) -> TrainState:
             f"devices. Use a multiple of {mesh.size}, or --config.devices."
         )
     folders = [DatasetFolder(path) for path in config.data.train]
-    data = _pipeline(config, folders, "train", config.data.batch_size)
-    validation, validation_count = _validation(config, folders, mesh.size)
-    open_run(workdir, config, describe_data(folders), say)
+    live = open_live(config, folders)
+    data = _pipeline(config, folders, live, "train", config.data.batch_size)
+    validation, validation_count = _validation(config, folders, live, mesh.size)
+    open_run(workdir, config, describe_data(folders), live.digests, say)
 
     objective = config.objective.build(config.encoder)
     optimizer = make_optimizer(config.optim, config.steps)
-    train_step = make_train_step(objective, optimizer, mesh, config.seed)
-    eval_step = make_eval_step(objective, mesh, config.seed)
+    train_step = make_train_step(objective, optimizer, mesh, config.seed, live.embed)
+    eval_step = make_eval_step(objective, mesh, config.seed, live.embed)
     make_state = state_maker(
         objective,
         optimizer,
         config.seed,
         example_batch(folders[0].window_samples, config.data.embedding_dim),
     )
-    towers: dict[str, Any] = {}
+    towers = sharding.replicate(mesh, live.params)
 
     with contextlib.ExitStack() as stack:
         checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
@@ -96,7 +97,9 @@ def pretrain(config: Config, workdir: str | Path, say=print) -> TrainState:
     return state
 
 
-def _pipeline(config: Config, folders: list[DatasetFolder], split: str, batch: int) -> Pipeline:
+def _pipeline(
+    config: Config, folders: list[DatasetFolder], live: Live, split: str, batch: int
+) -> Pipeline:
     return Pipeline(
         folders,
         split,
@@ -104,19 +107,20 @@ def _pipeline(config: Config, folders: list[DatasetFolder], split: str, batch: i
         config.seed,
         weights=config.data.weights,
         embedding_dim=config.data.embedding_dim,
+        live=live.inputs,
         host=jax.process_index(),
         hosts=jax.process_count(),
     )
 
 
-def _validation(config, folders, devices) -> tuple[Pipeline | None, int]:
+def _validation(config, folders, live, devices) -> tuple[Pipeline | None, int]:
     """The validation pipeline and its number of batches; none where no folder has the split."""
     windows = sum(f.splits.get("validation", 0) for f in folders)
     batch = min(config.data.batch_size, windows // devices * devices)
     if batch < 2:
         return None, 0
     count = min(windows // batch, config.data.validation_batches)
-    return _pipeline(config, folders, "validation", batch), count
+    return _pipeline(config, folders, live, "validation", batch), count
 
 
 def _validate(eval_step, state, towers, validation, count, mesh) -> float:

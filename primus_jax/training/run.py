@@ -20,13 +20,20 @@ from primus_jax.training.state import TrainState, abstract_state, state_maker
 FREE = ("log_every", "devices", "checkpoint.every", "checkpoint.keep", "data.validation_batches")
 
 
-def open_run(workdir: Path, config: Config, data: dict[str, dict[str, Any]], say=print) -> None:
+def open_run(
+    workdir: Path,
+    config: Config,
+    data: dict[str, dict[str, Any]],
+    towers: dict[str, str],
+    say=print,
+) -> None:
     """Write `run.json` of a new run, or check that `config` and the data continue this one.
 
     Args:
         workdir: made where it is missing.
         config: of this start.
         data: `describe_data` of the data sets.
+        towers: digests of the frozen towers that run in the step; {} without any.
         say: prints one line.
 
     Raises:
@@ -35,12 +42,19 @@ def open_run(workdir: Path, config: Config, data: dict[str, dict[str, Any]], say
     path = workdir / "run.json"
     if path.exists():
         old = read_run(workdir)
-        _check_same(workdir, flatten(old["config"]), flatten(to_dict(config)))
+        # What an older version did not know has its default.
+        before = to_dict(from_dict(old["config"]))
+        _check_same(workdir, flatten(before), flatten(to_dict(config)))
         then, now = _hashes(old["data"]), _hashes(data)
         if list(then.values()) != list(now.values()):
             raise PrimusError(
                 f"{workdir} was started on other data: content {then}, now {now}. "
                 f"Use the same data sets, or another --workdir."
+            )
+        if old.get("towers", {}) != towers:
+            raise PrimusError(
+                f"{workdir} was started with towers of other weights: {old.get('towers', {})}, now "
+                f"{towers}. Restore those in {config.data.towers}, or choose another --workdir."
             )
         return
     if workdir.is_dir() and any(workdir.iterdir()):
@@ -50,6 +64,7 @@ def open_run(workdir: Path, config: Config, data: dict[str, dict[str, Any]], say
         "config": to_dict(config),
         "config_hash": config_hash(config),
         "data": data,
+        "towers": towers,
         "provenance": provenance(),
     }
     with replace_file(path) as temporary:

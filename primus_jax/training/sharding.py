@@ -1,5 +1,7 @@
 """The mesh: one named axis over all devices of all processes."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -27,6 +29,14 @@ def make_mesh(devices: int = 0) -> Mesh:
 def replicated(mesh: Mesh) -> NamedSharding:
     """The same on every device."""
     return NamedSharding(mesh, PartitionSpec())
+
+
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """Arrays that every process holds, as global arrays that are whole on every device."""
+    sharding = replicated(mesh)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]), tree
+    )
 
 
 def global_batch(mesh: Mesh, rows: dict[str, np.ndarray]) -> dict[str, jax.Array]:

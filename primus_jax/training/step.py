@@ -13,9 +13,16 @@ from primus_jax.training.state import TrainState
 
 # Numbers that no step reaches keep other keys apart from those of training.
 VALIDATION_STREAM = 2**32 - 2
+# (tower parameters, batch) -> batch: what towers inside the step make of a device's rows.
+Embed = Callable[[Any, dict[str, jax.Array]], dict[str, jax.Array]]
 
 
-def sharded_loss(objective: Objective, mesh: Mesh) -> Callable[..., Any]:
+def stored(towers: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """The batch as it is: its embeddings are those of the data set."""
+    return batch
+
+
+def sharded_loss(objective: Objective, mesh: Mesh, embed: Embed = stored) -> Callable[..., Any]:
     """The objective's loss as a function of global arrays: batch sharded, the rest replicated.
 
     The replication check stays on (`check_vma`), so that the transpose sums the gradient over
@@ -23,6 +30,7 @@ def sharded_loss(objective: Objective, mesh: Mesh) -> Callable[..., Any]:
     """
 
     def loss(params, extra, towers, batch, key):
+        batch = embed(towers, batch)
         return objective.loss(params, extra, towers, batch, key, axis_name=AXIS)
 
     everywhere, rows = PartitionSpec(), PartitionSpec(AXIS)
@@ -35,10 +43,14 @@ def sharded_loss(objective: Objective, mesh: Mesh) -> Callable[..., Any]:
 
 
 def make_train_step(
-    objective: Objective, optimizer: optax.GradientTransformation, mesh: Mesh, seed: int
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    seed: int,
+    embed: Embed = stored,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """`step(state, towers, batch) -> (state, metrics)`; the state is donated."""
-    loss = sharded_loss(objective, mesh)
+    loss = sharded_loss(objective, mesh, embed)
 
     def step(state: TrainState, towers, batch):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
@@ -56,14 +68,14 @@ def make_train_step(
 
 
 def make_eval_step(
-    objective: Objective, mesh: Mesh, seed: int
+    objective: Objective, mesh: Mesh, seed: int, embed: Embed = stored
 ) -> Callable[..., dict[str, jax.Array]]:
     """`eval(params, extra, towers, batch, number) -> metrics` of validation batch `number`.
 
     The key depends on the batch's number only, so that the validation loss of two checkpoints
     differs by their weights and not by the draw. What the loss would write to `extra` is dropped.
     """
-    loss = sharded_loss(objective, mesh)
+    loss = sharded_loss(objective, mesh, embed)
 
     def evaluate(params, extra, towers, batch, number):
         key = jax.random.fold_in(jax.random.key(seed), VALIDATION_STREAM)

@@ -1,0 +1,79 @@
+"""The JSON files of an Ego-Exo4D download."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from primus_jax.errors import PrimusError
+
+T = TypeVar("T")
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        PrimusError: it is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PrimusError(
+            f"{path}: no such file. Expected the folder that the `egoexo` downloader filled."
+        ) from None
+    except OSError as error:
+        raise PrimusError(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise PrimusError(f"{path}: not JSON ({error}).") from error
+
+
+def version_of(path: Path) -> tuple[int, int]:
+    """What tells a changed file from the one that is remembered."""
+    found = path.stat() if path.is_file() else None
+    return (found.st_mtime_ns, found.st_size) if found else (0, 0)
+
+
+def read_by_take(raw: Path, kind: str, parse: Callable[[Any], T]) -> dict[str, T]:
+    """Read `annotations/KIND_train.json` and `KIND_val.json`, and `parse` the entry of each take.
+
+    The last result of each process is remembered, since the files are large.
+
+    Args:
+        raw: the download.
+        kind: start of the files' names.
+        parse: a module's function; it may raise what a malformed entry makes it raise.
+
+    Raises:
+        PrimusError: neither file is there, or one is not in the published format; the take is
+            named.
+    """
+    paths = [raw / "annotations" / f"{kind}_{split}.json" for split in ("train", "val")]
+    present = tuple((path, version_of(path)) for path in paths if path.is_file())
+    if not present:
+        raise PrimusError(
+            f"neither {paths[0]} nor {paths[1].name} is there. Download the part `annotations`."
+        )
+    return _by_take(present, parse)
+
+
+@functools.lru_cache(maxsize=1)
+def _by_take(
+    files: tuple[tuple[Path, tuple[int, int]], ...], parse: Callable[[Any], T]
+) -> dict[str, T]:
+    result: dict[str, T] = {}
+    for path, _ in files:
+        content = read_json(path)
+        takes = content.get("annotations") if isinstance(content, dict) else None
+        if not isinstance(takes, dict):
+            raise PrimusError(f"{path}: expected an object with annotations by take uid.")
+        for uid, entry in takes.items():
+            try:
+                result[uid] = parse(entry)
+            except MALFORMED as error:
+                raise PrimusError(
+                    f"{path}, take {uid}: missing or malformed field: {error!r}."
+                ) from error
+    return result

@@ -1,0 +1,51 @@
+"""Inertial samples of one Aria stream, as they were stamped."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.imu import REPEATED
+from primus_jax.errors import PrimusError
+from primus_jax.window import GRAVITY
+
+# Stream id in the VRS file and nominal rate in Hz of the two IMUs.
+STREAMS = {"right": ("1202-1", 1000.0), "left": ("1202-2", 800.0)}
+LATE = "samples out of order, sorted"
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Stamps int64 `[n]` in ns of the device clock, strictly increasing; signal float64 `[n, 6]`.
+
+    Accelerometer in m/s^2 and gyroscope in rad/s; a row that the device called invalid is NaN.
+    """
+
+    stamps: np.ndarray
+    signal: np.ndarray
+
+
+def ordered(stamps: np.ndarray, signal: np.ndarray, where: Path, drops: Counter[str]) -> Samples:
+    """Sort by stamp and leave out all but the first of equal stamps.
+
+    Raises:
+        PrimusError: no samples, or accelerometer magnitudes that cannot be m/s^2 with gravity.
+    """
+    if not len(stamps):
+        raise PrimusError(f"{where}: no inertial samples of this stream.")
+    drops[LATE] += int((np.diff(stamps) < 0).sum())
+    order = np.argsort(stamps, kind="stable")
+    stamps, signal = stamps[order], signal[order]
+    again = np.diff(stamps, prepend=stamps[0] - 1) == 0
+    drops[REPEATED] += int(again.sum())
+    samples = Samples(stamps[~again], signal[~again])
+    magnitude = np.linalg.norm(samples.signal[:, :3], axis=1)
+    middle = float(np.median(magnitude[np.isfinite(magnitude)])) if magnitude.size else 0.0
+    # A stuck sensor at 0 is left to the rules for bad spans.
+    if 0 < middle < 0.3 * GRAVITY or middle > 3 * GRAVITY:
+        raise PrimusError(
+            f"{where}: the median accelerometer magnitude is {middle:.3g}; expected about 9.8 "
+            f"(m/s^2, gravity included)."
+        )
+    return samples

@@ -1,0 +1,77 @@
+"""Run the frozen CLIP towers once over a data set folder: frames and sentences -> embeddings.
+
+primus-jax embed data/ego4d --towers clip-vit-base-patch32 --out data/ego4d_clip
+
+TOWERS is a folder in Hugging Face's layout (config.json, model.safetensors). The new folder has the
+same windows, shards and order, and float16 embeddings instead of frames; `primus-jax pretrain`
+reads it. Stopped, the same command goes on where it was (OUT.partial). All devices are used.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("data", type=Path, metavar="DIR", help="data set folder")
+    parser.add_argument(
+        "--towers", type=Path, required=True, metavar="FOLDER", help="config.json and weights"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    parser.add_argument(
+        "--only", choices=("text", "video"), help="embed only this (default: what there is)"
+    )
+    parser.add_argument(
+        "--tokenizer",
+        help="for data sets without token ids, which are then stored too: "
+        "bpe_simple_vocab_16e6.txt.gz, a folder with vocab.json and merges.txt, or a Hugging Face "
+        "name",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the towers' arithmetic (default float32); embeddings are float16 either way",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=256,
+        help="sentences or frames at a time, on all devices together (default 256)",
+    )
+    parser.add_argument("--devices", type=int, default=0, help="how many to use (default all)")
+    parser.add_argument("--keep-frames", action="store_true", help="store the frames again")
+    parser.add_argument("--overwrite", action="store_true", help="replace the folder")
+    parser.add_argument(
+        "--overwrite-embeddings",
+        action="store_true",
+        help="replace embeddings that DIR has already",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the new data set folder and describe it."""
+    from data_prep.embed import embed_dataset
+    from data_prep.tokens import load_tokenizer
+    from primus_jax.commands.info import describe
+    from primus_jax.models.clip import load_towers
+
+    started = time.monotonic()
+    folder = embed_dataset(
+        args.data,
+        load_towers(args.towers),
+        args.out,
+        kinds=[args.only] if args.only else None,
+        tokenizer=load_tokenizer(args.tokenizer) if args.tokenizer else None,
+        dtype=args.dtype,
+        batch=args.batch,
+        devices=args.devices,
+        keep_frames=args.keep_frames,
+        overwrite=args.overwrite,
+        overwrite_embeddings=args.overwrite_embeddings,
+        report=lambda line: print(line, flush=True),
+    )
+    print(describe(folder, activities=False))
+    print(f"done in {time.monotonic() - started:.1f} s")
+    return 0

@@ -1,0 +1,99 @@
+"""Options that every kind of `primus-jax prepare` has, and what they mean."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from primus_jax.errors import PrimusError
+
+if TYPE_CHECKING:
+    from data_prep.splits import Splits
+    from data_prep.tokens import Tokenizer
+    from data_prep.windows import WindowSpec
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the data set."""
+    group = parser.add_argument_group("data set")
+    group.add_argument("--out", type=Path, required=True, help="the folder to make")
+    group.add_argument("--name", default="", help="of the data set (default: the folder's)")
+    group.add_argument("--target-rate", type=float, default=50.0, help="Hz (default 50)")
+    group.add_argument("--window", type=float, default=5.0, help="seconds (default 5)")
+    group.add_argument("--hop", type=float, help="seconds (default: the window)")
+    group.add_argument(
+        "--splits",
+        nargs="+",
+        default=["0.8", "0.1", "0.1"],
+        metavar="SPLIT",
+        help="fractions of the windows; a person stays on one side (default 0.8 0.1 0.1); or the "
+        "word official: the published split of a corpus; or the people whom the authors of a "
+        "public data set test on, and 0.9 0.1 of the windows of the others",
+    )
+    group.add_argument("--seed", type=int, default=0, help="of the split (and the simulation)")
+    group.add_argument(
+        "--tokenizer",
+        help="store 77 CLIP ids: bpe_simple_vocab_16e6.txt.gz, a folder with vocab.json and "
+        "merges.txt, or a Hugging Face name",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace the folder")
+
+
+def window_spec(args: argparse.Namespace) -> "WindowSpec":
+    """The windows that the options ask for, announced in a line.
+
+    Raises:
+        PrimusError: impossible windows.
+    """
+    from data_prep.windows import WindowSpec
+
+    hop = args.window if args.hop is None else args.hop
+    frames = getattr(args, "frames", 0)
+    spec = WindowSpec(args.target_rate, args.window, hop, frames, getattr(args, "frame_size", 224))
+    with_frames = f", {frames} frames each" if frames else ""
+    print(
+        f"{args.out}: {args.window:g} s windows every {hop:g} s at {args.target_rate:g} Hz"
+        f"{with_frames}"
+    )
+    return spec
+
+
+def tokenizer(args: argparse.Namespace) -> "Tokenizer | None":
+    """The tokenizer that the options name.
+
+    Raises:
+        PrimusError: it cannot be loaded.
+    """
+    from data_prep.tokens import load_tokenizer
+
+    return load_tokenizer(args.tokenizer) if args.tokenizer else None
+
+
+def splits(args: argparse.Namespace, published: Mapping[str, str] | None = None) -> "Splits":
+    """The split that the options ask for.
+
+    Args:
+        args: of the command.
+        published: for the word official, the split of each person.
+
+    Raises:
+        PrimusError: not three fractions that sum to 1, or no published split.
+    """
+    from data_prep.splits import Splits
+
+    if args.splits == ["official"]:
+        people = (published or {}).items()
+        test = frozenset(person for person, split in people if split == "test")
+        if not test:
+            raise PrimusError(
+                f"--splits official: {args.kind} has no published split by person. Give three "
+                f"fractions."
+            )
+        return Splits((0.9, 0.1, 0.0), args.seed, test)
+    try:
+        fractions = tuple(float(value) for value in args.splits)
+    except ValueError:
+        raise PrimusError(
+            f"--splits {' '.join(args.splits)}; expected three fractions, or the word official."
+        ) from None
+    return Splits(fractions, args.seed)
