@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# Two workers, whatever the machine: a test compiles for several devices, and memory is not endless.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .PHONY: demo test test-all lint clean
@@ -10,10 +12,10 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/primus-jax demo --out demo --overwrite
 
 test: $(VENV)/.installed-test lint
-	$(VENV)/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/.installed-test lint
-	$(VENV)/bin/python -m pytest
+	$(PYTEST)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from primus_jax.augment import AugmentConfig, augment_batch
 from primus_jax.errors import PrimusError
-from primus_jax.losses.contrastive import info_nce_with_accuracy
+from primus_jax.losses.contrastive import FORMS, info_nce_with_accuracy
 from primus_jax.losses.temperature import check_temperature, clamp, init_temperature, temperature
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.objectives.neighbors import MODALITIES, enqueue, init_queue, nearest, read
@@ -48,6 +48,8 @@ class PrimusConfig:
     mask_equal_video: bool = True  # nor are windows of one video
     mask_equal_neighbors: bool = True  # nor are windows that found the same neighbour
     masked_negatives: bool = False  # an absent target stays as a negative, as released
+    contrastive: str = "auto"  # how the losses are computed: "gathered", "ring"; never what
+    contrastive_block: int = 1024  # rows of a block of the ring
     queue_size: int = 8192
     ignore_empty_rows: bool = True  # False: unwritten queue rows are neighbours, as released
     first_view: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
@@ -66,6 +68,11 @@ class PrimusConfig:
             raise PrimusError(f"objective.targets {self.targets}; expected some of {TARGETS}.")
         if self.multimodal and not self.targets:
             raise PrimusError("objective.multimodal is on but objective.targets is empty.")
+        if self.contrastive not in FORMS or self.contrastive_block < 1:
+            raise PrimusError(
+                f"objective.contrastive {self.contrastive!r}, contrastive_block "
+                f"{self.contrastive_block}; expected one of {FORMS}, and a positive number."
+            )
         if self.neighbors and self.queue_size < batch_size:
             raise PrimusError(
                 f"objective.queue_size {self.queue_size} is smaller than the batch {batch_size}."
@@ -127,6 +134,8 @@ class Primus:
                 masked_negatives=config.masked_negatives,
                 equal=equal,
                 axis_name=axis_name,
+                form=config.contrastive,
+                block=config.contrastive_block,
             )
             terms.append((weight, name, value))
             metrics[f"accuracy_{name}_from_imu"] = forward
