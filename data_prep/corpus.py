@@ -53,6 +53,10 @@ class Corpus(Protocol):
         """Split group -> "train", "validation" or "test", as published; {} if nothing is."""
         ...
 
+    def facts(self) -> dict[str, Any]:
+        """Further keys of `metadata.json`, as JSON; asked for when all units are done."""
+        ...
+
 
 def write_corpus(
     corpus: Corpus,
@@ -123,6 +127,7 @@ def write_corpus(
         "corpus": {"name": corpus.name, "version": corpus.version},
         "towers": {"text": None, "video": None},
         "failed": failed,
+        **corpus.facts(),
     }
     with dataset_folder(out, overwrite=overwrite) as folder:
         assemble(

@@ -10,6 +10,8 @@ _PUBLIC = {
     "EncoderConfig": "primus_jax.models.imu_encoder",
     "ImuEncoder": "primus_jax.models.imu_encoder",
     "PrimusError": "primus_jax.errors",
+    "PrimusFeatures": "primus_jax.using.sklearn",
+    "SignalWarning": "primus_jax.using.signal",
     "info_nce": "primus_jax.losses.contrastive",
     "load_encoder": "primus_jax.encoder",
     "pretrain": "primus_jax.training.loop",

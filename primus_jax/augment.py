@@ -27,6 +27,7 @@ class AugmentConfig:
     segments: int = 0  # pieces that are shuffled; the released code uses up to 5
     warp: float = 0.0  # standard deviation of the local speed about 1
     warp_knots: int = 4  # interior knots of the speed curve
+    drop_gyro: float = 0.0  # probability of a window without gyroscope: all three channels zero
 
     def validate(self, name: str) -> None:
         """Raise PrimusError for values that mean nothing."""
@@ -34,7 +35,12 @@ class AugmentConfig:
             raise PrimusError(
                 f"{name}.scale_per is {self.scale_per!r}; expected 'channel' or 'step'."
             )
-        for field, high in (("negate", 1.0), ("flip", 1.0), ("rotation_degrees", 180.0)):
+        for field, high in (
+            ("negate", 1.0),
+            ("flip", 1.0),
+            ("drop_gyro", 1.0),
+            ("rotation_degrees", 180.0),
+        ):
             value = getattr(self, field)
             if not 0 <= value <= high:
                 raise PrimusError(f"{name}.{field} is {value}; expected 0 to {high:g}.")
@@ -131,9 +137,19 @@ def shuffle_axes(key: jax.Array, imu: jax.Array) -> jax.Array:
     return imu[:, jnp.concatenate([order[0], order[1] + 3])]
 
 
+def drop_gyro(key: jax.Array, imu: jax.Array, probability: float) -> jax.Array:
+    """Set the gyroscope's three channels to zero, with `probability`: sensor dropout.
+
+    Zeros are what a window without gyroscope holds everywhere in this project (`has_gyro` False),
+    so this trains an encoder for accelerometers alone. Not in the PRIMUS description.
+    """
+    dropped = jax.random.bernoulli(key, probability) & (jnp.arange(imu.shape[1]) >= 3)
+    return jnp.where(dropped, jnp.zeros((), imu.dtype), imu)
+
+
 def augment(key: jax.Array, imu: jax.Array, config: AugmentConfig) -> jax.Array:
     """Apply the augmentations that are switched on to one window `[time, 6]`, float32."""
-    keys = jax.random.split(key, 7)
+    keys = jax.random.split(key, 8)
     if config.noise:
         imu = noise(keys[0], imu, config.noise)
     if config.scale:
@@ -148,6 +164,9 @@ def augment(key: jax.Array, imu: jax.Array, config: AugmentConfig) -> jax.Array:
         imu = permute_segments(keys[5], imu, config.segments)
     if config.warp:
         imu = warp_time(keys[6], imu, config.warp, config.warp_knots)
+    if config.drop_gyro:
+        # last, so that nothing is added to the zeros
+        imu = drop_gyro(keys[7], imu, config.drop_gyro)
     return imu
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import keyword
 import logging
 import os
 import sys
@@ -15,7 +16,10 @@ COMMANDS = {
     "embed": "a data set folder -> the same with embeddings of the frozen towers; resumes",
     "info": "what a data set folder holds",
     "pretrain": "data set folders -> a run, by a config file; resumes where it stopped",
-    "export": "a run -> plain weights with PyTorch names",
+    "export": "a run -> a folder of weights for PyTorch, ONNX and JAX",
+    "import": "weights of PyTorch programs -> a folder like that of export",
+    "adapt": "your labelled recordings -> a classifier, and what to expect of it",
+    "predict": "a classifier over a new recording -> times and labels, and a timeline",
     "fewshot": "encoders and labelled data sets -> accuracy over shots",
     "study": "methods x pretraining seeds x data sets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
@@ -61,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(name: str):
-    return importlib.import_module(f"primus_jax.commands.{name}")
+    # `import` is a keyword, so its module ends in an underscore
+    return importlib.import_module(f"primus_jax.commands.{name + '_' * keyword.iskeyword(name)}")
 
 
 def _quiet() -> None:

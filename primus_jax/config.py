@@ -81,7 +81,8 @@ class Config:
         if self.objective.targets and width != dim:
             raise PrimusError(
                 f"config.encoder.embed_dim {width} and config.data.embedding_dim {dim} differ; "
-                f"the multimodal head is compared with the stored embeddings."
+                f"the multimodal head is compared with the stored embeddings. Set both to the "
+                f"width of the embeddings."
             )
         if self.data.towers and not self.objective.targets:
             raise PrimusError(

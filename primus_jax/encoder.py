@@ -2,23 +2,22 @@
 
 import functools
 import os
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.folder import (
-    check_description,
-    read_folder,
-    read_safetensors,
-    write_folder,
-)
-from primus_jax.export.torch import Params, from_torch_names
-from primus_jax.export.torch_file import read_torch_file
+from primus_jax.export.folder import write_folder
+from primus_jax.export.loading import read_encoder
+from primus_jax.export.torch import Params
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder, check_window
-from primus_jax.window import check_imu, resample, to_si
+from primus_jax.using.signal import to_windows
+from primus_jax.using.sources import table_format
+
+if TYPE_CHECKING:
+    from primus_jax.using.search import Match
 
 
 @functools.partial(jax.jit, static_argnames=("config", "head"))
@@ -62,6 +61,10 @@ class Encoder:
         self.metadata = dict(metadata or {})
         self.head = head
 
+    def __repr__(self) -> str:
+        """The architecture and its window."""
+        return f"Encoder({self.config.trunk}, {self.rate_hz:g} Hz x {self.window_seconds:g} s)"
+
     @classmethod
     def random(
         cls, config: EncoderConfig, seed: int, rate_hz: float, window_seconds: float
@@ -74,34 +77,141 @@ class Encoder:
 
     def encode(
         self,
-        signal: np.ndarray,
+        signal: Any,
         rate_hz: float,
         acc_unit: str = "m/s2",
         gyro_unit: str = "rad/s",
         head: str | None = None,
+        on_missing: str = "refuse",
     ) -> np.ndarray:
-        """Embed one window `[time, 6]` or several `[n, time, 6]`, at any rate.
+        """Embed one window `[time, 6]` or several `[n, time, 6]`, at any rate from 10 Hz.
+
+        A `SignalWarning` says where the signal holds less than the encoder saw in pretraining (a
+        rate below the encoder's, no gyroscope), or numbers that contradict the stated units, which
+        are never changed.
 
         Args:
-            signal: accelerometer x, y, z with gravity, then gyroscope x, y, z. Every window is
-                embedded whole, none is cut; it may be longer or shorter than `window_seconds`.
+            signal: NumPy or JAX array, or a DataFrame with columns acc_x, acc_y, acc_z, gyro_x,
+                gyro_y, gyro_z: accelerometer with gravity, then gyroscope. With three channels
+                there is no gyroscope, and zeros stand in for it. Every window is embedded whole,
+                none is cut; it may be longer or shorter than `window_seconds`.
             rate_hz: samples per second of `signal`; resampled, anti-aliased, to `self.rate_hz`.
             acc_unit: "m/s2" or "g".
             gyro_unit: "rad/s" or "deg/s".
             head: "emb", or "ssl" or "mmcl" where the encoder has them; None takes `self.head`.
+            on_missing: "refuse" windows with missing values, or give them rows of "nan".
 
         Returns:
             float32 `[n, embed_dim]` (one row for a single window), not of unit length.
 
         Raises:
-            PrimusError: wrong shape, unit or rate, values that are not finite or that no sensor
+            PrimusError: wrong shape, unit or rate, values that are missing or that no sensor
                 reads, a window too short (or too long) for this encoder, or an unknown head.
         """
-        signal = check_imu(to_si(signal, acc_unit, gyro_unit), "signal")
-        if signal.ndim > 3:
-            raise PrimusError(f"signal has shape {signal.shape}; expected [n, time, 6].")
-        imu = resample(signal if signal.ndim == 3 else signal[None], rate_hz, self.rate_hz)
-        return self.encode_windows(imu, head)
+        imu, whole = to_windows(signal, rate_hz, self.rate_hz, acc_unit, gyro_unit, on_missing)
+        embedding = self.encode_windows(imu, head)
+        embedding[~whole] = np.nan
+        return embedding
+
+    def embed_recording(
+        self,
+        recording: Any,
+        hop_seconds: float = 1.0,
+        *,
+        rate_hz: float | None = None,
+        acc_unit: str = "m/s2",
+        gyro_unit: str = "rad/s",
+        head: str | None = None,
+        **columns: Any,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Embed a long recording in one pass: windows of `window_seconds`, one every hop.
+
+        Memory does not grow with the recording, only with the result; the recording is read in
+        pieces, and how it is cut into them changes nothing. Up to 5 missing samples in a row are
+        bridged; at longer gaps the recording is cut, no window lies across one, and a
+        `SignalWarning` says how many and how long.
+
+        Args:
+            recording: an array `[time, 6]` (or `[time, 3]`, accelerometer only; memory-mapped ones
+                stay on disk), a DataFrame, an iterator of these, or the path of a CSV or Parquet
+                file. Tables may have a column `time`; without times rows are evenly spaced.
+            hop_seconds: between the starts of neighbouring windows.
+            rate_hz: samples per second; with times it is measured, and checked if given.
+            acc_unit: "m/s2" or "g".
+            gyro_unit: "rad/s" or "deg/s".
+            head: "emb", or "ssl" or "mmcl" where the encoder has them; None takes `self.head`.
+            columns: of tables: `acc` and `gyro`, three names each; `time`, a name or None;
+                `time_unit`, s, ms, us or ns; see `data_prep.table.TableFormat`.
+
+        Returns:
+            times float64 `[n]`, starts of the windows in seconds after the first row, and
+            embeddings float32 `[n, embed_dim]`.
+
+        Raises:
+            PrimusError: anything wrong with the recording (which row), no whole window in it, or
+                an unknown head.
+        """
+        from primus_jax.using.recording import collect
+
+        layout = table_format(rate_hz, acc_unit, gyro_unit, columns)
+        return collect(self, recording, layout, hop_seconds, head)
+
+    def search(
+        self,
+        sentences: Sequence[str],
+        recording: Any,
+        hop_seconds: float = 1.0,
+        *,
+        top: int = 5,
+        separation_seconds: float | None = None,
+        text_embeddings: np.ndarray | None = None,
+        towers: Any = None,
+        tokenizer: Any = None,
+        rate_hz: float | None = None,
+        acc_unit: str = "m/s2",
+        gyro_unit: str = "rad/s",
+        **columns: Any,
+    ) -> "dict[str, list[Match]]":
+        """Where in a recording each sentence happens, best first, by cosine.
+
+        Windows are compared by the head that pretraining compared with sentences. Of windows that
+        start less than `separation_seconds` apart only the best is reported (non-maximum
+        suppression over time). Scores rank the windows of one sentence; they are no probabilities,
+        and the best window of a sentence that never happens also has one.
+
+        Args:
+            sentences: what to look for.
+            recording: and hop_seconds, rate_hz, acc_unit, gyro_unit, columns: see
+                `embed_recording`.
+            top: most matches per sentence.
+            separation_seconds: None takes the length of a window, so that matches do not overlap.
+            text_embeddings: float `[sentences, dim]`, of the text tower of pretraining; or
+            towers: that tower, as a folder in Hugging Face's layout or `models.clip.load_towers`'s
+                result, and
+            tokenizer: `data_prep.tokens.load_tokenizer`'s argument or result; None: the files are
+                in the towers' folder.
+
+        Returns:
+            for each sentence, its `Match`es (start_seconds, end_seconds, score), best first.
+
+        Raises:
+            PrimusError: the encoder was not pretrained with text, widths differ, or anything wrong
+                with the recording.
+        """
+        from primus_jax.using.search import search
+
+        return search(
+            self,
+            sentences,
+            recording,
+            table_format(rate_hz, acc_unit, gyro_unit, columns),
+            hop_seconds=hop_seconds,
+            top=top,
+            separation_seconds=separation_seconds,
+            text_embeddings=text_embeddings,
+            towers=towers,
+            tokenizer=tokenizer,
+        )
 
     def encode_windows(
         self, imu: np.ndarray, head: str | None = None, batch_size: int = 256
@@ -155,34 +265,28 @@ def load_encoder(
     config: EncoderConfig | None = None,
     rate_hz: float | None = None,
     window_seconds: float | None = None,
+    prefix: str | None = None,
 ) -> Encoder:
-    """Load an encoder from an export folder, or from a `.safetensors` or `.pt` file of weights.
+    """Load an encoder from an export folder, or from a file of weights of another program.
 
-    A file of weights that this package did not write names neither rate nor window: max-pooling
-    IMU2CLIP weights (`net.*`) are taken as 200 Hz x 5 s, PRIMUS weights (`backbone.*`) as
-    50 Hz x 5 s. `.pt` files are read without PyTorch and without running their code.
+    Files are safetensors (`.safetensors`) or PyTorch's (`.pt`, `.pth`, `.ckpt`, `.bin`), a state
+    dict or a Lightning checkpoint, whose other models are not read; PyTorch's are read without it
+    and without running their code. A file that this package did not write names neither rate nor
+    window: max-pooling IMU2CLIP weights (`net.*`) are taken as 200 Hz x 5 s, all others as
+    50 Hz x 5 s.
 
     Args:
         path: the folder or file.
-        config: the architecture of a file that is neither; not for export folders.
+        config: the architecture of a file, where names and shapes do not tell it.
         rate_hz: overrides the rate.
         window_seconds: overrides the length of the window.
+        prefix: what stands before the encoder's names in a file; None finds it.
 
     Raises:
         PrimusError: missing, damaged or unknown weights; missing, unexpected or wrongly shaped
             tensors, all listed.
     """
-    path = Path(path)
-    if not path.exists():
-        raise PrimusError(f"{path} does not exist; expected an export folder, .safetensors or .pt.")
-    if path.is_dir():
-        params, found, description = read_folder(path)
-    elif path.suffix in (".safetensors", ".pt", ".pth"):
-        params, found, description = read_weights(path, config)
-    else:
-        raise PrimusError(f"{path}: expected an export folder, .safetensors, .pt or .pth.")
-    if config is not None and config != found:
-        raise PrimusError(f"{path} holds {found}; it cannot be loaded as {config}.")
+    params, found, description = read_encoder(path, config, prefix)
     return Encoder(
         found,
         params,
@@ -191,25 +295,3 @@ def load_encoder(
         description.get("provenance"),
         description.get("head", "emb"),
     )
-
-
-def read_weights(
-    path: Path, config: EncoderConfig | None
-) -> tuple[Params, EncoderConfig, dict[str, Any]]:
-    """Weights of one file -> (parameters, architecture, description, at least rate and window)."""
-    description = None
-    if path.suffix == ".safetensors":
-        tensors, description = read_safetensors(path)
-    else:
-        tensors = read_torch_file(path)
-    if description is not None:
-        config = check_description(description, str(path))
-    try:
-        params, config = from_torch_names(tensors, config)
-    except PrimusError as error:
-        raise PrimusError(f"{path}: {error}") from error
-    if description is None:
-        rate_hz = 200.0 if config.third_pool == "max" else 50.0
-        description = {"rate_hz": rate_hz, "window_seconds": 5.0}
-        description["provenance"] = {"source": path.name}
-    return params, config, description

@@ -85,17 +85,40 @@ def resample(imu: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
     Returns float32 `[..., ceil(time * to / from), channels]`.
 
     Raises:
-        PrimusError: no samples, a rate that is not a positive finite number, or rates whose
-            quotient is not within 2e-4 of a ratio of integers up to 2,000.
+        PrimusError: no samples, or rates that `resampling` refuses.
+    """
+    up, down, reach = resampling(from_hz, to_hz)
+    imu = np.asarray(imu)
+    if imu.ndim < 2 or not imu.shape[-2]:
+        raise PrimusError(f"shape {imu.shape}; expected [..., time, channels] with samples.")
+    if not reach:
+        return imu.astype(np.float32)
+    low_pass, _ = _low_pass(max(up, down))
+    time = imu.shape[-2]
+    length = -(-time * up // down)
+    x = np.moveaxis(imu.astype(np.float64), -2, -1)
+    padding = [(0, 0)] * (x.ndim - 1) + [(reach, reach)]
+    x = np.pad(x, padding, mode="reflect", reflect_type="odd")
+    y = dsp.resample_poly(x, up, down, axis=-1, window=low_pass)
+    start = reach * up // down
+    return np.moveaxis(y[..., start : start + length], -1, -2).astype(np.float32)
+
+
+def resampling(from_hz: float, to_hz: float) -> tuple[int, int, int]:
+    """How `resample` works: (up, down, reach), where `to_hz / from_hz` is about `up / down`.
+
+    A sample that it returns depends on no input sample further away than `reach`, a multiple of
+    `down`; 0 for equal rates, which it leaves alone.
+
+    Raises:
+        PrimusError: a rate that is not a positive finite number, or rates whose quotient is not
+            within 2e-4 of a ratio of integers up to 2,000.
     """
     for rate in (from_hz, to_hz):
         if not (np.isfinite(rate) and rate > 0):
             raise PrimusError(f"rate {rate!r} Hz; expected a positive number of samples a second.")
-    imu = np.asarray(imu)
-    if imu.ndim < 2 or not imu.shape[-2]:
-        raise PrimusError(f"shape {imu.shape}; expected [..., time, channels] with samples.")
     if math.isclose(from_hz, to_hz, rel_tol=1e-9):
-        return imu.astype(np.float32)
+        return 1, 1, 0
     quotient = float(to_hz) / float(from_hz)
     ratio = Fraction(quotient).limit_denominator(2000)
     if ratio.numerator > 2000 or abs(float(ratio) / quotient - 1) > 2e-4:
@@ -103,16 +126,8 @@ def resample(imu: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
             f"cannot resample from {from_hz} Hz to {to_hz} Hz: not a ratio of integers up to 2,000."
         )
     up, down = ratio.numerator, ratio.denominator
-    low_pass, half = _low_pass(max(up, down))
-    time = imu.shape[-2]
-    length = -(-time * up // down)
-    margin = math.ceil(half / up / down) * down
-    x = np.moveaxis(imu.astype(np.float64), -2, -1)
-    padding = [(0, 0)] * (x.ndim - 1) + [(margin, margin)]
-    x = np.pad(x, padding, mode="reflect", reflect_type="odd")
-    y = dsp.resample_poly(x, up, down, axis=-1, window=low_pass)
-    start = margin * up // down
-    return np.moveaxis(y[..., start : start + length], -1, -2).astype(np.float32)
+    _, half = _low_pass(max(up, down))
+    return up, down, math.ceil(half / up / down) * down
 
 
 @functools.lru_cache(maxsize=16)

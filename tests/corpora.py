@@ -5,6 +5,7 @@ import os
 import signal
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from recordings import recording
 
@@ -60,6 +61,9 @@ class PlantedCorpus:
 
     def official_split(self) -> dict[str, str]:
         return {"p0": "test", "p1": "train", "p2": "train"}
+
+    def facts(self) -> dict[str, Any]:
+        return {"planted by": "a test"}
 
 
 def log(folder: Path) -> list[str]:

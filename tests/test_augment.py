@@ -63,6 +63,28 @@ def test_negation_and_flip_happen_with_their_probability(imu):
     assert (flipped == x[::-1]).all()
 
 
+def test_sensor_dropout_silences_whole_gyroscopes_with_its_probability(imu):
+    x = np.asarray(imu, np.float64)
+    dropped = many(lambda k, x: aug.drop_gyro(k, x, 0.3), imu)
+    silent = (dropped[:, :, 3:] == 0).all(axis=(1, 2))
+    assert ((dropped == x).all(axis=(1, 2)) | silent).all()
+    assert (dropped[:, :, :3] == x[:, :3]).all()
+    assert silent.mean() == pytest.approx(0.3, abs=0.07)
+
+
+def test_sensor_dropout_comes_last_and_changes_no_other_draw(imu):
+    """Noise, gains and rotations leave its zeros alone, and are those of a run without it."""
+    options = {"noise": 0.3, "scale": 0.2, "rotation_degrees": 30.0, "warp": 0.2}
+    configs = (aug.AugmentConfig(**options, drop_gyro=p) for p in (0.0, 0.5))
+    without, half = (
+        many(functools.partial(aug.augment, config=config), imu, 64) for config in configs
+    )
+    silent = (half[:, :, 3:] == 0).all(axis=(1, 2))
+    assert 0 < silent.sum() < 64
+    np.testing.assert_array_equal(half[~silent], without[~silent])
+    np.testing.assert_array_equal(half[:, :, :3], without[:, :, :3])
+
+
 def test_permutation_moves_whole_pieces_cut_independently_per_window():
     clock = jnp.tile(jnp.arange(TIME, dtype=jnp.float32)[:, None], (1, 6))
     shuffled = many(lambda k, x: aug.permute_segments(k, x, 5), clock)[..., 0].astype(int)
@@ -109,6 +131,7 @@ def test_nothing_switched_on_changes_nothing(imu):
         {"noise": -1.0},
         {"negate": 1.5},
         {"rotation_degrees": 270.0},
+        {"drop_gyro": 1.5},
         {"segments": 1},
         {"warp": float("nan")},
     ],

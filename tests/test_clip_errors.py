@@ -78,6 +78,7 @@ def test_another_image_size_is_explained(folder):
         ({"vision": {"image_size": [32, 16]}}, r"image_size is \[32, 16\]"),
         ({"vision": {"patch_size": 33}}, "patches within the image"),
         ({"model_type": "siglip"}, "model_type is 'siglip'.*--embeddings"),
+        ({"architectures": ["CLIPTextModel"]}, "without the projection.* or a CLIPTextModelWith"),
     ],
 )
 def test_configs_that_cannot_be_followed_are_refused(folder, values, words):

@@ -58,6 +58,7 @@ def test_units_lie_in_their_order_with_everything_counted(plain):
     assert plain.towers == {"text": None, "video": None}
     assert meta["drops"] == {"rows without a sensor": 0 + 1 + 2 + 3 + 4}
     assert (meta["source"], meta["licence"]) == ("made by a test", "CC0")
+    assert meta["planted by"] == "a test"
     assert sum(c["with_text"] for c in meta["counts"].values()) == 10
     walking = sum((8 + n) // 2 for n in range(5))
     assert sum(c["labels"].get("walking", 0) for c in meta["counts"].values()) == walking

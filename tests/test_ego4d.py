@@ -271,3 +271,15 @@ def test_damaged_metadata_is_refused(tmp_path, text, message):
     (tmp_path / "ego4d.json").write_text(text)
     with pytest.raises(PrimusError, match=f"ego4d.json.*{message}"):
         corpus(tmp_path)
+
+
+def test_narrations_that_were_cut_off_are_refused_before_the_work(tmp_path):
+    told = {n: mini.passes([mini.narration(4.0, "#C C sits")]) for n in (1, 2)}
+    raw = mini.write_download(
+        tmp_path, [mini.video(n, 30.0) for n in (1, 2)], {1: mini.imu(10)}, told
+    )
+    corpus(raw)
+    (path,) = raw.rglob("narration.json")
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(PrimusError, match=r"narration\.json: cut off"):
+        corpus(raw)

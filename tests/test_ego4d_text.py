@@ -113,13 +113,30 @@ def test_a_changed_file_is_read_again(tmp_path):
         assert read_narrations(path, mini.uid(1), KNOWN, Counter()) == [(2.0, text)]
 
 
-def test_a_damaged_file_names_the_video_and_spares_the_others(tmp_path):
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_damaged_video_is_named_and_spares_the_others(tmp_path, broken):
     path = tmp_path / "narration.json"
-    write(path, {mini.uid(n): mini.passes([mini.narration(2.0, "#C C sits")]) for n in (1, 2)})
-    path.write_text(path.read_text()[:-60])
-    assert read_narrations(path, mini.uid(1), KNOWN, Counter()) == [(2.0, "sits")]
-    with pytest.raises(PrimusError, match=f"video {mini.uid(2)}: damaged JSON"):
-        read_narrations(path, mini.uid(2), KNOWN, Counter())
+    texts = {n: "#C C breaks" if n == broken else "#C C sits" for n in (1, 2)}
+    write(path, {mini.uid(n): mini.passes([mini.narration(2.0, t)]) for n, t in texts.items()})
+    path.write_text(path.read_text().replace('breaks"', "breaks"))
+    whole = 3 - broken
+    assert read_narrations(path, mini.uid(whole), KNOWN, Counter()) == [(2.0, "sits")]
+    with pytest.raises(PrimusError, match=f"video {mini.uid(broken)}: damaged JSON"):
+        read_narrations(path, mini.uid(broken), KNOWN, Counter())
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_file_that_was_cut_off_is_refused_for_every_video(tmp_path, wrapped):
+    # the videos behind the cut would else seem to have no narrations
+    path = tmp_path / "narration.json"
+    videos = {mini.uid(n): mini.passes([mini.narration(2.0, "#C C sits")]) for n in (1, 2)}
+    whole = json.dumps({"videos": videos} if wrapped else videos)
+    start = whole.index(mini.uid(2))
+    for end in (start - 3, start + 60, len(whole) - 60, len(whole) - 1 - wrapped):
+        path.write_text(whole[:end])
+        for uid in map(mini.uid, (1, 2, 3)):
+            with pytest.raises(PrimusError, match="cut off"):
+                read_narrations(path, uid, KNOWN, Counter())
 
 
 @pytest.mark.parametrize(

@@ -264,4 +264,24 @@ def test_the_command_makes_a_data_set(tmp_path, capsys):
     assert {path.stem for path in (tmp_path / "out.alignment").iterdir()} == {
         take.uid for take in takes if take.imu
     }
+    alignment = metadata["alignment"]
+    assert set(alignment) == {take.uid for take in takes if take.imu}
+    assert alignment[takes[0].uid]["offset_seconds"] == pytest.approx(0.2, abs=5e-3)
+    assert alignment[takes[0].uid]["clock_error"] == pytest.approx(0.003, abs=2e-4)
+    assert alignment[takes[2].uid]["method"] == "first sample"
+    assert alignment[takes[4].uid]["refused"] == CLOCK
     capsys.readouterr()
+    assert cli.main(["info", str(out)]) == 0
+    said = capsys.readouterr().out
+    worst = alignment[takes[0].uid]
+    offset, error = worst["offset_seconds"], 100 * worst["clock_error"]
+    assert f"3 used, 1 refused; largest offset {offset:.3g} s, clock error {error:.2g} %" in said
+
+
+def test_an_alignment_of_the_other_sensor_is_not_taken_for_this_ones(tmp_path):
+    raw = write_download(tmp_path / "raw", [FakeTake("a_b_1")])
+    right = corpus_of(raw)
+    right.recordings(right.units()[0])
+    assert right.facts()["alignment"]
+    left = corpus_of(raw, "--stream", "left")
+    assert left.facts() == {"alignment": {}}

@@ -16,7 +16,8 @@ from safetensors.numpy import load_file
 
 from primus_jax.errors import PrimusError
 from primus_jax.export.folder import read_folder, write_folder
-from primus_jax.export.torch import from_torch_names, layout, to_torch_names
+from primus_jax.export.layout import layout
+from primus_jax.export.torch import from_torch_names, to_torch_names
 from primus_jax.export.torch_file import read_torch_file
 from primus_jax.models.imu_encoder import CHOICES, EncoderConfig, ImuEncoder, min_samples
 
@@ -77,7 +78,7 @@ def test_released_architectures_are_recognised():
     imu2clip = EncoderConfig(channels=8, bins=6, embed_dim=5, third_pool="max", multihead=False)
     for config in (primus, imu2clip):
         assert from_torch_names(sine_tensors(config))[1] == config
-    with pytest.raises(PrimusError, match="not the weights of an IMU encoder: found conv"):
+    with pytest.raises(PrimusError, match="not the weights of an IMU encoder; found conv"):
         from_torch_names({"conv": np.zeros(3)})
 
 
@@ -92,14 +93,14 @@ def test_every_fault_is_listed_once():
     with pytest.raises(PrimusError) as error:
         from_torch_names(tensors, config)
     for fault in (
-        "missing backbone.4.bias [4]",
-        "ssl_head.weight has shape [5, 4], expected [5, 5]",
-        "ssl_head.bias holds NaN or infinity",
-        "mmcl_head.bias has dtype int64, expected floating point",
-        "unexpected video.weight [2]",
+        "missing: backbone.4.bias [4]",
+        "of the wrong shape: ssl_head.weight [5, 4] instead of [5, 5]",
+        "holding NaN or infinity: ssl_head.bias",
+        "not floating point: mmcl_head.bias int64",
+        "unexpected: video.weight [2]",
     ):
         assert str(error.value).count(fault) == 1
-    with pytest.raises(PrimusError, match=r"missing pool.weight .* unexpected gru/w_ih"):
+    with pytest.raises(PrimusError, match=r"missing: pool.weight .* unexpected: gru/w_ih"):
         to_torch_names(
             random_params(config), EncoderConfig(readout="pool", channels=4, embed_dim=5)
         )
@@ -261,7 +262,7 @@ def test_hostile_pickles_run_nothing(protocol, tmp_path):
     ):
         program = pickle.dumps(payload, protocol)
         path = write_archive(tmp_path / "hostile.pt", {"data.pkl": program})
-        with pytest.raises(PrimusError, match="not a plain PyTorch state dict"):
+        with pytest.raises(PrimusError, match="not a plain PyTorch file of weights"):
             read_torch_file(path)
         assert not marker.exists()
 
@@ -269,12 +270,15 @@ def test_hostile_pickles_run_nothing(protocol, tmp_path):
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        (b"ctorch.serialization\nload\n.", r"torch.serialization.load"),
-        (b"ctorch\nFloatStorage\n(tR.", "not callable"),
-        (b"ccollections\nOrderedDict\n)\x81.", "instruction NEWOBJ"),
+        (b"ctorch.serialization\nload\n.", r"holds a torch.serialization.load"),
+        (b"ctorch\nFloatStorage\n(tR.", "would call torch.FloatStorage"),
+        (b"ccollections\nOrderedDict\n)\x81.", "holds a collections.OrderedDict"),
         (b"(S'touch ran'\nios\nsystem\n.", "instruction STRING"),
-        (b"ctorch._utils\n_rebuild_tensor_v2\n}X\x08\x00\x00\x00__call__K\x01sb.", "attribute"),
-        (b"}r\xff\xff\xff\x7f.", "memo index"),
+        (
+            b"ctorch._utils\n_rebuild_tensor_v2\n}X\x08\x00\x00\x00__call__K\x01sb.",
+            "holds a torch._utils",
+        ),
+        (b"}r\xff\xff\xff\x7fh\x00.", "nothing was stored under 0"),
         (b"}X\x01\x00\x00\x00aK\x01s.", "entry 'a' is a int"),
         (b"K\x01.", "holds a int"),
         (b"", "damaged"),

@@ -121,10 +121,10 @@ def test_folds_test_everybody_once_per_seed(people, draws):
     assert sides.seed.tolist() == [3] * draws + [4] * draws
     for half in (sides.test[:draws], sides.test[draws:]):
         assert (half.sum(0) == 1).all()
-    result = fewshot(features, shots=(2, 5), seeds=(3, 4), people=people)
+    result = fewshot(features, shots=(2, 5), seeds=(3, 4), people=people, classifier="ridge")
     assert (result.confusion.sum((2, 3)) == len(features.label)).all()
     assert (result.by_person.sum((3, 4)) == 48).all()
-    (row,) = summarize([fewshot(features, shots=(5,), seeds=(3, 4), people=people)])
+    _, row = summarize([result])
     assert row["people_tested"] == 8
     low, high = row["accuracy_interval"]
     assert low <= row["accuracy"] <= high
@@ -148,7 +148,7 @@ def test_a_class_with_a_single_window_and_ragged_counts():
     label = features.label.copy()
     label[np.flatnonzero(label == 3)[1:]] = -1
     label[np.flatnonzero(label == 2)[5:]] = -1
-    result = fewshot(replaced(features, label=label), shots=(1, 20), seeds=6)
+    result = fewshot(replaced(features, label=label), shots=(1, 20), seeds=6, classifier="ridge")
     assert (result.confusion.sum((2, 3)) > 0).all()
     assert np.isfinite(result.accuracy).all()
     in_training = result.shown[1] - result.shown[1] // 40 * 40
@@ -158,7 +158,7 @@ def test_a_class_with_a_single_window_and_ragged_counts():
 def test_the_draws_do_not_depend_on_the_method():
     features = simulated_features()
     other = replaced(features, embedding=-3 * features.embedding[:, ::-1])
-    a, b = fewshot(features, shots=(2,), seeds=2), fewshot(other, shots=(2,), seeds=2)
+    a, b = (fewshot(f, shots=(2,), seeds=2, c=1.0) for f in (features, other))
     np.testing.assert_array_equal(a.shown, b.shown)
     # mirrored, scaled and reordered features carry the same information
     np.testing.assert_array_equal(a.confusion, b.confusion)
@@ -168,7 +168,7 @@ def test_a_class_with_a_single_window_is_learned_from_not_dropped():
     features = simulated_features(people=5)
     label = features.label.copy()
     label[np.flatnonzero(label == 1)[1:]] = -1
-    result = fewshot(replaced(features, label=label), shots=(1, 5), seeds=4)
+    result = fewshot(replaced(features, label=label), shots=(1, 5), seeds=4, classifier="ridge")
     assert (result.shown[0] == 4).all()
     assert (result.shown[1] == 16).all()
     assert result.confusion[:, :, 1].sum() == 0  # its only window is shown, none is left to test
@@ -183,7 +183,10 @@ def test_the_folders_own_people():
 
 
 def test_summary_has_mean_and_standard_error_over_seeds():
-    one, two = (fewshot(simulated_features(seed=s), shots=(1, 5), seeds=4) for s in (0, 1))
+    one, two = (
+        fewshot(simulated_features(seed=s), shots=(1, 5), seeds=4, classifier="ridge")
+        for s in (0, 1)
+    )
     rows = summarize([one, two])
     assert [row["shots"] for row in rows] == [1, 5]
     expected = (one.accuracy[1] + two.accuracy[1]) / 2
@@ -205,6 +208,7 @@ def test_summary_has_mean_and_standard_error_over_seeds():
         ({}, {"shots": (0, 5)}, "at least 1"),
         ({}, {"seeds": 0}, "at least one"),
         ({}, {"c": 0.0}, "positive"),
+        ({}, {"classifier": "svm"}, "'logistic', 'ridge'"),
         ({}, {"people": "everyone"}, "expected one of"),
         ({}, {"people": "kfold:1"}, "at least 2"),
         ({}, {"people": "kfold:9"}, "at least 9 people"),
@@ -324,6 +328,8 @@ def test_command_with_every_baseline_under_the_papers_protocol(folder, tmp_path,
         (["--prompts", "p.npz"], "--protocol paper"),
         (["--lr", "0.1"], "--protocol paper"),
         (["--protocol", "paper", "--c", "1"], "no penalty"),
+        (["--protocol", "paper", "--classifier", "ridge"], "belongs to the probe"),
+        (["--c", "-1"], "positive"),
         (["--protocol", "paper", "--epochs", "0"], "at least 1"),
         (["--people", "kfold:x"], "kfold:5"),
     ],

@@ -47,7 +47,8 @@ def test_released_imu2clip_checkpoints(shared_data, name, first_four, norm):
     assert (encoder.rate_hz, encoder.window_seconds) == (200, 5)
     assert sum(leaf.size for leaf in jax.tree.leaves(encoder.params)) == 850_892
     t, c = np.arange(1000)[:, None], np.arange(6)
-    embedding = encoder.encode(np.sin(0.01 * (c + 1) * t + 0.5 * c) + 0.1 * c, rate_hz=200)
+    window = np.sin(0.01 * (c + 1) * t + 0.5 * c) + 0.1 * c
+    embedding = encoder.encode_windows(window[None])
     assert embedding.shape == (1, 512)
     np.testing.assert_allclose(embedding[0, :4], first_four, rtol=0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(embedding), norm, rtol=1e-6)
@@ -102,7 +103,7 @@ def test_heads(encoder):
 @pytest.mark.parametrize(
     ("signal", "options", "message"),
     [
-        (walk(250, 50)[..., :3], {}, "shape"),
+        (walk(250, 50)[..., :4], {}, "shape"),
         (walk(250, 50)[0, 0], {}, "shape"),
         (walk(250, 50)[None], {}, r"expected \[n, time, 6\]"),
         (walk(250, 50) * np.nan, {}, "finite"),
@@ -162,7 +163,7 @@ def test_foreign_safetensors_take_the_released_rate_and_window(encoder, tmp_path
     assert (loaded.rate_hz, loaded.window_seconds) == (100, 2)
     over_time = EncoderConfig(channels=8, embed_dim=16, readout="gru_time")
     with pytest.raises(
-        PrimusError, match=r"primus.safetensors: .*weight_ih_l0 has shape \[48, 32\]"
+        PrimusError, match=r"primus.safetensors: .*weight_ih_l0 \[48, 32\] instead of"
     ):
         load_encoder(tmp_path / "primus.safetensors", config=over_time)
 

@@ -11,6 +11,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.evals import paper_protocol as paper
 from primus_jax.evals.class_head import class_embeddings
 from primus_jax.evals.features import Features
+from primus_jax.evals.sampling import padded_rows
 from primus_jax.models.imu_encoder import EncoderConfig
 
 SMALL = EncoderConfig(
@@ -37,8 +38,8 @@ def draws_of(features, shots=(4,), seeds=3):
     draws = paper.make_draws(features, shots, seeds, "resampled", validation=True)
     seeds = draws.sides.seed
     labelled = features.label >= 0
-    validation = paper._padded(draws.sides.validation & labelled, seeds, None)
-    test = paper._padded(draws.sides.test & labelled, seeds, None)
+    validation = padded_rows(draws.sides.validation & labelled)
+    test = padded_rows(draws.sides.test & labelled)
     rows = draws.shown.rows.reshape(len(seeds), -1)
     valid = draws.shown.valid.reshape(len(seeds), -1)
     keys = jax.vmap(jax.random.key)(seeds.astype(np.uint32))

@@ -1,4 +1,4 @@
-"""Logistic regression against scikit-learn, and the vmapped grid against its parts."""
+"""Logistic and ridge regression against scikit-learn, and the vmapped grid against its parts."""
 
 import functools
 
@@ -6,10 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from primus_jax.evals import logistic, probe
+from primus_jax.evals import logistic, probe, ridge
 
 linear_model = pytest.importorskip("sklearn.linear_model")
 TIGHT = 5e-6
+# Equal shapes and options share a compiled program between tests.
+OPTIONS = {
+    "logistic": {"shots": (1, 8), "grid": (0.001, 0.03, 1.0)},
+    "ridge": {"shots": (1, 3, 8), "classifier": "ridge"},
+}
 
 
 def clusters(seed: int, classes: int, per_class: int, dim: int, spread: float = 2.0):
@@ -79,6 +84,10 @@ def fold_of(rows: np.ndarray, folds: int = 3) -> np.ndarray:
     return (rows % folds).astype(np.int32)
 
 
+def everything(x: np.ndarray, seeds: int) -> np.ndarray:
+    return np.tile(np.arange(len(x), dtype=np.int32), (seeds, 1))
+
+
 def scaled_by(x: np.ndarray, pool: np.ndarray) -> np.ndarray:
     own = x[pool].astype(np.float64)
     return np.clip((x - own.mean(0)) / own.std(0), -probe.CLIP, probe.CLIP)
@@ -87,7 +96,9 @@ def scaled_by(x: np.ndarray, pool: np.ndarray) -> np.ndarray:
 def test_the_grid_equals_scikit_learn_on_every_seed_and_shot():
     x, label, pool, rows, valid = grid_input()
     shots = (1, 3, 8)
-    result = probe.probe_grid(x, pool, rows, valid, fold_of(rows), shots=shots, grid=(1.0,))
+    result = probe.probe_grid(
+        x, pool, rows, valid, fold_of(rows), everything(x, 3), shots=shots, grid=(1.0,)
+    )
     assert result.gradient_norm.shape == (3, 3)
     assert np.asarray(result.gradient_norm).max() <= logistic.TOLERANCE
     assert (np.asarray(result.c) == 1).all()
@@ -104,8 +115,10 @@ def test_the_grid_equals_scikit_learn_on_every_seed_and_shot():
 def test_the_penalty_is_the_one_that_scikit_learn_prefers_on_the_people_left_out():
     x, label, pool, rows, valid = grid_input(5)
     fold = fold_of(rows)
-    grid = (0.001, 0.03, 1.0)
-    result = probe.probe_grid(x, pool, rows, valid, fold, shots=(1, 8), grid=grid)
+    fold[:, 1] = 0  # one person alone does activity 1: the fit without it has three classes
+    grid = OPTIONS["logistic"]["grid"]
+    draws = (x, pool, rows, valid, fold, everything(x, 3))
+    result = probe.probe_grid(*draws, **OPTIONS["logistic"])
     chosen = np.asarray(result.c)
     for s in range(3):
         scaled = scaled_by(x, pool[s])
@@ -126,24 +139,77 @@ def test_the_penalty_is_the_one_that_scikit_learn_prefers_on_the_people_left_out
         final.fit(scaled[rows[s][valid[s]]], label[rows[s][valid[s]]])
         assert np.array_equal(result.predicted[s, 1], final.predict(scaled))
     # One window of a class cannot be both shown and left out: nothing to choose by.
-    np.testing.assert_array_equal(chosen[:, 0], np.float32(probe.DEFAULT_C))
+    np.testing.assert_array_equal(chosen[:, 0], np.float32(probe.CLASSIFIERS["logistic"].default_c))
     assert (np.asarray(result.validated)[:, 0] == 0).all()
 
 
-def test_vmapped_equals_looped():
+@pytest.mark.parametrize("classes", [2, 5])
+def test_ridge_equals_scikit_learn(classes):
+    x, label = clusters(0, classes, 60, 24)
+    shown = np.arange(len(label)) % 3 == 0
+    target = np.eye(classes, dtype=np.float32)[label]
+    for c in (0.5, 1e-4):
+        ours = jax.jit(ridge.fit_ridge)(x, target, shown.astype(np.float32), np.float32(c))
+        theirs = linear_model.RidgeClassifier(alpha=1 / (2 * c)).fit(x[shown], label[shown])
+        # scikit-learn's targets are -1 and 1, and two classes have one column
+        scores = 2 * (x @ np.asarray(ours.kernel) + np.asarray(ours.bias)) - 1
+        expected = theirs.decision_function(x)
+        np.testing.assert_allclose(scores[:, 1] if classes == 2 else scores, expected, atol=2e-4)
+        assert np.array_equal(scores.argmax(1), theirs.predict(x))
+        assert float(ours.gradient_norm) < 1e-5
+
+
+def test_the_ridge_penalty_is_the_one_of_least_error_on_the_people_left_out():
+    x, label, pool, rows, valid = grid_input(6)
+    fold, grid = fold_of(rows), probe.CLASSIFIERS["ridge"].grid
+    draws = (x, pool, rows, valid, fold, everything(x, 3))
+    result = probe.probe_grid(*draws, **OPTIONS["ridge"])
+    assert np.asarray(result.gradient_norm).max() < 1e-5
+    for s in range(3):
+        scaled = scaled_by(x, pool[s])
+        loss = np.zeros(len(grid))
+        for f in range(3):
+            train, test = valid[s] & (fold[s] != f), valid[s] & (fold[s] == f)
+            shown, held = rows[s][train], rows[s][test]
+            held = held[np.isin(label[held], label[shown])]
+            for i, c in enumerate(grid):
+                model = linear_model.Ridge(alpha=1 / (2 * c))
+                model.fit(scaled[shown], np.eye(4)[label[shown]])
+                loss[i] += np.square(model.predict(scaled[held]) - np.eye(4)[label[held]]).sum()
+        assert result.c[s, 2] == np.float32(grid[loss.argmin()])
+        for j, k in enumerate((1, 3, 8)):
+            shown = rows[s, :, :k][valid[s, :, :k]]
+            final = linear_model.RidgeClassifier(alpha=1 / (2 * float(result.c[s, j])))
+            final.fit(scaled[shown], label[shown])
+            assert np.array_equal(result.predicted[s, j], final.predict(scaled))
+    assert (np.asarray(result.c)[:, 0] == np.float32(1e-3)).all()
+
+
+def test_ridge_never_predicts_a_class_that_is_never_shown():
+    x, label = clusters(1, 4, 30, 10)
+    target = np.eye(4, dtype=np.float32)[label]
+    for weight in ((label != 2).astype(np.float32), np.zeros(len(label), np.float32)):
+        fit = jax.jit(ridge.fit_ridge)(x, target, weight, np.float32(1))
+        logits = x @ np.asarray(fit.kernel) + np.asarray(fit.bias)
+        assert not np.isnan(logits).any()
+        assert not (logits.argmax(1) == 2).any()
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "ridge"])
+def test_vmapped_equals_looped(classifier):
     x, _, pool, rows, valid = grid_input(3)
-    shots, fold, grid = (2, 8), fold_of(rows), (0.03, 1.0)
-    together = probe.probe_grid(x, pool, rows, valid, fold, shots=shots, grid=grid)
+    fold, test = fold_of(rows), everything(x, 3)
+    options = OPTIONS[classifier]
+    together = probe.probe_grid(x, pool, rows, valid, fold, test, **options)
     for s in range(2):
         one = np.s_[s : s + 1]
-        draw = (x, pool[one], rows[one], valid[one], fold[one])
-        alone = probe.probe_grid(*draw, shots=shots, grid=grid)
+        draw = (x, pool[one], rows[one], valid[one], fold[one], test[one])
+        alone = probe.probe_grid(*draw, **options)
         np.testing.assert_array_equal(together.predicted[s], alone.predicted[0])
-        for j, k in enumerate(shots):
-            # Other axes, another rounding: a window right between two classes may change.
-            single = probe.probe_grid(*draw, shots=(k,), grid=grid)
-            assert (together.predicted[s, j] == single.predicted[0, 0]).mean() > 0.98
-            assert together.c[s, j] == single.c[0, 0]
+        # Other axes, another rounding: a window right between two classes may change.
+        single = probe.probe_grid(*draw, **{**options, "shots": (8,)})
+        assert (together.predicted[s, -1] == single.predicted[0, 0]).mean() > 0.98
+        assert together.c[s, -1] == single.c[0, 0]
 
 
 def test_shot_counts_share_rows_only_within_a_factor():
@@ -164,8 +230,10 @@ def test_more_windows_than_features_and_fewer_give_the_same_kind_of_answer():
 def test_constant_features_are_no_accident():
     """An encoder that collapsed must end at chance, without NaN."""
     _, label, pool, rows, valid = grid_input(4)
-    x = np.full((len(label), 16), 0.3, np.float32)
+    x = np.full((len(label), 32), 0.3, np.float32)
     shown = valid & (np.arange(8) < 5)
-    result = probe.probe_grid(x, pool, rows, shown, fold_of(rows), shots=(5,))
-    assert np.isfinite(np.asarray(result.gradient_norm)).all()
-    assert all(len(np.unique(one)) == 1 for one in np.asarray(result.predicted)[:, 0])
+    for options in OPTIONS.values():
+        draws = (x, pool, rows, shown, fold_of(rows), everything(x, 3))
+        result = probe.probe_grid(*draws, **options)
+        assert np.isfinite(np.asarray(result.gradient_norm)).all()
+        assert all(len(np.unique(one)) == 1 for one in np.asarray(result.predicted)[:, -1])

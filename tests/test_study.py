@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from study_files import BASE
 
 from data_prep.builder import WindowSpec, write_dataset
 from data_prep.splits import Splits
@@ -26,31 +27,21 @@ from primus_jax.window import resample
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
 ROOT = Path(__file__).parents[1]
-STUDY = """
-import dataclasses
-from primus_jax.augment import AugmentConfig
-from primus_jax.config import CheckpointConfig, Config, DataConfig
-from primus_jax.models.imu_encoder import EncoderConfig
-from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.study import Study
-
+STUDY = (
+    BASE
+    + """
 def get_study():
-    base = Config(
-        steps=2, log_every=1, devices=1,
-        data=DataConfig(train=("elsewhere",), batch_size=8, validation_batches=1),
-        encoder=EncoderConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8),
-        objective=PrimusConfig(neighbors=False, second_view=AugmentConfig(noise=0.1)),
-        checkpoint=CheckpointConfig(every=1, keep=1),
-    )
+    whole = base(2, 1, "elsewhere")
     imu2clip = PrimusConfig(neighbors=False, self_supervised=False, alpha=0.5)
-    less = dataclasses.replace(base, objective=imu2clip)
+    less = dataclasses.replace(whole, objective=imu2clip)
     return Study(
-        methods={"PRIMUS": base, "without SS": less},
+        methods={"PRIMUS": whole, "without SS": less},
         ablation=("PRIMUS", "without SS"),
         pretraining_seeds=(0,), development=("elsewhere",), shots=(1, 5), seeds=2,
         random_seeds=(0,),
     )
 """
+)
 METHODS = [
     "PRIMUS", "without SS", "slow", "random initialisation", "hand-crafted statistics"
 ]  # fmt: skip

@@ -54,7 +54,8 @@ def read_narrations(
         subjects: whom narrations may be about (`data_prep.narration_text`).
 
     Raises:
-        PrimusError: damaged or unexpected JSON, naming the file and the video.
+        PrimusError: damaged or unexpected JSON, naming the file and the video; for every video, a
+            file that was cut off.
     """
     where = f"{path}, video {uid}"
     found: list[tuple[float, str]] = []
@@ -82,6 +83,16 @@ def read_narrations(
     unique = sorted(set(found))
     drops[REPEATED] += len(found) - len(unique)
     return unique
+
+
+def check_file(path: Path, known: Set[str]) -> None:
+    """Look over narration.json as a whole, so that hours of work do not begin with half of it.
+
+    Raises:
+        PrimusError: not a JSON object, or cut off.
+    """
+    stat = path.stat()
+    _index(path, stat.st_size, stat.st_mtime_ns, known)
 
 
 def _video(path: Path, uid: str, known: Set[str], where: str) -> Mapping[str, Any]:
@@ -117,7 +128,31 @@ def _index(path: Path, size: int, changed: int, known: Set[str]) -> dict[str, tu
                 if (name := key.decode("utf-8", "replace")) in known:
                     begins[name] = match.end()
     order = [*begins.values(), size]
+    if begins:
+        _check_end(path, order[-2])
     return dict(zip(begins, itertools.pairwise(order), strict=True))
+
+
+def _check_end(path: Path, last: int) -> None:
+    """Raise PrimusError if the file was cut: the videos behind would seem to have no narrations.
+
+    A last video that is only damaged is its own concern: behind it the file is closed.
+
+    Args:
+        path: narration.json.
+        last: first byte of the last known video.
+    """
+    with path.open("rb") as file:
+        file.seek(last)
+        text = file.read().decode("utf-8", "replace")
+    try:
+        closed = "}" in text[json.JSONDecoder().raw_decode(text)[1] :]
+    except ValueError:
+        closed = "".join(text[-200:].split()).endswith("}}")
+    if not closed:
+        raise PrimusError(
+            f"{path}: cut off, so that videos are missing. Download the annotations again."
+        )
 
 
 def _seconds(value: Any) -> float | None:

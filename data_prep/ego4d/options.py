@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_prep.ego4d.layout import find_layout
 from data_prep.ego4d.metadata import read_json, read_metadata
+from data_prep.ego4d.narrations import check_file
 from data_prep.ego4d.placing import Placing
 from data_prep.ego4d.reader import Ego4D
 from data_prep.ego4d.tasks import MOVEMENT, read_labels
@@ -30,6 +31,8 @@ def from_options(args: argparse.Namespace) -> Ego4D:
         raise PrimusError(
             f"{args.raw}: no annotations/narration.json there. Download the data set annotations."
         )
+    else:
+        check_file(layout.narrations, metadata.uids)
     if args.split_files and not official:
         raise PrimusError("--split-files needs --splits official.")
     split = {}

@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data_prep.ego4d.layout import Layout
 from data_prep.ego4d.metadata import Metadata, VideoInfo, read_metadata
@@ -82,6 +83,10 @@ class Ego4D:
     def official_split(self) -> dict[str, str]:
         """Video uid -> split."""
         return {_video_group(uid): split for uid, split in self.split.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing further."""
+        return {}
 
     def recordings(self, unit: str) -> tuple[list[Recording], Counter[str]]:
         """The recordings of one video, all of one signal: one for each label and video file.

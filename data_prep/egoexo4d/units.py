@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from data_prep.egoexo4d import TASKS, csv, vrs
 from data_prep.egoexo4d.activity import activity_of, prompt_of
@@ -28,6 +29,8 @@ NOTHING_TOLD = {
 NO_IMU = "takes without an IMU file"
 NO_TIMESYNC = "takes aligned by their first sample, without timesync.csv (kept)"
 SHORT = "takes of which the IMU covers less than 99 % (the rest is kept)"
+# What metadata.json says of a take's alignment; the report has it all.
+ALIGNED = ("method", "offset_seconds", "clock_error", "rate_error", "gaps", "coverage", "refused")
 _ENOUGH = 0.99
 
 
@@ -77,6 +80,17 @@ class EgoExo4D:
     def official_split(self) -> dict[str, str]:
         """Participant -> side of the published split (`takes.read_split`)."""
         return read_split(self.raw)
+
+    def facts(self) -> dict[str, Any]:
+        """How every take was aligned, under "alignment": `ALIGNED` of its report, by take uid."""
+        found = {}
+        for unit in self.units():
+            report = self._report_file(unit)
+            if report is not None and report.is_file():
+                measured = json.loads(report.read_text(encoding="utf-8"))
+                if measured["stream"] == self.stream:
+                    found[unit] = {name: measured[name] for name in ALIGNED}
+        return {"alignment": found}
 
     def recordings(self, unit: str) -> tuple[list[Recording], Counter[str]]:
         """The recordings of a take, one for each gap-free piece (and keystep), and the drops.
@@ -144,9 +158,13 @@ class EgoExo4D:
         return vrs.read_vrs(file, self.stream, drops)
 
     def _report(self, take: Take, alignment: Alignment, refusal: str) -> None:
-        if self.alignment_report is None:
+        file = self._report_file(take.uid)
+        if file is None:
             return
         found = {"take_uid": take.uid, "folder": take.folder.name, "stream": self.stream}
         found |= dataclasses.asdict(alignment) | {"refused": refusal}
-        with replace_file(self.alignment_report / f"{take.uid}.json") as temporary:
+        with replace_file(file) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+    def _report_file(self, unit: str) -> Path | None:
+        return self.alignment_report and self.alignment_report / f"{unit}.json"

@@ -3,12 +3,12 @@
 primus-jax fewshot --encoder primus=runs/primus/export --random-init --hand-features \\
     --data data/mine --out results
 
---protocol probe (the default): frozen features, logistic regression, its penalty chosen on people
-left out. --protocol paper: a linear head, from class prompts or random, AdamW, best epoch on
-validation people; --finetune trains the encoder too. Every seed holds out other people and shows
-other windows, the same for every method. Whatever is tested may not have been trained on: people,
-recordings and windows are compared between the sides and with the encoder's pretraining. The
-output folder appears whole or not at all.
+--protocol probe (the default): frozen features, logistic (or ridge) regression, its penalty chosen
+on people left out. --protocol paper: a linear head, from class prompts or random, AdamW, best
+epoch on validation people; --finetune trains the encoder too. Every seed holds out other people and
+shows other windows, the same for every method. Whatever is tested may not have been trained on:
+people, recordings and windows are compared between the sides and with the encoder's pretraining.
+The output folder appears whole or not at all.
 """
 
 import argparse
@@ -49,9 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--protocol", choices=("probe", "paper"), default="probe")
     parser.add_argument(
+        "--classifier",
+        choices=("logistic", "ridge"),
+        default="logistic",
+        help="probe: multinomial logistic regression, or ridge on one-hot targets (%(default)s)",
+    )
+    parser.add_argument(
         "--c",
         type=float,
-        help="probe: inverse strength of the penalty; without it, chosen on people left out",
+        help="probe: inverse strength of the penalty (ridge's alpha is 1 / (2 c)); without it, "
+        "chosen on people left out",
     )
     parser.add_argument(
         "--prompts",
@@ -100,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
         raise PrimusError(f"--{next(iter(given))} belongs to --protocol paper or --from-scratch.")
     protocol = Protocol(
         name=args.protocol,
+        classifier=args.classifier,
         c=args.c,
         prompts=args.prompts,
         finetune=args.finetune,

@@ -6,6 +6,7 @@ primus-jax info data/mine --picture windows.png
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
@@ -49,7 +50,7 @@ def describe(folder: DatasetFolder, *, activities: bool = True) -> str:
     corpus = folder.corpus
     facts = {
         "windows": f"{meta['window_seconds']:g} s = {folder.window_samples} samples at "
-        f"{folder.rate_hz:g} Hz, every {meta['hop_seconds']:g} s",
+        f"{folder.rate_hz:g} Hz, every {meta['hop_seconds']:g} s or around narrations",
         "channels": ", ".join(meta["channels"]),
         "units": f"accelerometer {meta['units']['accelerometer']}; "
         f"gyroscope {meta['units']['gyroscope']}",
@@ -59,6 +60,7 @@ def describe(folder: DatasetFolder, *, activities: bool = True) -> str:
         "placement": "; ".join(
             f"{name or 'not stated'} {count:,}" for name, count in folder.placement.items()
         ),
+        "alignment": _alignment(meta.get("alignment")),
         "frames": _frames(meta["tensors"]),
         "tokens": _tokens(meta["tokenizer"]),
         "embeddings": _embeddings(folder),
@@ -103,6 +105,20 @@ def describe(folder: DatasetFolder, *, activities: bool = True) -> str:
 
 def _list(title: str, entries: list[str]) -> list[str]:
     return [f"  {title if i == 0 else '':<10} {entry}" for i, entry in enumerate(entries)]
+
+
+def _alignment(takes: dict[str, dict[str, Any]] | None) -> str:
+    """Extremes over the units whose samples were put on the clock of their video."""
+    used = [take for take in (takes or {}).values() if not take["refused"]]
+    if not used:
+        return ""
+    offset, error = (
+        max((take[name] for take in used), key=abs) for name in ("offset_seconds", "clock_error")
+    )
+    return (
+        f"{len(used):,} used, {len(takes) - len(used):,} refused; largest offset {offset:.3g} s, "
+        f"clock error {100 * error:.2g} %, {sum(take['gaps'] for take in used):,} gaps"
+    )
 
 
 def _frames(tensors: dict[str, list[int]]) -> str:

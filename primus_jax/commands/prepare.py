@@ -22,7 +22,7 @@ from data_prep.har.source import Source
 from primus_jax.commands.info import describe
 from primus_jax.commands.prepare_corpus import add_corpora
 from primus_jax.commands.prepare_options import add_common, splits, tokenizer, window_spec
-from primus_jax.window import ACC_UNITS, GYRO_UNITS
+from primus_jax.commands.table_options import add_names, add_table_format, table_format
 
 if TYPE_CHECKING:
     from primus_jax.data.folder import DatasetFolder
@@ -41,26 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "table", help="your own CSV or Parquet files", description=_table.__doc__
     )
     table.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    xyz = ("X", "Y", "Z")
-    table.add_argument(
-        "--acc", nargs=3, metavar=xyz, default=["acc_x", "acc_y", "acc_z"], help="columns"
-    )
-    gyro = table.add_mutually_exclusive_group()
-    gyro.add_argument(
-        "--gyro", nargs=3, metavar=xyz, default=["gyro_x", "gyro_y", "gyro_z"], help="columns"
-    )
-    gyro.add_argument("--no-gyro", action="store_true", help="there is no gyroscope")
-    table.add_argument("--acc-unit", choices=ACC_UNITS, default="m/s2")
-    table.add_argument("--gyro-unit", choices=GYRO_UNITS, default="rad/s")
-    clock = table.add_mutually_exclusive_group()
-    clock.add_argument("--time", default="", help="column of times (default: time, if it exists)")
-    clock.add_argument("--no-time", action="store_true", help="rows are 1 / RATE apart")
-    table.add_argument("--time-unit", choices=("s", "ms", "us", "ns"), default="s")
-    table.add_argument("--rate", type=float, help="Hz; needed without times, else checked by them")
-    for name in ("recording", "label", "text", "subject"):
-        table.add_argument(
-            f"--{name}-column", default="", help=f"(default: {name}, if the file has it)"
-        )
+    add_table_format(table)
+    add_names(table, "recording", "label", "text", "subject")
     table.add_argument(
         "--narrations",
         type=Path,
@@ -134,23 +116,10 @@ def _pack(args: argparse.Namespace) -> "DatasetFolder":
 def _table(args: argparse.Namespace) -> "DatasetFolder":
     """Your own recordings, one file each, or one long file with a recording column."""
     from data_prep.narration import read_narrations
-    from data_prep.table import TableFormat, Tables
+    from data_prep.table import Tables
 
-    layout = TableFormat(
-        acc=tuple(args.acc),
-        gyro=() if args.no_gyro else tuple(args.gyro),
-        time=None if args.no_time else args.time,
-        time_unit=args.time_unit,
-        rate_hz=args.rate,
-        acc_unit=args.acc_unit,
-        gyro_unit=args.gyro_unit,
-        names={
-            name: getattr(args, f"{name}_column")
-            for name in ("recording", "label", "text", "subject")
-        },
-    )
     narrations = read_narrations(args.narrations) if args.narrations else None
-    tables = Tables(args.files, layout, narrations)
+    tables = Tables(args.files, table_format(args), narrations)
     embeddings = _embeddings(args)
     return _write(
         args,

@@ -52,8 +52,8 @@ def window_spec(args: argparse.Namespace) -> "WindowSpec":
     spec = WindowSpec(args.target_rate, args.window, hop, frames, getattr(args, "frame_size", 224))
     with_frames = f", {frames} frames each" if frames else ""
     print(
-        f"{args.out}: {args.window:g} s windows every {hop:g} s at {args.target_rate:g} Hz"
-        f"{with_frames}"
+        f"{args.out}: {args.window:g} s windows every {hop:g} s or around narrations at "
+        f"{args.target_rate:g} Hz{with_frames}"
     )
     return spec
 

@@ -67,13 +67,16 @@ def _zero_shot(args: argparse.Namespace, out: Path | None) -> None:
         "prompts_from": prompts.origin,
     }
     left_out = result.left_out
+    untrained = "random_seed" in encoder.metadata
+    warning = "The encoder was never trained (random initialisation): chance is expected.\n"
     text = (
         f"## {folder.name}, {args.split}{' (simulated)' if folder.simulated else ''}\n"
         f"Encoder {args.encoder}, head {head}; {row['windows']:,} windows, {row['classes']} "
         f"classes, {row['classes_with_windows']} of them with windows (the largest has "
         f"{100 * row['largest_class']:.1f} %); left out: {left_out['unlabelled']:,} unlabelled, "
         f"{left_out['no_prompt']:,} of classes without a prompt.\n"
-        f"Prompts: {sum(map(len, prompts.sentences))} from {prompts.origin}.\n\n"
+        f"Prompts: {sum(map(len, prompts.sentences))} from {prompts.origin}.\n"
+        f"{warning if untrained else ''}\n"
         f"{zero_shot_table(result)}\n"
     )
     print(text, end="")

@@ -1,9 +1,10 @@
 """Several encoders on several data sets under one few-shot protocol, and the files about it."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +15,24 @@ from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.class_head import class_embeddings, folder_class_embeddings
+from primus_jax.evals.confusion import plot_all_confusions
 from primus_jax.evals.features import Features, dataset_features, dataset_windows
 from primus_jax.evals.fewshot import FewShotResult, fewshot, summarize
 from primus_jax.evals.hand_features import HandFeatures
 from primus_jax.evals.leaks import check_pretraining
 from primus_jax.evals.paper_protocol import PaperConfig, paper_fewshot
 from primus_jax.evals.plots import plot_shots
+from primus_jax.evals.probe import CLASSIFIERS
 from primus_jax.evals.sampling import choose_sides
+from primus_jax.evals.tables import markdown_tables
 from primus_jax.provenance import provenance
 
-METRICS = {
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro-F1",
-    "balanced_accuracy": "Balanced accuracy",
-    "kappa": "Cohen's kappa x 100",
-}
 PROTOCOLS = ("probe", "paper")
 LEAKS = ("error", "report")
 SCRATCH = "supervised from scratch"
 PAPER = PaperConfig()
 FROM_SCRATCH = PaperConfig(lr=1e-3, epochs=50)
-FILES = ("results.jsonl", "table.md", "curves.png")
+FILES = ("results.jsonl", "table.md", "curves.png", "confusion.png")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,8 @@ class Protocol:
     """What is fitted to the labelled windows.
 
     Attributes:
-        name: "probe", logistic regression on frozen features; "paper", see `paper_protocol`.
+        name: "probe", a convex classifier on frozen features; "paper", see `paper_protocol`.
+        classifier: of the probe: "logistic" or "ridge" regression.
         c: of the probe; None chooses it on people left out.
         paper: how the paper's protocol trains.
         prompts: a file of class prompts, or "folder" for the sentences stored in the data set;
@@ -54,6 +53,7 @@ class Protocol:
     """
 
     name: str = "probe"
+    classifier: str = "logistic"
     c: float | None = None
     paper: PaperConfig = PAPER
     prompts: str | None = None
@@ -70,6 +70,14 @@ class Protocol:
             raise PrimusError(f"{option} belongs to the paper's protocol; add --protocol paper.")
         if self.name == "paper" and self.c is not None:
             raise PrimusError("--c belongs to the probe; the paper's protocol has no penalty.")
+        if self.classifier not in CLASSIFIERS:
+            raise PrimusError(
+                f"classifier {self.classifier!r}; expected one of {tuple(CLASSIFIERS)}."
+            )
+        if self.name == "paper" and self.classifier != "logistic":
+            raise PrimusError(
+                "--classifier belongs to the probe; the paper's protocol trains a linear head."
+            )
         self.paper.validate()
         self.scratch.validate()
 
@@ -126,28 +134,10 @@ def compare(
         if protocol.from_scratch or protocol.finetune:
             imu = dataset_windows(folder)
         for method, encoders in entries:
-            scratch = method == SCRATCH and protocol.from_scratch
-            results, checks, heads, features = [], [], [], None
-            for encoder in encoders:
-                language = None if scratch else _language(protocol, encoder, folder)
-                heads.append(head or ("emb" if language is None else "mmcl"))
-                features = dataset_features(encoder, folder, heads[-1])
-                try:
-                    result = _evaluate(
-                        protocol, features, encoder, heads[-1], imu, language, scratch,
-                        shots=shots, seeds=seeds, people=people,
-                    )  # fmt: skip
-                except PrimusError as error:
-                    raise PrimusError(f"{folder.path}: {error}") from error
-                results.append(result)
-                if scratch:
-                    checks.append({"status": "untrained", "why": "from scratch"})
-                    continue
-                tested = _tested(features, people, seeds)
-                try:
-                    checks.append(_pretraining_check(encoder, folder, features, tested, leaks))
-                except PrimusError as error:
-                    raise PrimusError(f"{folder.path}: {method}: {error}") from error
+            scratch = protocol.from_scratch and method == SCRATCH
+            run = _Run(method, protocol, shots, seeds, people, scratch)
+            outcomes = [run.evaluate(encoder, folder, imu, head, leaks) for encoder in encoders]
+            checks = [outcome.check for outcome in outcomes]
             if any(check["status"] in ("leak", "not verified") for check in checks):
                 for why in dict.fromkeys(c["why"] for c in checks if c["status"] != "clean"):
                     say(f"{folder.name}: {method}: leak check against pretraining: {why}")
@@ -155,37 +145,84 @@ def compare(
                 "method": method,
                 "dataset": folder.name,
                 "simulated": folder.simulated,
-                "people_known": bool((features.subject != "unknown").all()),
-                "head": heads[0],
+                "people_known": outcomes[0].people_known,
+                "head": outcomes[0].head,
                 "dataset_hash": folder.content_hash,
                 "encoder_hashes": [encoder_hash(encoder) for encoder in encoders],
                 "encoder_config": encoder_description(encoders[0]),
                 "pretraining_leaks": checks,
             }
-            rows += [{**about, **row, "provenance": origin} for row in summarize(results)]
-            say(f"{folder.name}: {method}: {len(features.label)} windows embedded and classified")
+            results = summarize([outcome.result for outcome in outcomes])
+            rows += [{**about, **row, "provenance": origin} for row in results]
+            count = sum(folder.splits.values())
+            say(f"{folder.name}: {method}: {count} windows embedded and classified")
     return rows
 
 
-def _evaluate(protocol, features, encoder, head, imu, language, scratch, **draws) -> FewShotResult:
-    """One encoder under the protocol; `scratch` trains its architecture from nothing."""
-    if scratch:
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    result: FewShotResult
+    check: dict[str, Any]
+    head: str
+    people_known: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """One method under one protocol; `scratch` trains its architecture from nothing."""
+
+    method: str
+    protocol: Protocol
+    shots: Sequence[int]
+    seeds: int | Sequence[int]
+    people: str
+    scratch: bool
+
+    def evaluate(self, encoder, folder, imu, head: str | None, leaks: str) -> _Outcome:
+        """One encoder on one data set, and whether anything tested was in its pretraining."""
+        language = None if self.scratch else _language(self.protocol, encoder, folder)
+        head = head or ("emb" if language is None else "mmcl")
+        features = dataset_features(encoder, folder, head)
+        check = {"status": "untrained", "why": "from scratch"}
+        with _naming(str(folder.path)):
+            result = self._fitted(features, encoder, head, imu, language)
+            if not self.scratch:
+                tested = _tested(features, self.people, self.seeds)
+                with _naming(self.method):
+                    check = _pretraining_check(encoder, folder, features, tested, leaks)
+        return _Outcome(result, check, head, bool((features.subject != "unknown").all()))
+
+    def _fitted(self, features: Features, encoder, head: str, imu, language) -> FewShotResult:
+        draws = {"shots": self.shots, "seeds": self.seeds, "people": self.people}
+        if self.scratch:
+            return paper_fewshot(
+                features, **draws, config=self.protocol.scratch, encoder=encoder, head=head,
+                imu=imu, from_scratch=True,
+            )  # fmt: skip
+        if self.protocol.name == "probe":
+            return fewshot(
+                features, **draws, c=self.protocol.c, classifier=self.protocol.classifier
+            )
+        hand = isinstance(encoder, HandFeatures)
+        if hand:
+            # Metres per second squared and hertz mean nothing side by side on the unit sphere.
+            scale = np.maximum(features.embedding.std(0), 1e-6)
+            scaled = (features.embedding - features.embedding.mean(0)) / scale
+            features = dataclasses.replace(features, embedding=scaled.astype(np.float32))
+        tuned = {"encoder": encoder, "imu": imu} if self.protocol.finetune and not hand else {}
         return paper_fewshot(
-            features, **draws, config=protocol.scratch, encoder=encoder, head=head, imu=imu,
-            from_scratch=True,
+            features, **draws, config=self.protocol.paper, class_embedding=language, head=head,
+            **tuned,
         )  # fmt: skip
-    if protocol.name == "probe":
-        return fewshot(features, **draws, c=protocol.c)
-    hand = isinstance(encoder, HandFeatures)
-    if hand:
-        # Metres per second squared and hertz mean nothing side by side on the unit sphere.
-        scale = np.maximum(features.embedding.std(0), 1e-6)
-        scaled = (features.embedding - features.embedding.mean(0)) / scale
-        features = dataclasses.replace(features, embedding=scaled.astype(np.float32))
-    tuned = {"encoder": encoder, "imu": imu} if protocol.finetune and not hand else {}
-    return paper_fewshot(
-        features, **draws, config=protocol.paper, class_embedding=language, head=head, **tuned
-    )
+
+
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Put `what` before the message of an error."""
+    try:
+        yield
+    except PrimusError as error:
+        raise PrimusError(f"{what}: {error}") from error
 
 
 def _language(
@@ -222,12 +259,13 @@ def _pretraining_check(encoder, folder, features, tested, leaks: str) -> dict[st
 
 
 def write_comparison(rows: Sequence[Mapping[str, Any]], folder: Path) -> str:
-    """Write results.jsonl, table.md and curves.png into an existing folder; return the table."""
+    """Write `FILES` into an existing folder; return the table."""
     table = markdown_tables(rows)
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
     (folder / FILES[0]).write_text(lines, encoding="utf-8")
     (folder / FILES[1]).write_text(table, encoding="utf-8")
     plot_shots(rows, folder / FILES[2])
+    plot_all_confusions(rows, folder / FILES[3])
     return table
 
 
@@ -248,86 +286,3 @@ def encoder_hash(encoder: Encoder | HandFeatures) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}".encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())
     return digest.hexdigest()
-
-
-def table_cells(
-    rows: Sequence[Mapping[str, Any]], dataset: str, metric: str
-) -> tuple[list[str], list[list[str]]]:
-    """Header and body of one table in per cent, methods down, shot counts across."""
-    chosen = [row for row in rows if row["dataset"] == dataset]
-    shots = sorted({row["shots"] for row in chosen})
-    methods = list(dict.fromkeys(row["method"] for row in chosen))
-    value = {(row["method"], row["shots"]): row for row in chosen}
-    body = [
-        [method, *(_per_cent(value.get((method, k)), metric) for k in shots)] for method in methods
-    ]
-    header = ["method", *(f"{k} shot" if k == 1 else f"{k} shots" for k in shots)]
-    return header, body
-
-
-def markdown_tables(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One Markdown table per data set and metric; says what was drawn and what is simulated."""
-    parts = []
-    for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        chosen = [row for row in rows if row["dataset"] == dataset]
-        row = chosen[0]
-        title = f"## {dataset}" + (" (simulated, not measured)" if row["simulated"] else "")
-        how = _PEOPLE.get(row["people"], f"everybody once per seed ({row['people']})")
-        if not row["people_known"]:
-            how += " (some recordings name nobody: each of them counts as a person of its own)"
-        spread = f"± standard error over {len(row['seeds'])} seeds of people and shots"
-        if len(row["seeds"]) == 1:
-            spread = "one seed, so no standard error"
-        parts += [
-            title,
-            f"Per cent, {spread}. {row['classes']} classes; tested on {how}, "
-            f"{min(row['windows_tested']):,} to {max(row['windows_tested']):,} windows; "
-            f"{'; '.join(dict.fromkeys(map(_classifier, chosen)))}.",
-        ]
-        leaked = [r["method"] for r in chosen if _leaks(r)]
-        if leaked:
-            names = ", ".join(dict.fromkeys(leaked))
-            parts.append(
-                f"**Leak: windows or people tested here were in the pretraining of {names}.**"
-            )
-        for metric, name in METRICS.items():
-            header, body = table_cells(rows, dataset, metric)
-            parts.append(_markdown([f"{name}: {header[0]}", *header[1:]], body))
-    return "\n\n".join(parts) + "\n"
-
-
-_PEOPLE = {"resampled": "a quarter of the people", "folder": "its own test people"}
-
-
-def _classifier(row: Mapping[str, Any]) -> str:
-    about = row["classifier"]
-    if about["protocol"] == "probe":
-        c = about["c"] if isinstance(about["c"], str) else f"{about['c']:g}"
-        return f"{about['name']} (C {c})"
-    return (
-        f"{row['method']}: {about['name']}, {about['head_init']} head, AdamW {about['lr']:g}, "
-        f"best of {about['epochs']} epochs on validation people"
-    )
-
-
-def _leaks(row: Mapping[str, Any]) -> bool:
-    return any(check["status"] == "leak" for check in row["pretraining_leaks"])
-
-
-def _per_cent(row: Mapping[str, Any] | None, metric: str) -> str:
-    if row is None:
-        return ""
-    error = row[f"{metric}_se"]
-    return f"{100 * row[metric]:.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
-
-
-def _markdown(header: list[str], body: list[list[str]]) -> str:
-    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-
-    def line(cells: list[str]) -> str:
-        first, *rest = zip(cells, widths, strict=True)
-        padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
-        return "| " + " | ".join(padded) + " |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([line(header), line(rule), *map(line, body)])

@@ -6,10 +6,11 @@ import numpy as np
 
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder, load_encoder
-from primus_jax.evals.comparison import compare, markdown_tables, table_cells, write_comparison
+from primus_jax.evals.comparison import compare, write_comparison
 from primus_jax.evals.features import dataset_features
 from primus_jax.evals.plots import plot_embedding_map, plot_losses, plot_retrieved
 from primus_jax.evals.report import Section, Table, write_report
+from primus_jax.evals.tables import markdown_tables, table_cells
 from primus_jax.training.metrics import read_metrics
 
 METHOD, RANDOM = "PRIMUS", "random initialisation"
@@ -61,7 +62,7 @@ def evaluate_and_report(
                 "error over seeds. Random initialisation is the mean of three initialisations of "
                 "the same architecture.",
                 tables,
-                [out / "curves.png"],
+                [out / "curves.png", out / "confusion.png"],
             ),
             Section("Loss terms", images=[out / "losses.png"]),
             Section(

@@ -12,12 +12,13 @@ from primus_jax.evals import metrics
 from primus_jax.evals.features import Features
 from primus_jax.evals.leaks import check_sides
 from primus_jax.evals.logistic import TOLERANCE
-from primus_jax.evals.probe import GRID, probe_grid
+from primus_jax.evals.probe import CLASSIFIERS, probe_grid
 from primus_jax.evals.sampling import (
     Shots,
     Sides,
     choose_sides,
     draw_shots,
+    padded_rows,
     validation_folds,
     validation_people,
 )
@@ -77,8 +78,9 @@ def fewshot(
     seeds: int | Sequence[int] = 5,
     c: float | None = None,
     people: str = "resampled",
+    classifier: str = "logistic",
 ) -> FewShotResult:
-    """Logistic regression on frozen features for all shots and seeds, in one compiled program.
+    """A convex classifier on frozen features for all shots and seeds, in one compiled program.
 
     The draws of people and windows are the same for every encoder. A class that no training person
     shows counts as missed in the test, never as left out.
@@ -87,10 +89,11 @@ def fewshot(
         features: of the whole data set.
         shots: labelled windows per class; a class with fewer gives all it has.
         seeds: a number of seeds (0, 1, ...), or the seeds.
-        c: inverse strength of the penalty, scikit-learn's C; None chooses it from `probe.GRID` on
-            shown windows of people left out of the fit, see `probe_grid`.
+        c: inverse strength of the penalty, scikit-learn's C (for ridge its alpha is 1 / (2 C));
+            None chooses it on shown windows of people left out of the fit, see `probe.probe_grid`.
         people: "resampled": each seed holds out its own quarter of the people; "folder": the data
             set's own test people; "kfold:N" and "leave-one-out": everybody is tested once per seed.
+        classifier: "logistic" or "ridge".
 
     Raises:
         PrimusError: no labelled windows, a single class, too few people, shots below 1, no seed, c
@@ -99,39 +102,44 @@ def fewshot(
     """
     if c is not None and not 0 < c < float("inf"):
         raise PrimusError(f"c={c}; expected a positive number (1.0 is scikit-learn's default).")
+    if classifier not in CLASSIFIERS:
+        raise PrimusError(f"classifier={classifier!r}; expected one of {tuple(CLASSIFIERS)}.")
     draws = make_draws(features, shots, seeds, people)
-    fold = validation_folds(features.group, draws.sides, draws.shown, VALIDATION_FOLDS)
+    test, _ = padded_rows(draws.sides.test & (features.label >= 0))
     result = probe_grid(
         features.embedding,
         draws.sides.train,
         draws.shown.rows,
         draws.shown.valid,
-        fold,
+        validation_folds(features.group, draws.sides, draws.shown, VALIDATION_FOLDS),
+        test,
         shots=draws.shots,
-        grid=GRID if c is None else (float(c),),
+        grid=None if c is None else (float(c),),
         folds=VALIDATION_FOLDS,
+        classifier=classifier,
     )
-    gradient = np.asarray(result.gradient_norm).T
+    predicted, gradient, chosen, counted = (np.asarray(part) for part in result)
+    name = CLASSIFIERS[classifier].name
     if gradient.max() > 10 * TOLERANCE:
         warnings.warn(
-            f"logistic regression stopped at {gradient.max():.1e} of its first gradient (expected "
-            f"below {TOLERANCE:.0e}); scores may change in the third digit. A smaller c helps.",
+            f"{name} stopped at {gradient.max():.1e} of its first gradient (expected below "
+            f"{TOLERANCE:.0e}); scores may change in the third digit. A smaller c helps.",
             stacklevel=2,
         )
+    about = {
+        "protocol": "probe",
+        "name": f"{name} on frozen, standardised features",
+        "c": "chosen on people left out" if c is None else float(c),
+    }
     details = [
         {
-            "c": [float(f"{value:.6g}") for value in chosen],
-            "c_chosen_by_windows": [int(count) for count in count],
-            "gradient_norm": float(norm.max()),
+            "c": [float(f"{value:.6g}") for value in chosen[:, k]],
+            "c_chosen_by_windows": counted[:, k].tolist(),
+            "gradient_norm": float(gradient[:, k].max()),
         }
-        for chosen, count, norm in zip(
-            np.asarray(result.c).T, np.asarray(result.validated).T, gradient, strict=True
-        )
+        for k in range(len(draws.shots))
     ]
-    name = "logistic regression on frozen, standardised features"
-    how = "chosen on people left out" if c is None else float(c)
-    classifier = {"protocol": "probe", "name": name, "c": how}
-    return score(features, draws, np.asarray(result.predicted), classifier, details)
+    return score(features, draws, predicted, about, details)
 
 
 def make_draws(
@@ -166,8 +174,8 @@ def make_draws(
     if not np.isfinite(features.embedding).all():
         row = int(np.flatnonzero(~np.isfinite(features.embedding).all(1))[0])
         raise PrimusError(
-            f"the embedding of window {row} (recording {features.recording[row]!r}) is not finite; "
-            f"the encoder's weights are damaged or its training diverged."
+            f"the embedding of window {row} (recording {str(features.recording[row])!r}) is not "
+            f"finite; the encoder's weights are damaged or its training diverged."
         )
     sides = choose_sides(people, label, features.group, features.split, seeds)
     if validation:
@@ -198,7 +206,8 @@ def score(
     classifier: dict[str, Any],
     details: Sequence[dict[str, Any]],
 ) -> FewShotResult:
-    """Count predictions `[draws, shots, n]` on the test windows, by person."""
+    """Count predictions `[draws, shots, tested]` by person, those of a draw's labelled test windows
+    in their order first."""
     label, classes = features.label, len(features.label_names)
     names, member = np.unique(features.group, return_inverse=True)
     shape = (len(draws.shots), len(draws.seeds), len(names), classes, classes)
@@ -207,7 +216,7 @@ def score(
         rows = np.flatnonzero(draws.sides.test[i] & (label >= 0))
         for k in range(len(draws.shots)):
             counts[k, draws.seeds.index(int(seed))] += metrics.confusion_by_person(
-                predicted[i, k, rows], label[rows], member[rows], len(names), classes
+                predicted[i, k, : len(rows)], label[rows], member[rows], len(names), classes
             )
     return FewShotResult(
         shots=draws.shots,

@@ -127,7 +127,7 @@ def _where(features, what, column, value, rows_a, rows_b) -> str:
     if what != "window":
         return repr(str(value))
     a, b = (np.flatnonzero((column == value) & rows)[0] for rows in (rows_a, rows_b))
-    return f"in recordings {features.recording[a]!r} and {features.recording[b]!r}"
+    return f"in recordings {str(features.recording[a])!r} and {str(features.recording[b])!r}"
 
 
 def _seen_features(features: Features) -> Seen:
@@ -163,7 +163,7 @@ def _raise_if_seen(
     found: list[tuple[str, list[str]]] = []
     if features.content is not None:
         hits = [i for i in rows if features.content[i] in seen.content]
-        found.append(("window", [f"one of recording {features.recording[i]!r}" for i in hits]))
+        found.append(("window", [f"one of recording {str(features.recording[i])!r}" for i in hits]))
     pairs = dict.fromkeys(zip(features.group[rows], features.recording[rows], strict=True))
     found.append(("recording", [repr(str(p[1])) for p in pairs if p in seen.recordings]))
     if people:

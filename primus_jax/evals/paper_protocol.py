@@ -19,6 +19,7 @@ from primus_jax.encoder import Encoder, initialise
 from primus_jax.errors import PrimusError
 from primus_jax.evals.features import Features
 from primus_jax.evals.fewshot import Draws, FewShotResult, make_draws, score
+from primus_jax.evals.sampling import padded_rows
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -120,7 +121,7 @@ def paper_fewshot(
 
 
 def _all_shots(features, draws: Draws, inputs, width, config, network, start, kernel):
-    """Predictions `[draws, shots, n]` and what the fits report, one entry per shot count.
+    """Predictions `[draws, shots, tested]` and what the fits report, one entry per shot count.
 
     A frozen encoder's fits are one program. With an encoder in the loop there is one program per
     shot count, so that few windows do not pay for the batch of many.
@@ -129,10 +130,9 @@ def _all_shots(features, draws: Draws, inputs, width, config, network, start, ke
     seeds, most = draws.sides.seed, draws.shown.rows.shape[-1]
     groups = [draws.shots] if network is None else [(k,) for k in draws.shots]
     keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
-    validation = _padded(draws.sides.validation & (label >= 0), seeds, _VALIDATION)
-    test, tested = _padded(draws.sides.test & (label >= 0), seeds, None)
-    predicted = np.zeros((len(seeds), len(draws.shots), len(label)), np.int32)
-    details = []
+    validation = padded_rows(_at_most(draws.sides.validation & (label >= 0), seeds, _VALIDATION))
+    test, _ = padded_rows(draws.sides.test & (label >= 0))
+    predicted, details = [], []
     for group in groups:
         width_of = min(max(group), most)
         rows = draws.shown.rows[:, :, :width_of]
@@ -148,19 +148,16 @@ def _all_shots(features, draws: Draws, inputs, width, config, network, start, ke
             start, kernel, width=width, classes=len(features.label_names), config=config,
             network=network, together=1 if jax.default_backend() == "cpu" else lanes,
         )  # fmt: skip
-        found = np.asarray(found).reshape(len(seeds), len(group), -1)
+        predicted.append(np.asarray(found).reshape(len(seeds), len(group), -1))
         epoch, accuracy = (np.asarray(x).reshape(len(seeds), -1) for x in (epoch, accuracy))
-        for j, k in enumerate(group):
-            for i in range(len(seeds)):
-                rows_of = test[i][tested[i]]
-                predicted[i, draws.shots.index(k), rows_of] = found[i, j][tested[i]]
+        for j in range(len(group)):
             details.append(
                 {
                     "best_epoch": epoch[:, j].tolist(),
                     "validation_accuracy": [round(float(a), 6) for a in accuracy[:, j]],
                 }
             )
-    return predicted, details
+    return np.concatenate(predicted, 1), details
 
 
 @functools.partial(jax.jit, static_argnames=("width", "classes", "config", "network", "together"))
@@ -304,17 +301,9 @@ def _initial_head(key, kernel, width: int, classes: int) -> dict[str, jax.Array]
     return {"kernel": kernel, "bias": jnp.zeros(classes)}
 
 
-def _padded(mask: np.ndarray, seeds: np.ndarray, most: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Rows where `mask` `[draws, n]`, as `[draws, width]` and their validity, at most `most`."""
-    found = [np.flatnonzero(row) for row in mask]
-    if most is not None:
-        found = [
-            np.sort(np.random.default_rng([int(seed), 5]).permutation(rows)[:most])
-            for seed, rows in zip(seeds, found, strict=True)
-        ]
-    width = max(1, *(len(rows) for rows in found)) if found else 1
-    rows = np.zeros((len(found), width), np.int32)
-    valid = np.zeros(rows.shape, bool)
-    for i, chosen in enumerate(found):
-        rows[i, : len(chosen)], valid[i, : len(chosen)] = chosen, True
-    return rows, valid
+def _at_most(mask: np.ndarray, seeds: np.ndarray, most: int) -> np.ndarray:
+    """`mask` bool `[draws, n]` with at most `most` windows of each draw left, a seeded choice."""
+    kept = np.zeros_like(mask)
+    for row, seed, own in zip(mask, seeds, kept, strict=True):
+        own[np.random.default_rng([int(seed), 5]).permutation(np.flatnonzero(row))[:most]] = True
+    return kept

@@ -114,7 +114,8 @@ def fold_people(group: np.ndarray, seeds: Sequence[int], folds: int | None) -> S
     Raises:
         PrimusError: fewer groups than folds, or than two.
     """
-    names, member = _groups(group, folds or 2)
+    what = "people, one for each fold" if folds else "people to hold one out"
+    names, member = _groups(group, folds or 2, what)
     test, seed_of = [], []
     for seed in seeds:
         order = np.random.default_rng([seed, 2]).permutation(len(names))
@@ -180,6 +181,15 @@ def validation_folds(group: np.ndarray, sides: Sides, shots: Shots, folds: int) 
     return fold
 
 
+def padded_rows(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows where `mask` bool `[draws, n]`, int32 `[draws, width]`, and which of them are valid."""
+    count = mask.sum(1)
+    valid = np.arange(max(1, count.max())) < count[:, None]
+    rows = np.zeros(valid.shape, np.int32)
+    rows[valid] = np.nonzero(mask)[1]
+    return rows, valid
+
+
 def _groups(
     group: np.ndarray, least: int, what: str = "people to hold one out"
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -188,8 +198,8 @@ def _groups(
         number = "two" if least == 2 else str(least)
         raise PrimusError(
             f"few-shot needs at least {number} {what}; there are {len(names)} "
-            f"({', '.join(map(repr, names)) or 'none'}). Give every recording its subject, or "
-            f"hold out fewer."
+            f"({', '.join(map(repr, names.tolist())) or 'none'}). Give every recording its "
+            f"subject, or hold out fewer."
         )
     return names, member
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from primus_jax.atomic import replace_file
+from primus_jax.evals.confusion import draw_confusion, matrix_side
 from primus_jax.evals.features import Features
 from primus_jax.evals.plots import COLORS, FAINT, INK, MARKERS, figure_file
 from primus_jax.evals.study_tables import differences
@@ -88,27 +89,11 @@ def plot_ablation(
 
 def plot_confusions(rows: Sequence[Mapping[str, Any]], stem: Path, title: str) -> None:
     """Confusion matrices side by side, per cent of each true class, one per row given."""
-    names = rows[0]["label_names"]
-    side = 1.9 + 0.34 * len(names)
+    side = matrix_side(len(rows[0]["label_names"]))
     with both_files(stem, (1.2 + side * len(rows), side + 1.3)) as figure:
         panels = figure.subplots(1, len(rows), squeeze=False)[0]
         for axes, row in zip(panels, rows, strict=True):
-            counts = np.asarray(row["confusion"], np.float64)
-            share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-            axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-            for i, j in np.ndindex(share.shape):
-                if share[i, j] >= 0.5:
-                    color = "white" if share[i, j] > 60 else INK
-                    axes.text(
-                        j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=7,
-                        color=color,
-                    )  # fmt: skip
-            axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
-            axes.set_yticks(range(len(names)), names, fontsize=8)
-            axes.grid(visible=False)
-            axes.set_xlabel("predicted")
-            score = 100 * row["macro_f1"]
-            axes.set_title(f"{row['method']}: macro-F1 {score:.1f}", fontsize=10)
+            draw_confusion(axes, row)
         panels[0].set_ylabel("true")
         figure.suptitle(title, fontsize=12, fontweight="bold")
 
@@ -125,10 +110,11 @@ def plot_maps(features: Features, stem: Path, title: str) -> None:
     x = features.embedding[rows].astype(np.float64)
     x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9 + 1e-4 * x.std())
     place = tsne(np.clip(x, -8, 8))
+    placement = features.placement[rows]
     columns = {
         "activity": np.asarray(features.label_names)[features.label[rows]],
         "person": features.subject[rows],
-        "placement": np.where(features.placement[rows] == "", "?", features.placement[rows]),
+        "placement": np.where(placement == "", "not stated", placement),
     }
     with both_files(stem, (13.5, 6.6)) as figure:
         for axes, (what, names) in zip(figure.subplots(1, 3), columns.items(), strict=True):
@@ -167,7 +153,7 @@ def _panels(rows, stem: Path, lines: int):
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     across = min(3, len(datasets))
     down = -(-len(datasets) // across)
-    legend = 0.35 + 0.22 * -(-lines // (across + 1))
+    legend = 0.35 + 0.22 * -(-lines // across)
     with both_files(stem, (1.2 + 3.8 * across, 3.4 * down + legend)) as figure:
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat[len(datasets) :]:
@@ -216,8 +202,10 @@ def _styles(methods: Sequence[str], lead: str, plain: Sequence[str]) -> dict[str
 
 
 def _legend(figure: Figure, axes: Axes, rows) -> None:
-    columns = 1 + min(3, len({row["dataset"] for row in rows}))
     handles, labels = axes.get_legend_handles_labels()
+    # 9 points: a letter is about 0.07 inches wide, a marker with its gaps 0.6
+    wide = 0.6 + 0.07 * max(map(len, labels))
+    columns = max(1, int(figure.get_size_inches()[0] / wide))
     seeds = len(rows[0]["seeds"])
     title = f"bars: ± standard error over {seeds} draws of people and shots"
     figure.legend(

@@ -9,12 +9,13 @@ from typing import Any
 
 from primus_jax.config import config_hash, to_dict
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.evals.comparison import METRICS, SCRATCH, table_cells
+from primus_jax.evals.comparison import SCRATCH
 from primus_jax.evals.features import dataset_features
 from primus_jax.evals.hand_features import NAME as HAND
 from primus_jax.evals.report import Section, Table, write_report
 from primus_jax.evals.study_figures import plot_ablation, plot_confusions, plot_curves, plot_maps
 from primus_jax.evals.study_tables import difference_cells, study_markdown
+from primus_jax.evals.tables import METRICS, interval_cells, table_cells
 from primus_jax.provenance import provenance
 from primus_jax.study import RANDOM, Study
 
@@ -106,6 +107,13 @@ def _draw(study: Study, rows: Rows, methods, folders, new: Path) -> list[Section
         tables = [
             Table(*table_cells(own, folder.name, metric), caption=f"{METRICS[metric]}, per cent")
             for metric in METRICS
+        ]
+        tables += [
+            Table(
+                *interval_cells(own, folder.name, metric),
+                caption=f"{METRICS[metric]}, per cent: 95 % bootstrap interval over people",
+            )
+            for metric in REPORTED
         ]
         tables += [
             Table(*difference_cells(own, study.lead, metric), caption=f"{METRICS[metric]}, points")

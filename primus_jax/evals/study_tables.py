@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from primus_jax.evals.comparison import METRICS, markdown_tables
 from primus_jax.evals.fewshot import standard_error
+from primus_jax.evals.tables import METRICS, markdown_tables
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -1,15 +1,18 @@
-"""The export folder: `model.safetensors` with PyTorch's names and `config.json`.
+"""The hub folder: weights with PyTorch's names, what they are, a card, and a PyTorch module.
 
 The safetensors header carries the same description as `config.json`, so that the file alone is
 not mistaken for another architecture whose tensors have the same names.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -17,6 +20,8 @@ from safetensors.numpy import save_file
 
 from primus_jax.atomic import new_folder
 from primus_jax.errors import PrimusError
+from primus_jax.export.card import model_card
+from primus_jax.export.recognise import recognise
 from primus_jax.export.torch import Params, from_torch_names, to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.window import CHANNELS
@@ -24,6 +29,25 @@ from primus_jax.window import CHANNELS
 FORMAT = "primus-jax encoder 1"
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
+CARD = "README.md"
+MODULE = "modeling_primus.py"
+ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
+FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
+NORMALISATION = {
+    "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
+    "fixed": "none outside; the encoder divides by (9.80665 m/s2, 2 rad/s)",
+}
+# No encoder is deeper; a hostile description must not make a loop of it.
+MOST_BLOCKS = 64
+
+
+class Artefact(Protocol):
+    """Writes one more file into a folder and returns what `config.json` says about it."""
+
+    def __call__(
+        self, path: Path, params: Params, config: EncoderConfig, description: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write `path`."""
 
 
 def write_folder(
@@ -35,6 +59,10 @@ def write_folder(
     window_seconds: float,
     provenance: dict[str, Any],
     head: str = "emb",
+    licence: str = "unknown",
+    metrics: Mapping[str, float] | None = None,
+    results: Sequence[Mapping[str, Any]] = (),
+    artefacts: Mapping[str, Artefact] | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write an encoder, whole or not at all, and return what `config.json` says.
@@ -47,6 +75,10 @@ def write_folder(
         window_seconds: their length.
         provenance: how it was trained; anything that JSON can hold.
         head: the output that `Encoder.encode` returns unless told otherwise.
+        licence: of the weights, an SPDX identifier or words.
+        metrics: of its training, by name.
+        results: rows of a `results.jsonl`, for the table in the card.
+        artefacts: further files, by name (`ONNX`, `ONNX_INT8`, `STABLEHLO`).
         overwrite: replace an existing folder.
 
     Raises:
@@ -54,27 +86,40 @@ def write_folder(
             not positive, provenance that JSON cannot hold, or an existing folder.
     """
     tensors = to_torch_names(params, config)
+    motion = config.trunk == "motion"
     description = {
         "format": FORMAT,
         "encoder": dataclasses.asdict(config),
         "rate_hz": float(rate_hz),
         "window_seconds": float(window_seconds),
         "channels": list(CHANNELS),
+        "axes": "right-handed, fixed to the device; gyroscope axes are the accelerometer's",
         "units": {"acc": "m/s2 with gravity", "gyro": "rad/s"},
+        "normalisation": NORMALISATION["fixed" if motion else config.input_norm],
         "head": head,
+        "heads": list(config.heads),
         "parameters": sum(tensor.size for tensor in tensors.values()),
+        "license": licence,
+        "metrics": dict(metrics or {}),
     }
     check_description(description, f"the export to {folder}")
     try:
         header = json.dumps(description | {"provenance": provenance}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise PrimusError(f"the provenance cannot be written as JSON: {error}.") from error
-    with new_folder(folder, overwrite=overwrite, own=(WEIGHTS, DESCRIPTION)) as temporary:
+    with new_folder(folder, overwrite=overwrite, own=FILES) as temporary:
         weights = temporary / WEIGHTS
         save_file(tensors, weights, metadata={"format": "pt", "primus_jax": header})
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        description |= {"weights_sha256": digest, "provenance": provenance}
+        weights.chmod(0o644)
+        description |= {"weights_sha256": file_digest(weights), "provenance": provenance}
+        description["files"] = {}
+        for name, write in (artefacts or {}).items():
+            about = write(temporary / name, params, config, description)
+            size = {"bytes": (temporary / name).stat().st_size}
+            description["files"][name] = about | size
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+        (temporary / CARD).write_text(model_card(description, results), encoding="utf-8")
+        shutil.copyfile(Path(__file__).with_name(MODULE), temporary / MODULE)
     return description
 
 
@@ -91,23 +136,61 @@ def read_folder(
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise PrimusError(
-                f"{folder} has no {name}; expected a folder of `primus-jax export`, or a "
-                f".safetensors or .pt file."
+                f"{folder} has no {name}; expected a folder of `primus-jax export`, or a file of "
+                f"weights."
             )
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PrimusError(f"{folder / DESCRIPTION} is not JSON: {error}. Export again.") from error
     config = check_description(description, str(folder / DESCRIPTION))
-    content = (folder / WEIGHTS).read_bytes()
-    if hashlib.sha256(content).hexdigest() != description.get("weights_sha256"):
+    if file_digest(folder / WEIGHTS) != description.get("weights_sha256"):
         raise PrimusError(
             f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written with: it is "
             f"damaged or was replaced. Export or copy it again."
         )
-    tensors, _ = read_safetensors(folder / WEIGHTS)
+    with open_safetensors(folder / WEIGHTS) as file:
+        recognise(file.shapes, config, "")
+        tensors = {name: file.read(name) for name in file.shapes}
     params, config = from_torch_names(tensors, config)
     return params, config, description
+
+
+class SafetensorsFile:
+    """An open file: every name and shape, numbers on demand.
+
+    Attributes:
+        shapes: of every tensor, by name.
+        description: what `write_folder` put in the header, or None.
+    """
+
+    def __init__(self, file: Any):
+        header = (file.metadata() or {}).get("primus_jax")
+        self._file = file
+        self.shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        self.description = None if header is None else json.loads(header)
+
+    def read(self, name: str) -> np.ndarray:
+        """The numbers of one tensor, of the dtype in the file."""
+        return self._file.get_tensor(name)
+
+
+@contextlib.contextmanager
+def open_safetensors(path: str | os.PathLike[str]) -> Iterator[SafetensorsFile]:
+    """Open a safetensors file.
+
+    Raises:
+        PrimusError: no such file, damaged, or of a dtype that numpy does not know.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            yield SafetensorsFile(file)
+    except PrimusError:
+        raise
+    except OSError as error:
+        raise PrimusError(f"cannot read {path}: {error.strerror or error}.") from error
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
+        raise PrimusError(f"{path} is not a whole safetensors file: {error}.") from error
 
 
 def read_safetensors(
@@ -116,17 +199,16 @@ def read_safetensors(
     """Tensors by name, and the description that `write_folder` put in the header, if any.
 
     Raises:
-        PrimusError: no such file, or damaged.
+        PrimusError: as `open_safetensors`.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            header = (file.metadata() or {}).get("primus_jax")
-        return tensors, None if header is None else json.loads(header)
-    except OSError as error:
-        raise PrimusError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (SafetensorError, ValueError) as error:
-        raise PrimusError(f"{path} is not a whole safetensors file: {error}.") from error
+    with open_safetensors(path) as file:
+        return {name: file.read(name) for name in file.shapes}, file.description
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_description(description: Any, where: str) -> EncoderConfig:
@@ -142,12 +224,18 @@ def check_description(description: Any, where: str) -> EncoderConfig:
         raise PrimusError(f"{where}: encoder is {encoder!r}; expected the keys {sorted(fields)}.")
     config = EncoderConfig(**encoder)
     config.validate()
+    if config.blocks > MOST_BLOCKS:
+        raise PrimusError(
+            f"{where}: encoder.blocks is {config.blocks}; expected at most {MOST_BLOCKS}."
+        )
     for field in ("rate_hz", "window_seconds"):
         value = description.get(field)
-        if not isinstance(value, float | int) or not np.isfinite(value) or value <= 0:
+        if not isinstance(value, float | int) or not 0 < value < 1e6:
             raise PrimusError(f"{where}: {field} is {value!r}; expected a positive number.")
     if description.get("head") not in config.heads:
         raise PrimusError(
             f"{where}: head is {description.get('head')!r}; expected one of {config.heads}."
         )
+    if not isinstance(description.get("provenance", {}), dict):
+        raise PrimusError(f"{where}: provenance is not a dictionary.")
     return config

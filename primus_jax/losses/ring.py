@@ -6,9 +6,9 @@ both directions. Nothing of size `[rows, batch]` or `[rows, rows]` exists, forwa
 backward pass makes the blocks again.
 
 What each of N devices sends in a step, in bytes, with rows = batch / N of float32: forward
-rows ((N - 1) (4 dim + 13) + 16 N), backward rows ((N - 1) (4 dim + 17) + 4 N dim). What is only read
-travels N - 1 times; what is summed up comes home and travels N times. No form of the loss can send
-less in the forward pass than the (N - 1) rows dim values that every device has to see.
+rows ((N - 1) (4 dim + 13) + 16 N), backward rows ((N - 1) (4 dim + 17) + 4 N dim). What is only
+read travels N - 1 times; what is summed up comes home and travels N times. No form of the loss can
+send less in the forward pass than the (N - 1) rows dim values that every device has to see.
 """
 
 import functools

@@ -99,6 +99,12 @@ def read_config(folder: str | os.PathLike[str]) -> tuple[ClipConfig, set[str]]:
     values = _read_json(path)
     kind = values.get("model_type")
     pixels = _pixels(Path(folder) / "preprocessor_config.json")
+    architectures = values.get("architectures") or ["CLIPModel"]
+    if bare := {"CLIPTextModel", "CLIPVisionModel"} & set(architectures):
+        raise PrimusError(
+            f"{path}: a {min(bare)} is a tower without the projection that makes embeddings; "
+            f"expected a CLIPModel or a {min(bare)}WithProjection."
+        )
     if kind == "clip_text_model":
         return ClipConfig(_text(values, path), None), {"text"}
     if kind == "clip_vision_model":
@@ -111,7 +117,6 @@ def read_config(folder: str | os.PathLike[str]) -> tuple[ClipConfig, set[str]]:
     projection = {"projection_dim": values.get("projection_dim", 512)}
     text, vision = (_part(values, name) | projection for name in ("text", "vision"))
     config = ClipConfig(_text(text, path), _vision(vision, path, *pixels))
-    architectures = values.get("architectures") or ["CLIPModel"]
     held = {"text" for name in architectures if name.startswith("CLIPText")}
     held |= {"vision" for name in architectures if name.startswith("CLIPVision")}
     return config, held or {"text", "vision"}

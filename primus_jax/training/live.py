@@ -61,9 +61,11 @@ def open_live(config: Config, folders: Sequence[DatasetFolder]) -> Live:
 
     Raises:
         PrimusError: a target without a tower, a tower of another width than the encoder, or data
-            without tokens or frames of the shape that the tower takes.
+            without tokens or frames of the shape that the tower takes; without towers, a target
+            that no data set stores, or that is stored in another width.
     """
     if not config.data.towers:
+        _check_stored(config, folders)
         return Live()
     towers = load_towers(config.data.towers)
     inputs: dict[str, LiveInput] = {}
@@ -94,6 +96,27 @@ def open_live(config: Config, folders: Sequence[DatasetFolder]) -> Live:
         {tower: towers.digests[tower] for tower in used},
         towers.config,
     )
+
+
+def _check_stored(config: Config, folders: Sequence[DatasetFolder]) -> None:
+    """Refuse a target that would be masked in every window, and embeddings of another width."""
+    objective, dim = config.objective, config.data.embedding_dim
+    compared = getattr(objective, "multimodal", False) or getattr(objective, "neighbors", False)
+    for name in objective.targets if compared else ():
+        key = f"{name}_embedding"
+        widths = {f.path: f.metadata["tensors"].get(key, [None])[0] for f in folders}
+        if not any(widths.values()):
+            raise PrimusError(
+                f"no {name} embeddings in {', '.join(map(str, widths))}, but {name!r} is one of "
+                f"config.objective.targets {objective.targets}. Make them with `primus-jax embed`, "
+                f"name frozen towers in config.data.towers, or leave {name!r} out of the targets."
+            )
+        for path, width in widths.items():
+            if width not in (None, dim):
+                raise PrimusError(
+                    f"{path}: {key} has {width} values, expected {dim}. Set "
+                    f"config.data.embedding_dim to the width of the stored embeddings."
+                )
 
 
 def _shape(folders: Sequence[DatasetFolder], tensor: str, option: str) -> tuple[int, ...]:

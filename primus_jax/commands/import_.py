@@ -1,0 +1,91 @@
+"""Read weights of other programs and write them as a folder of `primus-jax export`.
+
+primus-jax import best_model.ckpt --to encoders/primus
+primus-jax import weights.pt --to encoders/mine --encoder readout=gru_time --rate 100
+
+Reads the released PRIMUS checkpoint, IMU2CLIP .pt files, plain state dicts and safetensors, with
+or without prefixes, without PyTorch and without running what is in the file.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from primus_jax.commands.export import add_folder_arguments, folder_options, report, write
+from primus_jax.errors import PrimusError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("file", metavar="FILE", help=".ckpt, .pt, .pth, .bin or .safetensors")
+    parser.add_argument("--to", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--prefix", help="what stands before the encoder's names (default: found)")
+    parser.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a field of the architecture that names and shapes do not tell; may be repeated",
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="HZ", help="rate of its training windows (default: released)"
+    )
+    parser.add_argument(
+        "--window", type=float, metavar="SECONDS", help="length of its training windows (same)"
+    )
+    add_folder_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Recognise the encoder, write the folder."""
+    from primus_jax.export.folder import file_digest
+    from primus_jax.export.loading import read_encoder
+
+    path = Path(args.file)
+    params, config, description = read_encoder(path, prefix=args.prefix)
+    changed = change(config, args.encoder)
+    if changed != config:
+        params, config, description = read_encoder(path, changed, args.prefix)
+    provenance = dict(description.get("provenance", {}))
+    if path.is_file():
+        provenance |= {"source": path.name, "source_sha256": file_digest(path)}
+    written = write(
+        args.to,
+        params,
+        config,
+        rate_hz=description["rate_hz"] if args.rate is None else args.rate,
+        window_seconds=description["window_seconds"] if args.window is None else args.window,
+        provenance=provenance,
+        **folder_options(args),
+    )
+    report(f"imported {args.file} to {args.to}", written)
+    found = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(config).items())
+    print(f"  architecture: {found}")
+    if "assumed" in provenance and (args.rate is None or args.window is None):
+        print(f"  assumed: {provenance['assumed']} (--rate, --window)")
+    return 0
+
+
+def change(config, settings):
+    """A copy of the architecture with fields set by "name=value" words.
+
+    Raises:
+        PrimusError: no such field, or a value of another kind.
+    """
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(config)}
+    values = {}
+    for word in settings:
+        name, _, text = word.partition("=")
+        if name not in kinds:
+            raise PrimusError(f"--encoder {word}: expected FIELD=VALUE, FIELD of {sorted(kinds)}.")
+        value = text
+        if kinds[name] is not str:
+            try:
+                value = json.loads(text.lower())
+            except ValueError as error:
+                raise PrimusError(
+                    f"--encoder {word}: expected a {kinds[name].__name__}."
+                ) from error
+        values[name] = value
+    return dataclasses.replace(config, **values)

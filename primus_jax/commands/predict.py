@@ -1,0 +1,59 @@
+"""A classifier over a new recording: a CSV of times and labels, and a picture of the timeline.
+
+primus-jax predict monday.csv --classifier mine --out monday --acc-unit g --gyro-unit deg/s
+
+The recording is read in pieces, so a day takes no more memory than a minute. It is cut at gaps,
+which get no label.
+"""
+
+import argparse
+from pathlib import Path
+
+from primus_jax.commands.speaking import spoken_warnings
+from primus_jax.commands.table_options import add_table_format, table_format
+
+FILES = ("predictions.csv", "timeline.png")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="CSV or Parquet, one recording")
+    parser.add_argument(
+        "--classifier", type=Path, required=True, metavar="DIR", help="of `primus-jax adapt`"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    parser.add_argument("--overwrite", action="store_true", help="replace the folder")
+    parser.add_argument("--hop", type=float, default=1.0, help="seconds (default %(default)s)")
+    add_table_format(parser.add_argument_group("columns"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict, write, and say how long each label took."""
+    with spoken_warnings():
+        _predict(args)
+    return 0
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from primus_jax.atomic import new_folder
+    from primus_jax.using.classifier import load_classifier
+    from primus_jax.using.pictures import plot_timeline
+    from primus_jax.using.predict import predict
+
+    classifier, encoder = load_classifier(args.classifier)
+    with new_folder(args.out, overwrite=args.overwrite, own=FILES) as folder:
+        found = predict(classifier, encoder, args.file, table_format(args), args.hop)
+        found.write_csv(folder / FILES[0])
+        plot_timeline(found, folder / FILES[1], args.file.name)
+    report = found.report
+    print(
+        f"{args.file}: {report.seconds:,.1f} s at {report.rate_hz:g} Hz, {report.windows:,} "
+        f"windows of {found.window_seconds:g} s"
+    )
+    if report.problems():
+        print(f"  {report.problems()}")
+    times = found.time_per_label()
+    width, total = max(map(len, times)), sum(times.values())
+    for name, seconds in times.items():
+        print(f"  {name:<{width}} {seconds:>10,.1f} s {100 * seconds / total:>5.1f} %")
+    print(f"\n{args.out}: {', '.join(FILES)}")

@@ -1,0 +1,101 @@
+"""Names and shapes of the encoder's weights in PyTorch.
+
+With `multihead` the names are those of the released PRIMUS encoder; without, the prefix is `net`
+in place of `backbone`, as in IMU2CLIP.
+
+| PyTorch name                    | layout there                | here, every axis reversed |
+|---------------------------------|-----------------------------|---------------------------|
+| backbone.0.weight, .bias        | [6]                         | norm0/scale, bias         |
+| backbone.{1,2,3}.net.0.weight   | [out, in, kernel]           | conv{1,2,3}/kernel        |
+| backbone.4.weight, .bias        | [channels]                  | norm1/scale, bias         |
+| backbone.5.weight_ih_l0, _hh_l0 | [3 embed, in] (rows r, z, n)| gru/w_ih, w_hh            |
+| backbone.5.bias_ih_l0, _hh_l0   | [3 embed]                   | gru/b_ih, b_hh            |
+| pool.weight, .bias              | [embed, 4 channels]         | pool/kernel, bias         |
+| ssl_head.weight, .bias          | [embed, embed]              | ssl_head/kernel, bias     |
+| mmcl_head.weight, .bias         | [embed, embed]              | mmcl_head/kernel, bias    |
+
+With `head_layers=2` a head is Sequential(Linear, GELU, Linear): ssl_head.0.*, ssl_head.2.* are
+ssl_head0/*, ssl_head/* here. With `trunk="motion"` the trunk's names are its paths joined by dots,
+`weight` in place of kernel and scale: trunk/stem/kernel is trunk.stem.weight [out, in, kernel].
+
+`pool` stands in place of `backbone.5` for `readout="pool"`; its input is the mean, the standard
+deviation sqrt(variance + 1e-5), the maximum and the minimum over time, in this order. With
+`input_norm="fixed"`, `backbone.0` is no GroupNorm but x / (9.80665, 2.0) * weight + bias, the two
+numbers for the three channels of each sensor. "gru_time" transposes before the GRU, "gelu" adds no
+tensor. So the names alone do not tell architectures apart: the export folder says which it is.
+"""
+
+from primus_jax.models.imu_encoder import HEADS, KERNELS, EncoderConfig
+from primus_jax.models.motion import CHANNELS, STATISTICS, readout_size, stage_widths
+
+Table = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]
+
+
+def layout(config: EncoderConfig) -> Table:
+    """PyTorch name -> (path in our parameters, shape in PyTorch), in PyTorch's order."""
+    table = motion_layout(config) if config.trunk == "motion" else released_layout(config)
+    linear, width = {}, config.embed_dim
+    for head in HEADS if config.multihead else ():
+        if config.head_layers == 2:
+            linear |= {f"{head}_head.0": f"{head}_head0", f"{head}_head.2": f"{head}_head"}
+        else:
+            linear[f"{head}_head"] = f"{head}_head"
+    for name, module in linear.items():
+        table[f"{name}.weight"] = ((module, "kernel"), (width, width))
+        table[f"{name}.bias"] = ((module, "bias"), (width,))
+    return table
+
+
+def motion_layout(config: EncoderConfig) -> Table:
+    """The rows of the motion trunk."""
+    width, embed = config.channels, config.embed_dim
+    widths, size = stage_widths(width), readout_size(width)
+    shapes = {"stem": (width, CHANNELS, 7)}
+    for stage, (before, after) in enumerate(zip((width, *widths), widths, strict=False)):
+        if stage:
+            shapes[f"down{stage}"] = (after, before, 3)
+        for block in range(config.blocks):
+            shapes[f"block{stage}{block}_norm"] = (after,)
+            shapes[f"block{stage}{block}_conv0"] = (after, after, 5)
+            shapes[f"block{stage}{block}_conv1"] = (after, after, 5)
+    shapes["feature_norm"] = (size,)
+    modules = {("trunk", name): shape for name, shape in shapes.items()}
+    if config.multihead:
+        learned = embed - STATISTICS
+        modules |= {
+            ("projector", "hidden"): (embed, size),
+            ("projector", "out"): (learned, embed),
+            ("projector", "skip"): (learned, size),
+        }
+    table: Table = {}
+    for path, shape in modules.items():
+        kernel, name = "kernel" if len(shape) > 1 else "scale", ".".join(path)
+        table[f"{name}.weight"] = ((*path, kernel), shape)
+        if len(shape) > 1:
+            table[f"{name}.bias"] = ((*path, "bias"), shape[:1])
+    return table
+
+
+def released_layout(config: EncoderConfig) -> Table:
+    """The rows of the released trunk and its read-outs."""
+    prefix = "backbone" if config.multihead else "net"
+    channels, embed = config.channels, config.embed_dim
+    table = {
+        f"{prefix}.0.weight": (("norm0", "scale"), (6,)),
+        f"{prefix}.0.bias": (("norm0", "bias"), (6,)),
+    }
+    for i, kernel in enumerate(KERNELS):
+        shape = (channels, channels if i else 6, kernel)
+        table[f"{prefix}.{i + 1}.net.0.weight"] = ((f"conv{i + 1}", "kernel"), shape)
+    table[f"{prefix}.4.weight"] = (("norm1", "scale"), (channels,))
+    table[f"{prefix}.4.bias"] = (("norm1", "bias"), (channels,))
+    if config.readout == "pool":
+        table["pool.weight"] = (("pool", "kernel"), (embed, 4 * channels))
+        table["pool.bias"] = (("pool", "bias"), (embed,))
+    else:
+        features = config.bins if config.readout == "gru_channels" else channels
+        table[f"{prefix}.5.weight_ih_l0"] = (("gru", "w_ih"), (3 * embed, features))
+        table[f"{prefix}.5.weight_hh_l0"] = (("gru", "w_hh"), (3 * embed, embed))
+        table[f"{prefix}.5.bias_ih_l0"] = (("gru", "b_ih"), (3 * embed,))
+        table[f"{prefix}.5.bias_hh_l0"] = (("gru", "b_hh"), (3 * embed,))
+    return table

@@ -1,0 +1,82 @@
+"""Weights of any origin -> parameters, architecture and what is known about them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from primus_jax.errors import PrimusError
+from primus_jax.export.folder import check_description, open_safetensors, read_folder
+from primus_jax.export.recognise import recognise
+from primus_jax.export.torch import Params, from_torch_names
+from primus_jax.export.torch_file import open_torch_file
+from primus_jax.models.imu_encoder import EncoderConfig
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+# Hz; what the released weights of each kind were trained on (windows of 5 s)
+RELEASED_RATES = {"max": 200.0, "adaptive": 50.0}
+RELEASED_SECONDS = 5.0
+
+
+def read_encoder(
+    path: str | os.PathLike[str],
+    config: EncoderConfig | None = None,
+    prefix: str | None = None,
+) -> tuple[Params, EncoderConfig, dict[str, Any]]:
+    """An export folder or a file of weights -> (parameters, architecture, description).
+
+    The description has at least `rate_hz`, `window_seconds` and `provenance`. Of a checkpoint with
+    other models inside, only the encoder's tensors are read.
+
+    Args:
+        path: an export folder, or a file of safetensors or of `torch.save`.
+        config: the architecture, for a file that does not tell it.
+        prefix: what stands before the encoder's names in a file; None finds it.
+
+    Raises:
+        PrimusError: missing, damaged or unknown weights; a file that would run code in PyTorch;
+            missing, unexpected or wrongly shaped tensors, all listed.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise PrimusError(
+            f"{path} does not exist; expected an export folder or a file {', '.join(SUFFIXES)}."
+        )
+    if path.is_dir():
+        params, found, description = read_folder(path)
+    elif path.suffix in SUFFIXES:
+        params, found, description = read_weights(path, config, prefix)
+    else:
+        raise PrimusError(f"{path}: expected an export folder or a file {', '.join(SUFFIXES)}.")
+    if config is not None and config != found:
+        raise PrimusError(f"{path} holds {found}; it cannot be loaded as {config}.")
+    return params, found, description
+
+
+def read_weights(
+    path: Path, config: EncoderConfig | None = None, prefix: str | None = None
+) -> tuple[Params, EncoderConfig, dict[str, Any]]:
+    """Weights of one file -> (parameters, architecture, description, at least rate and window)."""
+    try:
+        with (open_safetensors if path.suffix == ".safetensors" else open_torch_file)(path) as file:
+            description = file.description
+            if description is not None:
+                config, prefix = check_description(description, str(path)), ""
+            config, names = recognise(file.shapes, config, prefix)
+            tensors = {ours: file.read(theirs) for ours, theirs in names.items()}
+        params, config = from_torch_names(tensors, config)
+    except PrimusError as error:
+        message = str(error)
+        raise PrimusError(message if str(path) in message else f"{path}: {message}") from error
+    return params, config, description or released_description(path, config)
+
+
+def released_description(path: Path, config: EncoderConfig) -> dict[str, Any]:
+    """What is assumed of weights that say nothing about themselves."""
+    return {
+        "rate_hz": RELEASED_RATES[config.third_pool],
+        "window_seconds": RELEASED_SECONDS,
+        "provenance": {
+            "source": path.name,
+            "assumed": "rate and window, as of the released weights of this kind",
+        },
+    }

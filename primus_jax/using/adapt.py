@@ -1,0 +1,158 @@
+"""A user's labelled recordings -> windows, a classifier, and what to expect of it."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from data_prep.recording import Recording
+from data_prep.windows import WindowSpec, cut
+from primus_jax.encoder import Encoder
+from primus_jax.errors import PrimusError
+from primus_jax.evals.metrics import METRICS, bootstrap_interval, confusion_by_person
+from primus_jax.using.classifier import INNER, Classifier, fit
+from primus_jax.using.folds import Held, hold_out, training_rows
+from primus_jax.using.signal import check_rate, warn
+
+UNLABELLED = "recordings without a label"
+LEAST = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """Embeddings of n labelled windows: `embedding` float32 `[n, dim]`, `label` int `[n]`, an index
+    into `names`; `subject`, `recording` and `bout` str `[n]`; `gyro`: all had a gyroscope."""
+
+    embedding: np.ndarray
+    label: np.ndarray
+    names: tuple[str, ...]
+    subject: np.ndarray
+    recording: np.ndarray
+    bout: np.ndarray
+    gyro: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """`confusion` int `[units, classes, classes]`, rows true, summed over windows held out."""
+
+    held: Held
+    confusion: np.ndarray
+    names: tuple[str, ...]
+
+    def row(self) -> dict[str, Any]:
+        """The figures for classifier.json."""
+        total = self.confusion.sum(0)
+        scores = {name: float(metric(total)) for name, metric in METRICS.items()}
+        interval = bootstrap_interval(self.confusion[None], METRICS["accuracy"])
+        tested = self.confusion.sum((1, 2)) > 0
+        units = zip(self.held.names, METRICS["accuracy"](self.confusion), tested, strict=True)
+        return {
+            "held_out_by": self.held.by,
+            "meaning": self.held.meaning,
+            "folds": self.held.folds,
+            "windows": int(total.sum()),
+            **scores,
+            "accuracy_interval_95": None if interval is None else list(interval),
+            "largest_class": float(total.sum(1).max() / total.sum()),
+            "accuracy_of": {name: float(value) for name, value, there in units if there},
+            "confusion": total.tolist(),
+        }
+
+
+def labelled_windows(
+    recordings: Iterable[Recording],
+    encoder: Encoder,
+    drops: Counter[str],
+    *,
+    window_seconds: float,
+    hop_seconds: float,
+    head: str,
+    shots: int | None = None,
+) -> Labelled:
+    """Cut and embed labelled recordings.
+
+    Args:
+        recordings: of `data_prep.table.Tables`; a change of label begins a new one, `id#k`.
+        encoder: what embeds.
+        drops: counts what was left out, by reason.
+        window_seconds: length of the windows.
+        hop_seconds: between their starts.
+        head: of the encoder.
+        shots: most windows of each label, spread evenly over all that there are.
+
+    Raises:
+        PrimusError: fewer than two labels with two windows each.
+    """
+    spec = WindowSpec(encoder.rate_hz, window_seconds, hop_seconds)
+    windows, columns, rates, gyro = [], [], set(), []
+    for recording in recordings:
+        if not recording.label:
+            drops[UNLABELLED] += 1
+            continue
+        if recording.rate_hz not in rates:
+            check_rate(recording.rate_hz, encoder.rate_hz)
+            rates.add(recording.rate_hz)
+        imu = cut(recording, spec, drops)[0]
+        row = (recording.label, recording.subject, recording.id.partition("#")[0], recording.id)
+        windows.append(imu)
+        columns += [row] * len(imu)
+        gyro.append(recording.has_gyro)
+    counts = Counter(row[0] for row in columns)
+    few = sorted(name for name, count in counts.items() if count < LEAST)
+    if len(counts) - len(few) < 2:
+        reasons = "; ".join(f"{count} {reason}" for reason, count in drops.items() if count)
+        left_out = f"Left out: {reasons}. " if reasons else ""
+        raise PrimusError(
+            f"labelled windows of {window_seconds:g} s: {dict(counts)}; expected at least two "
+            f"labels with {LEAST} windows each. {left_out}"
+            f"Check the label column, or take shorter windows (--window, --hop)."
+        )
+    for name in few:
+        warn(f"label {name!r} has a single window and is left out.")
+    names = tuple(sorted(counts.keys() - few))
+    table = np.array(columns, dtype=str)
+    rows = np.flatnonzero(np.isin(table[:, 0], names))
+    if shots is not None:
+        rows = np.concatenate([_spread(rows[table[rows, 0] == name], shots) for name in names])
+        rows.sort()
+    label = np.searchsorted(np.array(names), table[rows, 0])
+    imu = np.concatenate(windows)[rows]
+    return Labelled(encoder.encode_windows(imu, head), label, names, *table[rows, 1:].T, all(gyro))
+
+
+def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of `rows`, evenly spread."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.arange(most) * len(rows) // most]
+
+
+def evaluate(data: Labelled, overlap: int) -> Evaluation:
+    """Hold out every window once (see `folds.hold_out`), predicted by a classifier of the others.
+
+    Args:
+        data: the windows.
+        overlap: neighbouring windows this many places apart share samples or touch.
+    """
+    held = hold_out(data.label, data.subject, data.recording, data.bout)
+    classes = len(data.names)
+    predicted = np.empty_like(data.label)
+    for fold in range(held.folds):
+        rows = training_rows(held, fold, data.bout, overlap)
+        inner = (held.fold - fold - 1) % held.folds % INNER
+        mean, deviation, kernel, bias, _ = fit(data.embedding, data.label, classes, rows, inner)
+        model = Classifier(data.names, mean, deviation, kernel, bias, {})
+        test = held.fold == fold
+        predicted[test] = model.probabilities(data.embedding[test]).argmax(1)
+    confusion = confusion_by_person(predicted, data.label, held.unit, len(held.names), classes)
+    return Evaluation(held, confusion, data.names)
+
+
+def train(data: Labelled, held: Held, description: dict[str, Any]) -> Classifier:
+    """The classifier of all windows, its penalty chosen over the folds of `held`."""
+    everything = np.ones(len(data.label), bool)
+    *numbers, c = fit(data.embedding, data.label, len(data.names), everything, held.fold % INNER)
+    return Classifier(data.names, *numbers, description | {"c": c})

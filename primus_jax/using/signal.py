@@ -1,0 +1,209 @@
+"""What `Encoder.encode` takes: arrays of any kind, three or six channels, any rate from 10 Hz.
+
+The policies, all of them said aloud in a `SignalWarning`:
+
+- accelerometer only: the gyroscope's channels are zeros, as in pretraining data without one;
+- a rate below the encoder's: resampled, and what lies above the signal's Nyquist rate is missing;
+- units are what the caller states; numbers that contradict them are named, never changed;
+- missing values are refused, or give rows of NaN where the caller asks for that.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from primus_jax.errors import PrimusError
+from primus_jax.window import (
+    ACC_UNITS,
+    CHANNELS,
+    GRAVITY,
+    GYRO_UNITS,
+    check_imu,
+    resample,
+    to_si,
+)
+
+LEAST_RATE = 10.0
+ON_MISSING = ("refuse", "nan")
+# A rate this much below the encoder's is a clock that runs late, not missing information.
+CLOCK = 0.01
+# Half of what is worn lies between these multiples of gravity; no person turns faster for long.
+AT_REST = (0.3 * GRAVITY, 3 * GRAVITY)
+FAST_TURN = 20.0
+
+
+class SignalWarning(UserWarning):
+    """A signal that is taken as it is, but of which something is missing or looks wrong."""
+
+
+def is_table(signal: Any) -> bool:
+    """Whether it is a pandas DataFrame (or another table with named columns)."""
+    return hasattr(signal, "columns") and hasattr(signal, "to_numpy")
+
+
+def table_values(table: Any, columns: Sequence[str]) -> np.ndarray:
+    """Columns of a DataFrame as float64 `[rows, len(columns)]`, missing values as NaN.
+
+    Raises:
+        PrimusError: a missing column, or one that does not hold numbers.
+    """
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise PrimusError(
+            f"the table has no column {missing[0]!r}; it has {list(table.columns)}. Rename its "
+            f"columns, or pass table[[...]].to_numpy() with the channels in the order {CHANNELS}."
+        )
+    try:
+        return table[list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise PrimusError(
+            f"columns {list(columns)} of the table: {error}; expected numbers."
+        ) from (error)
+
+
+def as_array(signal: Any) -> np.ndarray:
+    """A NumPy or JAX array, nested lists, or a DataFrame -> numbers `[..., time, 3 or 6]`.
+
+    A DataFrame is taken by the names of its columns, acc_x, acc_y, acc_z and gyro_x, gyro_y,
+    gyro_z (or none of these three), never by their order.
+
+    Raises:
+        PrimusError: not numbers, another shape, or a DataFrame without those columns.
+    """
+    if is_table(signal):
+        gyro = any(name in signal.columns for name in CHANNELS[3:])
+        signal = table_values(signal, CHANNELS if gyro else CHANNELS[:3])
+    signal = np.asarray(signal)
+    if signal.dtype.kind not in "fiu" and signal.dtype.name != "bfloat16":
+        raise PrimusError(f"dtype {signal.dtype}; expected numbers [..., time, 6].")
+    if signal.ndim < 2 or signal.shape[-1] not in (3, 6) or 0 in signal.shape:
+        raise PrimusError(
+            f"signal has shape {signal.shape}; expected [..., time, 6] (accelerometer x, y, z, "
+            f"then gyroscope x, y, z), or [..., time, 3] without gyroscope."
+        )
+    return signal.astype(np.float64)
+
+
+def six_channels(signal: np.ndarray) -> np.ndarray:
+    """`[..., time, 3 or 6]` -> `[..., time, 6]`: a missing gyroscope is zeros, with a warning."""
+    if signal.shape[-1] == 6:
+        return signal
+    warn(
+        "accelerometer only: the gyroscope's three channels are filled with zeros. Embeddings "
+        "differ from those with a gyroscope; do not compare the two. An encoder pretrained with "
+        "sensor dropout (drop_gyro) loses least."
+    )
+    return np.concatenate([signal, np.zeros_like(signal)], -1)
+
+
+def check_rate(rate_hz: float, target_hz: float) -> None:
+    """Warn of a rate below the encoder's, `target_hz`.
+
+    Raises:
+        PrimusError: below 10 Hz, or not a number.
+    """
+    if not (np.isfinite(rate_hz) and rate_hz > 0):
+        raise PrimusError(f"rate {rate_hz!r} Hz; expected a positive number of samples a second.")
+    if rate_hz < LEAST_RATE:
+        raise PrimusError(
+            f"rate {rate_hz:g} Hz; expected at least {LEAST_RATE:g} Hz: below it, too little of "
+            f"human movement is left."
+        )
+    if rate_hz < (1 - CLOCK) * target_hz:
+        warn(
+            f"the signal has {rate_hz:g} samples a second, the encoder works at {target_hz:g}: it "
+            f"is resampled, but the band from {rate_hz / 2:g} to {target_hz / 2:g} Hz is missing, "
+            f"which the encoder saw in pretraining."
+        )
+
+
+def check_units(si: np.ndarray, acc_unit: str, gyro_unit: str) -> None:
+    """Warn where the magnitudes of `[..., 6]`, in SI by these units, contradict them.
+
+    At least half of what a person wears is not in free fall or a crash, so the median of |acc|
+    lies near 1 g; half of the time nobody turns faster than 20 rad/s. Missing values are left out.
+    """
+    finite = si.reshape(-1, 6)
+    finite = finite[np.isfinite(finite).all(1)]
+    if not len(finite):
+        return
+    acc = float(np.median(np.linalg.norm(finite[:, :3], axis=1)))
+    if not AT_REST[0] <= acc <= AT_REST[1]:
+        raw = acc / ACC_UNITS[acc_unit]
+        other = next(unit for unit in ACC_UNITS if unit != acc_unit)
+        likely = AT_REST[0] <= raw * ACC_UNITS[other] <= AT_REST[1]
+        hint = f"It looks like {other}" if likely else "Gravity may have been removed"
+        warn(
+            f"the median accelerometer magnitude is {raw:.3g} {acc_unit}; worn sensors read about "
+            f"{GRAVITY / ACC_UNITS[acc_unit]:.3g} {acc_unit}. {hint}; the numbers are taken as "
+            f"{acc_unit}, as stated."
+        )
+    turn = float(np.median(np.linalg.norm(finite[:, 3:], axis=1)))
+    if turn > FAST_TURN:
+        hint = "It looks like deg/s; the" if gyro_unit == "rad/s" else "The"
+        warn(
+            f"the median gyroscope magnitude is {turn / GYRO_UNITS[gyro_unit]:.3g} {gyro_unit}, "
+            f"faster than people turn. {hint} numbers are taken as {gyro_unit}, as stated."
+        )
+
+
+def to_windows(
+    signal: Any,
+    rate_hz: float,
+    target_hz: float,
+    acc_unit: str,
+    gyro_unit: str,
+    on_missing: str = "refuse",
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the encoder sees, float32 `[n, time, 6]` in SI at `target_hz`, and which are whole.
+
+    Args:
+        signal: `[time, c]` or `[n, time, c]`, see `as_array`.
+        rate_hz: of `signal`, at least 10.
+        target_hz: the encoder's.
+        acc_unit: "m/s2" or "g".
+        gyro_unit: "rad/s" or "deg/s".
+        on_missing: "refuse", or "nan": windows with missing values are zeros, and not whole.
+
+    Returns:
+        windows, and whole bool `[n]`.
+
+    Raises:
+        PrimusError: see `Encoder.encode`.
+    """
+    if on_missing not in ON_MISSING:
+        raise PrimusError(f"on_missing {on_missing!r}; expected one of {ON_MISSING}.")
+    signal = as_array(signal)
+    if signal.ndim > 3:
+        raise PrimusError(f"signal has shape {signal.shape}; expected [n, time, 6].")
+    signal = signal if signal.ndim == 3 else signal[None]
+    whole = np.isfinite(signal).all((1, 2))
+    if not whole.all():
+        _report_missing(signal, whole, on_missing)
+        signal = np.where(whole[:, None, None], signal, 0.0)
+    check_rate(rate_hz, target_hz)
+    si = to_si(six_channels(signal), acc_unit, gyro_unit)
+    if whole.any():
+        check_units(si[whole], acc_unit, gyro_unit)
+    return resample(check_imu(si, "signal"), rate_hz, target_hz), whole
+
+
+def _report_missing(signal: np.ndarray, whole: np.ndarray, on_missing: str) -> None:
+    window, sample, channel = np.argwhere(~np.isfinite(signal))[0]
+    found = (
+        f"{(~whole).sum()} of {len(whole)} windows hold values that are not finite, the first at "
+        f"window {window}, sample {sample}, channel {CHANNELS[channel]}"
+    )
+    if on_missing == "refuse":
+        raise PrimusError(
+            f"signal: {found}. Fill the values in or leave those windows out; on_missing='nan' "
+            f"gives rows of NaN for them; embed_recording bridges and skips gaps by itself."
+        )
+    warn(f"{found}: their embeddings are NaN.")
+
+
+def warn(message: str) -> None:
+    """Issue a `SignalWarning`."""
+    warnings.warn(message, SignalWarning, stacklevel=3)
