@@ -31,7 +31,7 @@ def test_the_commands_and_snippets_run_as_written(simulated, tmp_path, monkeypat
     assert main([*start, f"--config.data.train=('{simulated}',)"]) == 0
     assert main(["export", "runs/small", "--to", "first"]) == 0
     few = ["fewshot", "--data", str(simulated), "--encoder", "mine=first", "--shots", "1"]
-    assert main([*few, "--seeds", "1", "--out", "fewshot"]) == 0
+    assert main([*few, "--seeds", "1", "--leaks", "report", "--out", "fewshot"]) == 0
     config = EncoderConfig(channels=32, embed_dim=16, readout="gru_time")
     Encoder.random(config, 0, rate_hz=50, window_seconds=5).save("over_time")
     save_file(load_file("over_time/model.safetensors"), "weights.safetensors")

@@ -26,7 +26,8 @@ def to_torch_names(params: Params, config: EncoderConfig) -> dict[str, np.ndarra
         for torch_name, (path, _) in table.items()
         if path in ours
     }
-    extra = {"/".join(path): ours[path] for path in ours.keys() - {p for p, _ in table.values()}}
+    unknown = sorted(ours.keys() - {path for path, _ in table.values()})
+    extra = {"/".join(path): ours[path] for path in unknown}
     check_tensors(tensors | extra, table)
     return tensors
 

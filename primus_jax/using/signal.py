@@ -185,9 +185,10 @@ def to_windows(
         signal = np.where(whole[:, None, None], signal, 0.0)
     check_rate(rate_hz, target_hz)
     si = to_si(six_channels(signal), acc_unit, gyro_unit)
+    checked = check_imu(si, "signal")
     if whole.any():
         check_units(si[whole], acc_unit, gyro_unit)
-    return resample(check_imu(si, "signal"), rate_hz, target_hz), whole
+    return resample(checked, rate_hz, target_hz), whole
 
 
 def _report_missing(signal: np.ndarray, whole: np.ndarray, on_missing: str) -> None:
