@@ -144,6 +144,10 @@ def test_windows_without_text_or_video_carry_masks(tmp_path):
     assert (batch["text_embedding"][~batch["text_mask"]] == 0).all()
     norms = np.linalg.norm(batch["text_embedding"][batch["text_mask"]].astype(np.float32), axis=1)
     np.testing.assert_allclose(norms, 1, atol=1e-2)
+    # A term whose targets are all masked would be zero without a word.
+    with pytest.raises(PrimusError, match=r"no video embeddings in .*half.*primus-jax embed"):
+        pretrain(config_of(folder.path), tmp_path / "run", say=lambda line: None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_a_number_names_step_windows_and_checkpoint(simulated, tmp_path):

@@ -33,6 +33,7 @@ class MultitaskConfig:
     """How strong each transformation is, and what a step sees."""
 
     targets: ClassVar[tuple[str, ...]] = ()  # no stored embedding is compared with
+    compared_targets: ClassVar[tuple[str, ...]] = ()
 
     copies: str = "drawn"  # one transformed copy per window and step; "all": all eight
     hidden: int = 256  # width of each task's network

@@ -57,6 +57,11 @@ class PrimusConfig:
         default_factory=lambda: AugmentConfig(scale=0.25, segments=5)
     )
 
+    @property
+    def compared_targets(self) -> tuple[str, ...]:
+        """Those of `targets` that a term which is on reads."""
+        return self.targets if self.multimodal or self.neighbors else ()
+
     def validate(self, batch_size: int) -> None:
         """Raise PrimusError when nothing is trained, or a value means nothing."""
         if not (self.multimodal or self.self_supervised or self.neighbors):

@@ -101,8 +101,7 @@ def open_live(config: Config, folders: Sequence[DatasetFolder]) -> Live:
 def _check_stored(config: Config, folders: Sequence[DatasetFolder]) -> None:
     """Refuse a target that would be masked in every window, and embeddings of another width."""
     objective, dim = config.objective, config.data.embedding_dim
-    compared = getattr(objective, "multimodal", False) or getattr(objective, "neighbors", False)
-    for name in objective.targets if compared else ():
+    for name in objective.compared_targets:
         key = f"{name}_embedding"
         widths = {f.path: f.metadata["tensors"].get(key, [None])[0] for f in folders}
         if not any(widths.values()):
