@@ -14,6 +14,8 @@ from primus_jax.errors import PrimusError
 from primus_jax.using.signal import as_array, is_table, six_channels, table_values
 
 ROWS = 65536
+# Text of a CSV file read at once; the reader works on many such pieces ahead.
+READ_BYTES = 1 << 20
 _PARQUET = (".parquet", ".pq")
 
 
@@ -162,7 +164,7 @@ def _csv_batches(
     try:
         reader = csv.open_csv(
             path,
-            csv.ReadOptions(column_names=present, skip_rows=1, block_size=1 << 22),
+            csv.ReadOptions(column_names=present, skip_rows=1, block_size=READ_BYTES),
             csv.ParseOptions(delimiter=max(",;\t", key=header.count)),
             csv.ConvertOptions(
                 include_columns=[*numeric, *textual],
@@ -186,7 +188,7 @@ def _parquet_batches(
     _pyarrow(path)
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:
+    with parquet.ParquetFile(path, pre_buffer=False) as file:
         for batch in file.iter_batches(ROWS, columns=[*numeric, *textual]):
             yield batch.to_pandas()
 
