@@ -285,7 +285,10 @@ def test_check_windows_of_any_rate_and_length():
         assert np.isfinite(imu).all()
 
 
-def test_real_recordings_agree(shared_data):
+def test_real_recordings_agree(shared_data, tmp_path):
+    from primus_jax.export.onnx_file import CheckWindows, OnnxFile
+
+    pytest.importorskip("onnx")
     with np.load(shared_data / "usc_had.npz", allow_pickle=False) as file:
         pack = dict(file)
     signal = np.ascontiguousarray(pack["signal"][:200_000:2])
@@ -298,6 +301,12 @@ def test_real_recordings_agree(shared_data):
             outputs = module(torch.from_numpy(imu))
         for head in config.heads:
             assert_close(encoder.encode_windows(imu, head), outputs[head].numpy())
+        path = tmp_path / f"{config.trunk}_{config.readout}.onnx"
+        OnnxFile(CheckWindows(imu[:8], "real"))(path, encoder.params, config, {"head": "emb"})
+        session = onnx_session(path)
+        for head in config.heads:
+            [theirs] = session.run([head], {"imu": imu})
+            assert_close(encoder.encode_windows(imu, head), theirs)
 
 
 def test_the_module_needs_only_torch_and_safetensors():
