@@ -11,10 +11,12 @@ import typing
 from typing import Any
 
 from primus_jax.errors import PrimusError
+from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.training.optim import OptimConfig
+from primus_jax.training.sharding import MeshConfig
 
 
 @dataclasses.dataclass
@@ -27,6 +29,7 @@ class DataConfig:
     embedding_dim: int = 512  # width of text and video embeddings
     towers: str = ""  # folder of CLIP towers that embed texts and frames in the step; "": stored
     validation_batches: int = 8  # at most
+    skip_damaged: bool = False  # records are replaced by the next good one, and counted
 
 
 @dataclasses.dataclass
@@ -49,6 +52,8 @@ class Config:
     encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
     objective: PrimusConfig | MultitaskConfig = dataclasses.field(default_factory=PrimusConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    compute: ComputeConfig = dataclasses.field(default_factory=ComputeConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
 
     def validate(self) -> None:
@@ -77,12 +82,15 @@ class Config:
         self.encoder.validate()
         self.objective.validate(self.data.batch_size)
         self.optim.validate(self.steps)
-        width, dim = self.encoder.embed_dim, self.data.embedding_dim
+        self.compute.validate()
+        self.mesh.validate()
+        head = "mmcl" if self.encoder.multihead else "emb"
+        width, dim = self.encoder.width(head), self.data.embedding_dim
         if self.objective.targets and width != dim:
             raise PrimusError(
-                f"config.encoder.embed_dim {width} and config.data.embedding_dim {dim} differ; "
-                f"the multimodal head is compared with the stored embeddings. Set both to the "
-                f"width of the embeddings."
+                f"the output {head!r} of config.encoder is {width} wide, config.data.embedding_dim "
+                f"{dim}; they are compared. Set the latter to the width of the stored embeddings, "
+                f"and config.encoder.head_dim (or, without heads, embed_dim) to the same."
             )
         if self.data.towers and not self.objective.targets:
             raise PrimusError(

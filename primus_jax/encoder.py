@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @functools.partial(jax.jit, static_argnames=("config", "head"))
 def embed(params: Params, imu: jax.Array, config: EncoderConfig, head: str) -> jax.Array:
-    """One output of the encoder, `[batch, time, 6]` -> `[batch, embed_dim]`, in full float32."""
+    """One output of the encoder, `[batch, time, 6]` -> `[batch, width]`, in full float32."""
     with jax.default_matmul_precision("highest"):
         return ImuEncoder(config).apply({"params": params}, imu)[head]
 
@@ -102,7 +102,7 @@ class Encoder:
             on_missing: "refuse" windows with missing values, or give them rows of "nan".
 
         Returns:
-            float32 `[n, embed_dim]` (one row for a single window), not of unit length.
+            float32 `[n, config.width(head)]` (one row for a single window), not of unit length.
 
         Raises:
             PrimusError: wrong shape, unit or rate, values that are missing or that no sensor
@@ -145,7 +145,7 @@ class Encoder:
 
         Returns:
             times float64 `[n]`, starts of the windows in seconds after the first row, and
-            embeddings float32 `[n, embed_dim]`.
+            embeddings float32 `[n, config.width(head)]`.
 
         Raises:
             PrimusError: anything wrong with the recording (which row), no whole window in it, or
@@ -218,7 +218,8 @@ class Encoder:
     ) -> np.ndarray:
         """Embed float32 windows `[n, time, 6]` in m/s^2 and rad/s at `self.rate_hz`.
 
-        Returns float32 `[n, embed_dim]`, one row per window. Batches are padded to a fixed size.
+        Returns float32 `[n, config.width(head)]`, one row per window. Batches are padded to a fixed
+        size.
 
         Raises:
             PrimusError: wrong shape or window length, or an unknown head.
@@ -231,7 +232,7 @@ class Encoder:
         rows = len(imu)
         # A power of two, so that few sizes are ever compiled and one window does not pay for many.
         size = min(batch_size, 1 << max(rows - 1, 0).bit_length())
-        output = np.empty((rows, self.config.embed_dim), np.float32)
+        output = np.empty((rows, self.config.width(head)), np.float32)
         for start in range(0, rows, size):
             batch = imu[start : start + size]
             padded = np.pad(batch, [(0, size - len(batch)), (0, 0), (0, 0)])

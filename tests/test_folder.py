@@ -254,10 +254,15 @@ def test_a_flipped_bit_is_an_error_that_names_the_shard(folder, tmp_path):
     shard.write_bytes(data)
     source = DatasetFolder(copy).source("train")
     source[0]
-    with pytest.raises(PrimusError, match=f"{shard.name}: the shard is damaged"):
+    with pytest.raises(PrimusError, match=f"{shard.name}: record 0 is damaged"):
         source[before]
-    with pytest.raises(PrimusError, match=f"{shard.name}: the shard is damaged"):
+    with pytest.raises(PrimusError, match=f"{shard.name}: record 0 is damaged"):
         source.__getitems__([0, 1, before])
+    skipping = DatasetFolder(copy).source("train", skip_damaged=True)
+    windows, whole = skipping.__getitems__([0, before]), folder.source("train")
+    for window, place in zip(windows, (0, before + 1), strict=True):
+        np.testing.assert_array_equal(window["imu"], whole[place]["imu"])
+    assert skipping.damaged == {f"{shard}: record 0"}
 
 
 def test_the_metadata_is_complete(folder):

@@ -32,7 +32,7 @@ from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
 from primus_jax.training.optim import make_optimizer
 from primus_jax.training.run import load_state, read_run
-from primus_jax.training.state import init_state, state_maker
+from primus_jax.training.state import abstract_state, init_state, state_maker
 from primus_jax.training.step import make_train_step, sharded_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
@@ -210,10 +210,12 @@ def test_the_compiled_step_holds_no_tower(case):
     assert sum(x.nbytes for x in jax.tree.leaves(live.params)) > 3 * MEGABYTE
     mesh = sharding.make_mesh(1)
     objective, optimizer = config.objective.build(config.encoder), make_optimizer(config.optim, 2)
-    state = init_state(state_maker(objective, optimizer, 0, example_batch(130, DIM)), mesh)
+    make = state_maker(objective, optimizer, 0, example_batch(130, DIM))
+    state = init_state(make, abstract_state(make, objective, mesh))
     step = make_train_step(objective, optimizer, mesh, 0, live.embed)
     rows = sharding.global_batch(mesh, batch)
-    sizes = constant_bytes(step.lower(state, live.params, rows).compile())
+    stop = sharding.flag(mesh, False)
+    sizes = constant_bytes(step.lower(state, live.params, rows, stop).compile())
     assert sizes
     assert max(sizes) < MEGABYTE
     closed = jax.jit(lambda rows: live.embed(live.params, rows)).lower(rows).compile()

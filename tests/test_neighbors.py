@@ -5,8 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
-from jax.sharding import AxisType, PartitionSpec
 
 from primus_jax.objectives.neighbors import enqueue, init_queue, nearest, read
 
@@ -45,25 +43,6 @@ def test_the_place_of_a_row_is_its_place_in_the_global_batch():
     one = jax.jit(enqueue)(init_queue(8, DIMS), rows, jnp.arange(6, dtype=jnp.int32))
     two = jax.jit(enqueue)(init_queue(8, DIMS), shuffled, order)
     jax.tree.map(np.testing.assert_array_equal, one, two)
-
-
-@pytest.mark.parametrize("devices", [2, 8])
-def test_sharded_writes_equal_dense_writes(devices):
-    rng = np.random.default_rng(2)
-    rows, place = rows_of(rng, 16), jnp.arange(16, dtype=jnp.int32)
-    dense = jax.jit(enqueue)(init_queue(24, DIMS), rows, place)
-    mesh = jax.make_mesh(
-        (devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices]
-    )
-    write = jax.shard_map(
-        functools.partial(enqueue, axis_name="data"),
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec("data"), PartitionSpec("data")),
-        out_specs=PartitionSpec(),
-    )
-    jax.tree.map(
-        np.testing.assert_array_equal, jax.jit(write)(init_queue(24, DIMS), rows, place), dense
-    )
 
 
 def test_nearest_is_the_largest_cosine_among_written_rows():

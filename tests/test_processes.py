@@ -1,40 +1,23 @@
 """Promises about processes, kept by real ones: kill -9, SIGTERM, and wrong command lines."""
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from processes import environment, pretrain_command
 
-from primus_jax.training.checkpoint import digest
+from primus_jax.training.digest import digest
 from primus_jax.training.run import load_state
 
-CONFIG = str(Path(__file__).parent / "tiny_config.py")
 STEPS = 40
-
-
-def command(workdir, data, *more):
-    return [
-        *(sys.executable, "-m", "primus_jax", "pretrain"),
-        *("--config", CONFIG, "--workdir", str(workdir), f"--config.data.train=('{data}',)"),
-        *more,
-    ]
-
-
-def environment():
-    # Children run as a user's process would: one device, no test settings.
-    return {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))} | {
-        "JAX_PLATFORMS": "cpu"
-    }
 
 
 def run(workdir, data, *more):
     return subprocess.run(
-        command(workdir, data, *more),
+        pretrain_command(workdir, data, *more),
         capture_output=True,
         text=True,
         env=environment(),
@@ -46,7 +29,7 @@ def run(workdir, data, *more):
 def interrupt(workdir, data, step, number):
     """Start a run, send it a signal when it says that it reached `step`, return its end."""
     with subprocess.Popen(
-        command(workdir, data),
+        pretrain_command(workdir, data),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -79,26 +62,16 @@ def test_killed_at_a_random_step_and_resumed_ends_bit_identical(never_killed, si
     assert [r["step"] for r in rows if "loss" in r] == list(range(1, STEPS + 1))
 
 
-def test_sigterm_saves_exits_with_zero_and_resumes_bit_identical(never_killed, simulated, tmp_path):
+def test_sigterm_saves_asks_to_be_run_again_and_resumes_bit_identical(
+    never_killed, simulated, tmp_path
+):
     code, said = interrupt(tmp_path / "run", simulated, 13, signal.SIGTERM)
-    assert code == 0, said
+    assert code == 75, said
     assert "stopped by SIGTERM: saved step" in said
     state, _, _ = load_state(tmp_path / "run", "latest")
     assert 13 <= int(state.step) < STEPS
     done = run(tmp_path / "run", simulated)
     assert f"resuming at step {int(state.step)} of {STEPS}" in done.stdout
-    assert digest(load_state(tmp_path / "run", "latest")[0]) == never_killed
-
-
-@pytest.mark.slow
-def test_five_random_kills_in_one_run_change_nothing(never_killed, simulated, tmp_path):
-    for _ in range(5):
-        code, _ = interrupt(
-            tmp_path / "run", simulated, random.randint(1, STEPS - 1), signal.SIGKILL
-        )
-        if code == 0:
-            break
-    assert run(tmp_path / "run", simulated).returncode == 0
     assert digest(load_state(tmp_path / "run", "latest")[0]) == never_killed
 
 
@@ -112,6 +85,8 @@ def test_five_random_kills_in_one_run_change_nothing(never_killed, simulated, tm
         (["--config.encoder.readout=mean"], ["readout", "pool"]),
         (["--verbose"], ["--verbose"]),
         (["--config.devices=3"], ["devices"]),
+        (["--processes=2"], ["--coordinator", "--process-id"]),
+        (["--join-seconds=0"], ["--join-seconds", "at least 1"]),
     ],
 )
 def test_wrong_settings_say_what_is_wrong_and_leave_nothing(simulated, tmp_path, more, words):

@@ -16,7 +16,7 @@ from primus_jax.data.simulate import recordings
 from primus_jax.errors import PrimusError
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.training.checkpoint import digest
+from primus_jax.training.digest import digest
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
 from primus_jax.training.optim import OptimConfig

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from primus_jax.errors import PrimusError
+from primus_jax.training.stop import EXIT_INTERRUPTED
 
 SHOTS = (1, 5, 10)
 SEEDS = 5
@@ -144,5 +145,5 @@ def _pretrain(workdir: Path, data: Path, seed: int, *, interrupt: bool) -> None:
         except BaseException:
             process.kill()
             raise
-    if code:
+    if code not in ((0, EXIT_INTERRUPTED) if interrupt else (0,)):
         raise PrimusError(f"pretraining ended with status {code}; its last lines are above.")

@@ -5,11 +5,19 @@ Every value of the config file can be set on the command line:
   primus-jax pretrain --config configs/primus_small.py --workdir runs/small \\
       --config.steps=2000 --config.optim.lr=1e-3
 
-SIGTERM or Ctrl-C saves a checkpoint and exits with 0; the same command resumes.
+The same command resumes, and its status says whether there is reason to run it again:
+   0  finished
+   2  a mistake to repair first; the message says which
+  75  SIGTERM or Ctrl-C: a checkpoint was saved
+   1  a process of several was lost, or something unexpected
+
+Several processes train together where SLURM, Open MPI, a TPU pod or a JobSet started them, or
+with --coordinator, --processes and --process-id; docs/processes.md has the details.
 """
 
 import argparse
 import importlib.util
+import os
 import traceback
 from pathlib import Path
 from typing import Any
@@ -19,6 +27,9 @@ from ml_collections import config_flags
 
 from primus_jax.config import Config
 from primus_jax.errors import PrimusError
+from primus_jax.training.cluster import find_place
+from primus_jax.training.processes import Processes, join, run_together
+from primus_jax.training.stop import EXIT_INTERRUPTED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,16 +38,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, metavar="FILE", help="a Python file with get_config()"
     )
     parser.add_argument("--workdir", required=True, help="folder of the run; made where missing")
+    together = parser.add_argument_group("several processes")
+    together.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="of process 0, and a free port there"
+    )
+    together.add_argument("--processes", type=int, metavar="N", help="1: alone, on any cluster")
+    together.add_argument("--process-id", type=int, metavar="I", help="of this one, from 0")
+    together.add_argument(
+        "--join-seconds", type=float, default=300.0, help="to wait for the others at the start"
+    )
+    together.add_argument(
+        "--heartbeat-seconds", type=float, default=30.0, help="of silence after which one is lost"
+    )
     parser.set_defaults(takes_config_flags=True, config_flags=[])
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the config, then train."""
+    """Join the other processes where there are any, read the config, then train."""
+    for name in ("join_seconds", "heartbeat_seconds"):
+        if getattr(args, name) < 1:
+            raise PrimusError(
+                f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected at least 1."
+            )
+    place = find_place(os.environ, args.coordinator, args.processes, args.process_id)
+    if place is None:
+        return _train(args, None)
+    processes = join(
+        place, join_seconds=args.join_seconds, heartbeat_seconds=args.heartbeat_seconds
+    )
+    return run_together(processes, lambda joined: _train(args, joined), "primus-jax pretrain")
+
+
+def _train(args: argparse.Namespace, processes: Processes | None) -> int:
     config = read_config(args.config, args.config_flags)
     from primus_jax.training.loop import pretrain
 
-    pretrain(config, args.workdir, say=lambda line: print(line, flush=True))
-    return 0
+    state = pretrain(
+        config, args.workdir, say=lambda line: print(line, flush=True), processes=processes
+    )
+    return EXIT_INTERRUPTED if int(state.step) < config.steps else 0
 
 
 def read_config(path: str, overrides: list[str]) -> Config:

@@ -99,8 +99,10 @@ class DatasetFolder:
                     f"copy it again, or prepare it again."
                 )
 
-    def source(self, split: str) -> "WindowSource":
+    def source(self, split: str, *, skip_damaged: bool = False) -> "WindowSource":
         """The windows of a split, by random access; can be pickled (Grain's workers).
+
+        With `skip_damaged` the next good record stands for a damaged one.
 
         Raises:
             PrimusError: no such split.
@@ -109,7 +111,9 @@ class DatasetFolder:
             raise PrimusError(
                 f"{self.path}: no split {split!r}; the data set has {list(self.splits)}."
             )
-        return WindowSource(self.path, self.metadata["shards"][split], self.metadata["tensors"])
+        return WindowSource(
+            self.path, self.metadata["shards"][split], self.metadata["tensors"], skip_damaged
+        )
 
     def _read_metadata(self) -> dict[str, Any]:
         file = self.path / "metadata.json"
@@ -140,18 +144,30 @@ class WindowSource(Sequence[dict[str, Any]]):
     and `frames` uint8 `[frames, size, size, 3]` (zeros where `has_text_embedding`,
     `has_video_embedding`, `has_frames` are False). Arrays are read-only.
 
+    Attributes:
+        damaged: shard and record of what was skipped.
+
     Raises:
-        PrimusError: while reading, a damaged shard, which it names.
+        PrimusError: while reading, a damaged shard; it names the shard and the record. With
+            `skip_damaged` only where no record is good.
     """
 
     def __init__(
-        self, folder: Path, shards: list[dict[str, Any]], tensors: dict[str, list[int]]
+        self,
+        folder: Path,
+        shards: list[dict[str, Any]],
+        tensors: dict[str, list[int]],
+        skip_damaged: bool = False,
     ) -> None:
         from array_record.python import array_record_data_source as array_record
 
+        # Two reading threads that import this at once can wait for each other for ever.
+        _example_class()
         self._shards = [str(folder / shard["file"]) for shard in shards]
         self._ends = np.cumsum([shard["examples"] for shard in shards])
         self._tensors = {name: tuple(shape) for name, shape in tensors.items()}
+        self._skip_damaged = skip_damaged
+        self.damaged: set[str] = set()
         # A range in the name spares opening every shard to count its records.
         self._records = array_record.ArrayRecordDataSource(
             [f"{folder / shard['file']}[0:{shard['examples']}]" for shard in shards]
@@ -171,6 +187,8 @@ class WindowSource(Sequence[dict[str, Any]]):
                 return [self._decode(self._records[places[0]])]
             return [self._decode(record) for record in self._records.__getitems__(places)]
         except Exception as error:
+            if self._skip_damaged:
+                return [self._next_good(place) for place in places]
             self._explain(places, error)
             raise
 
@@ -186,16 +204,27 @@ class WindowSource(Sequence[dict[str, Any]]):
             try:
                 self._decode(self._records[place])
             except Exception:
-                shard = self._shards[int(np.searchsorted(self._ends, place, side="right"))]
                 raise PrimusError(
-                    f"{shard}: the shard is damaged ({error}). Copy it again, or prepare the data "
-                    f"set again."
+                    f"{self._name(place)} is damaged ({error}). Copy the shard again, or prepare "
+                    f"the data set again."
                 ) from error
 
-    def _decode(self, record: bytes) -> dict[str, Any]:
-        from tensorflow_datasets.proto import tf_example_pb2
+    def _next_good(self, place: int) -> dict[str, Any]:
+        """The record at `place` or after it: the same one for every host and every run."""
+        for other in (*range(place, len(self)), *range(place)):
+            try:
+                return self._decode(self._records[other])
+            except Exception:
+                self.damaged.add(self._name(other))
+        raise PrimusError(f"{self._shards[0]} and all other shards of its split are damaged.")
 
-        fields = tf_example_pb2.Example.FromString(record).features.feature
+    def _name(self, place: int) -> str:
+        number = int(np.searchsorted(self._ends, place, side="right"))
+        record = place - int(self._ends[number - 1] if number else 0)
+        return f"{self._shards[number]}: record {record}"
+
+    def _decode(self, record: bytes) -> dict[str, Any]:
+        fields = _example_class().FromString(record).features.feature
         window: dict[str, Any] = {}
         for name, shape in self._tensors.items():
             data = fields[name].bytes_list.value[0]
@@ -208,3 +237,9 @@ class WindowSource(Sequence[dict[str, Any]]):
         window["label"] = int(fields["label"].int64_list.value[0])
         window["start_seconds"] = float(fields["start_seconds"].float_list.value[0])
         return window
+
+
+def _example_class() -> Any:
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    return tf_example_pb2.Example

@@ -50,6 +50,7 @@ class Pipeline:
         embedding_dim: width of stored embeddings; folders without any get zeros and a mask.
         live: for "text" and "video", what the step embeds itself instead of reading embeddings;
             folders without it get zeros and a mask.
+        skip_damaged: read the next good record in place of a damaged one.
         host, hosts: this process and how many there are.
 
     Raises:
@@ -67,6 +68,7 @@ class Pipeline:
         weights: Sequence[float] = (),
         embedding_dim: int = 512,
         live: Mapping[str, LiveInput] | None = None,
+        skip_damaged: bool = False,
         host: int = 0,
         hosts: int = 1,
     ):
@@ -91,9 +93,10 @@ class Pipeline:
         self._window_bytes = 1 + sum(
             math.prod(i.shape) * np.dtype(TENSORS[i.tensor]).itemsize for i in live.values()
         )
+        self._sources = [f.source(split, skip_damaged=skip_damaged) for f in used]
         parts = [
-            grain.MapDataset.source(f.source(split)).map(_decoder(str(f.path), embedding_dim, live))
-            for f in used
+            grain.MapDataset.source(source).map(_decoder(str(f.path), embedding_dim, live))
+            for f, source in zip(used, self._sources, strict=True)
         ]
         if shares:
             parts = [p.seed(seed + i).shuffle().repeat() for i, p in enumerate(parts)]
@@ -117,6 +120,10 @@ class Pipeline:
         place = np.arange(rows, dtype=np.int32) * self._hosts + self._host
         for batch in arrays.to_iter_dataset(grain.ReadOptions(READ_THREADS, ahead)):
             yield {**batch, "index": place}
+
+    def damaged(self) -> list[str]:
+        """Shard and record of every damaged one that was skipped so far."""
+        return sorted(set().union(*(source.damaged for source in self._sources)))
 
     def window_ids(self, step: int) -> list[str]:
         """`data set/recording@seconds` for every window of the global batch of a step."""

@@ -55,9 +55,10 @@ def chosen_splits(folder: DatasetFolder, split: str) -> list[str]:
 
 def check_width(encoder: Encoder, head: str, dim: int, what: str) -> None:
     """Raise PrimusError unless the encoder's head is as wide as the embeddings."""
-    if encoder.config.embed_dim != dim:
+    width = encoder.config.width(head)
+    if width != dim:
         raise PrimusError(
-            f"the encoder's head {head!r} has {encoder.config.embed_dim} values, but {what} "
+            f"the encoder's head {head!r} has {width} values, but {what} "
             f"{dim}: they cannot be compared. Take the embeddings of the towers that the encoder "
             f"was pretrained with."
         )

@@ -98,7 +98,7 @@ def paper_fewshot(
     config.validate()
     draws = make_draws(features, shots, seeds, people, validation=True)
     inputs = np.asarray(features.embedding if encoder is None else imu, np.float32)
-    width = features.embedding.shape[1] if encoder is None else encoder.config.embed_dim
+    width = features.embedding.shape[1] if encoder is None else encoder.config.width(head)
     classes = len(features.label_names)
     if class_embedding is not None and class_embedding.shape != (classes, width):
         raise PrimusError(

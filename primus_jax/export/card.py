@@ -7,6 +7,7 @@ from typing import Any
 
 from primus_jax.errors import PrimusError
 from primus_jax.evals.tables import markdown_tables
+from primus_jax.models.imu_encoder import EncoderConfig
 
 USE = """\
 ```python
@@ -49,7 +50,7 @@ def model_card(description: Mapping[str, Any], results: Sequence[Mapping[str, An
         results: rows of a `results.jsonl` of few-shot or study; () says that there are none.
     """
     samples = round(description["rate_hz"] * description["window_seconds"])
-    width = description["encoder"]["embed_dim"]
+    width = EncoderConfig(**description["encoder"]).width(description["head"])
     table = markdown_tables(results).replace("## ", "### ") if results else "Not evaluated.\n"
     return "\n\n".join(
         [

@@ -11,8 +11,8 @@ in place of `backbone`, as in IMU2CLIP.
 | backbone.5.weight_ih_l0, _hh_l0 | [3 embed, in] (rows r, z, n)| gru/w_ih, w_hh            |
 | backbone.5.bias_ih_l0, _hh_l0   | [3 embed]                   | gru/b_ih, b_hh            |
 | pool.weight, .bias              | [embed, 4 channels]         | pool/kernel, bias         |
-| ssl_head.weight, .bias          | [embed, embed]              | ssl_head/kernel, bias     |
-| mmcl_head.weight, .bias         | [embed, embed]              | mmcl_head/kernel, bias    |
+| ssl_head.weight, .bias          | [head, embed]               | ssl_head/kernel, bias     |
+| mmcl_head.weight, .bias         | [head, embed]               | mmcl_head/kernel, bias    |
 
 With `head_layers=2` a head is Sequential(Linear, GELU, Linear): ssl_head.0.*, ssl_head.2.* are
 ssl_head0/*, ssl_head/* here. With `trunk="motion"` the trunk's names are its paths joined by dots,
@@ -34,14 +34,15 @@ Table = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]
 def layout(config: EncoderConfig) -> Table:
     """PyTorch name -> (path in our parameters, shape in PyTorch), in PyTorch's order."""
     table = motion_layout(config) if config.trunk == "motion" else released_layout(config)
-    linear, width = {}, config.embed_dim
+    linear, embed = {}, config.embed_dim
     for head in HEADS if config.multihead else ():
+        last = f"{head}_head"
         if config.head_layers == 2:
-            linear |= {f"{head}_head.0": f"{head}_head0", f"{head}_head.2": f"{head}_head"}
-        else:
-            linear[f"{head}_head"] = f"{head}_head"
-    for name, module in linear.items():
-        table[f"{name}.weight"] = ((module, "kernel"), (width, width))
+            linear[f"{head}_head.0"] = (f"{head}_head0", embed)
+            last = f"{head}_head.2"
+        linear[last] = (f"{head}_head", config.width(head))
+    for name, (module, width) in linear.items():
+        table[f"{name}.weight"] = ((module, "kernel"), (width, embed))
         table[f"{name}.bias"] = ((module, "bias"), (width,))
     return table
 

@@ -2,7 +2,7 @@
 
     from modeling_primus import PrimusEncoder
     encoder = PrimusEncoder.from_pretrained(".")  # this folder
-    embeddings = encoder.embed(windows)  # float32 [batch, time, 6] -> [batch, embed_dim]
+    embeddings = encoder.embed(windows)  # float32 [batch, time, 6] -> [batch, width]
 
 Windows hold accelerometer x, y, z in m/s^2 with gravity, then gyroscope x, y, z in rad/s, at the
 rate and of about the length that `config.json` states. Outputs are not of unit length. Every
@@ -177,9 +177,9 @@ class PrimusEncoder(nn.Module):
             if architecture["readout"] == "pool":
                 self.pool = nn.Linear(4 * channels, width)
         if architecture["multihead"]:
-            self.ssl_head, self.mmcl_head = (
-                make_head(width, architecture["head_layers"]) for _ in range(2)
-            )
+            # Folders of before there was head_dim do not have it.
+            sizes = width, architecture.get("head_dim") or width, architecture["head_layers"]
+            self.ssl_head, self.mmcl_head = (make_head(*sizes) for _ in range(2))
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "PrimusEncoder":
@@ -190,7 +190,7 @@ class PrimusEncoder(nn.Module):
         return encoder.eval()
 
     def embed(self, imu: Tensor) -> Tensor:
-        """The output that the folder recommends, `[batch, time, 6]` -> `[batch, embed_dim]`."""
+        """The output that the folder recommends, `[batch, time, 6]` -> `[batch, width]`."""
         return self(imu)[self.head]
 
     def forward(self, imu: Tensor) -> dict[str, Tensor]:
@@ -235,11 +235,11 @@ def released_layers(architecture: dict[str, Any]) -> list[nn.Module]:
     return layers
 
 
-def make_head(width: int, layers: int) -> nn.Module:
-    """One linear layer, or two with a GELU between."""
+def make_head(features: int, width: int, layers: int) -> nn.Module:
+    """`[batch, features]` -> `[batch, width]`: one linear layer, or two with a GELU between."""
     if layers == 1:
-        return nn.Linear(width, width)
-    return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        return nn.Linear(features, width)
+    return nn.Sequential(nn.Linear(features, features), nn.GELU(), nn.Linear(features, width))
 
 
 def orientation_free(x: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def onnx_encoder(
     """Weights by PyTorch name -> `onnx.ModelProto` for windows of `time` samples.
 
     Input "imu", float32 `[batch, time, 6]` with any batch; every output float32
-    `[batch, embed_dim]`.
+    `[batch, config.width(name)]`.
 
     Args:
         tensors: `to_torch_names` of the parameters.
@@ -55,8 +55,8 @@ def onnx_encoder(
         last = f"{head}_head.2" if config.head_layers == 2 else f"{head}_head"
         results[head] = graph.linear(results[head], last)
     about = f"PRIMUS inertial encoder, {'int8' if int8 else 'float32'}, {config}"
-    chosen = {name: results[name] for name in outputs}
-    return graph.model(chosen, time, config.embed_dim, about)
+    chosen = {name: (results[name], config.width(name)) for name in outputs}
+    return graph.model(chosen, time, about)
 
 
 def released_trunk(graph: Graph, config: EncoderConfig, x: str, time: int) -> str:

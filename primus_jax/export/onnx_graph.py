@@ -130,25 +130,27 @@ class Graph:
         """Concatenation along an axis."""
         return self.node("Concat", *parts, axis=axis)
 
-    def model(self, outputs: Mapping[str, str], time: int, width: int, about: str) -> Any:
+    def model(self, outputs: Mapping[str, tuple[str, int]], time: int, about: str) -> Any:
         """The checked `onnx.ModelProto`, from "imu" `[batch, time, 6]` to `outputs`.
 
         Args:
-            outputs: name of an output -> name of a result, each `[batch, width]`.
+            outputs: name of an output -> name of a result, `[batch, width]`, and its width.
             time: samples of a window.
-            width: of every output.
             about: what the model says it is.
         """
         helper, float32 = self._onnx.helper, self._onnx.TensorProto.FLOAT
         nodes = [
             *self.nodes,
-            *(helper.make_node("Identity", [result], [name]) for name, result in outputs.items()),
+            *(helper.make_node("Identity", [it], [name]) for name, (it, _) in outputs.items()),
         ]
         graph = helper.make_graph(
             nodes,
             "primus_encoder",
             [helper.make_tensor_value_info("imu", float32, ["batch", time, 6])],
-            [helper.make_tensor_value_info(name, float32, ["batch", width]) for name in outputs],
+            [
+                helper.make_tensor_value_info(name, float32, ["batch", width])
+                for name, (_, width) in outputs.items()
+            ],
             [self._onnx.numpy_helper.from_array(v, n) for n, v in self.constants.items()],
         )
         opset = helper.make_opsetid("", OPSET)

@@ -83,6 +83,9 @@ def guess(shapes: Shapes, first: str) -> EncoderConfig:
     """The architecture with tensors of these shapes, whose trunk's names begin with `first`."""
     multihead = any(name.startswith(f"{head}_head.") for name in shapes for head in HEADS)
     layers = 2 if any(f"{head}_head.2.weight" in shapes for head in HEADS) else 1
+    lasts = [f"{head}_head.2.weight" if layers == 2 else f"{head}_head.weight" for head in HEADS]
+    # Equal to embed_dim it is not said, so that the architecture equals the one that was trained.
+    head_dim = next((shapes[name][0] for name in lasts if shapes.get(name)), 0)
     if first == "trunk":
         channels = max(_axis(shapes, "trunk.stem.weight", 0), 1)
         blocks = 0
@@ -95,18 +98,20 @@ def guess(shapes: Shapes, first: str) -> EncoderConfig:
             multihead=multihead,
             blocks=max(blocks, 1),
             head_layers=layers,
+            head_dim=0 if head_dim == embedding_size(channels) else head_dim,
         )
     pooled = "pool.weight" in shapes
     readout = "pool.weight" if pooled else f"{first}.5.weight_ih_l0"
-    size = _axis(shapes, readout, 0)
+    size = _axis(shapes, readout, 0) // (1 if pooled else 3)
     return EncoderConfig(
         readout="pool" if pooled else "gru_channels",
         third_pool="adaptive" if first == "backbone" else "max",
         bins=EncoderConfig.bins if pooled else _axis(shapes, readout, 1),
         channels=_axis(shapes, f"{first}.1.net.0.weight", 0),
-        embed_dim=size if pooled else size // 3,
+        embed_dim=size,
         multihead=multihead,
         head_layers=layers,
+        head_dim=0 if head_dim == size else head_dim,
     )
 
 

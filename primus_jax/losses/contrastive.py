@@ -1,23 +1,37 @@
 """Symmetric InfoNCE over the global batch, on one device or inside `jax.shard_map`."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from primus_jax.errors import PrimusError
 from primus_jax.losses import ring
+from primus_jax.losses.pairs import (
+    FORMS,
+    AxisName,
+    choose_form,
+    dot,
+    gather,
+    make_batch,
+    negatives,
+    own_places,
+    rank,
+    tie_width,
+    total,
+)
 
-FORMS = ("auto", "gathered", "ring")
-# Logits on one device above which "auto" takes the ring: 128 MiB of float32.
-GATHERED_LOGITS = 1 << 25
+__all__ = ["FORMS", "info_nce", "info_nce_with_accuracy", "normalize"]
 
 
 def normalize(x: jax.Array) -> jax.Array:
-    """Scale the rows of `x` `[..., dim]` to unit Euclidean norm; a zero row stays zero."""
-    tiny = jnp.asarray(1e-24, x.dtype)
-    return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), tiny))
+    """Scale the rows of `x` `[..., dim]` to unit Euclidean norm.
+
+    A zero row stays zero, and the gradient passes it unchanged. Squares neither overflow nor
+    vanish; a row that is not finite becomes one of nan.
+    """
+    largest = lax.stop_gradient(jnp.max(jnp.abs(x), -1, keepdims=True))
+    x = x / jnp.where(largest > 0, largest, jnp.ones_like(largest))
+    square = jnp.sum(x * x, -1, keepdims=True)
+    return x * lax.rsqrt(jnp.where(square > 0, square, jnp.ones_like(square)))
 
 
 def info_nce(
@@ -28,7 +42,7 @@ def info_nce(
     mask: jax.Array | None = None,
     masked_negatives: bool = True,
     equal: jax.Array | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     form: str = "auto",
     block: int = 1024,
 ) -> jax.Array:
@@ -52,17 +66,18 @@ def info_nce(
             everybody). Rows of `a` are present either way and stay.
         equal: int `[batch]`; targets of the same non-negative number are the same thing (equal
             texts, one video). Such a pair is no negative: it leaves both denominators.
-        axis_name: mesh axis over which the batch is sharded.
-        form: how it is computed, never what: "gathered" (the readable form: this device's rows
-            by all columns), "ring" (`losses.ring`: memory linear in the batch), or "auto", which
-            takes the ring where the logits of one device are more than `GATHERED_LOGITS`.
+        axis_name: mesh axis, or tuple of mesh axes, over which the batch is sharded.
+        form: how it is computed, never what: "dense" (the reference: every device computes the
+            whole matrix of pairs), "gathered" (this device's rows by all columns), "ring"
+            (`losses.ring`: memory linear in the batch), or "auto": "gathered", and "ring" where
+            the logits of one device are more than `pairs.GATHERED_LOGITS`.
         block: rows of a block of the ring.
 
     Returns:
-        The scalar loss, in the dtype of `a`.
+        The scalar loss: float32, or float64 if `a` or `b` is. Smaller floats are widened first.
 
     Raises:
-        PrimusError: an unknown form.
+        PrimusError: an unknown form; shapes that do not belong together.
     """
     return info_nce_with_accuracy(
         a,
@@ -85,7 +100,7 @@ def info_nce_with_accuracy(
     mask: jax.Array | None = None,
     masked_negatives: bool = True,
     equal: jax.Array | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     form: str = "auto",
     block: int = 1024,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -94,67 +109,112 @@ def info_nce_with_accuracy(
     A row is correct when its own target has the largest logit; a tie of n counts 1/n, so that a
     constant embedding scores chance. Returns three scalars.
     """
-    rows = a.shape[0]
-    if mask is None:
-        mask = jnp.ones((rows,), bool)
-    if equal is None:
-        equal = jnp.full((rows,), -1, jnp.int32)
-    a, b = normalize(a), normalize(b)
-    first = jnp.zeros((), jnp.int32) if axis_name is None else lax.axis_index(axis_name) * rows
-    own = first + jnp.arange(rows, dtype=jnp.int32)
-    inverse = 1 / jnp.asarray(temperature, a.dtype)
-    if choose_form(form, rows, axis_name) == "ring":
-        positive = jnp.sum(a * b, -1) * inverse
-        column = jnp.ones_like(mask) if masked_negatives else mask
-        about = ring.Rows(own, equal, column, lax.stop_gradient(positive))
-        lse_ab, lse_ba, correct_ab, correct_ba = ring.all_pairs(
-            a, b, inverse, about, axis_name=axis_name, block=block
-        )
-        loss_ab, loss_ba = lse_ab - positive, lse_ba - positive
+    batch = make_batch(a, b, mask, masked_negatives, equal)
+    batch = batch._replace(a=normalize(batch.a), b=normalize(batch.b))
+    scale = 1 / jnp.asarray(temperature, batch.a.dtype)
+    form = choose_form(form, batch.a.shape[0], axis_name)
+    if form == "ring":
+        loss, *correct = _ring(batch, scale, axis_name, block)
+    elif form == "gathered":
+        loss, *correct = _gathered(batch, scale, axis_name)
     else:
-        loss_ab, correct_ab, loss_ba, correct_ba = _gathered(
-            a, b, inverse, own, mask, masked_negatives, equal, axis_name
-        )
-    weight = mask.astype(a.dtype)
-    total = (lambda x: x) if axis_name is None else functools.partial(lax.psum, axis_name=axis_name)
-    count = jnp.maximum(total(jnp.sum(weight)), 1)
-    mean = lambda values: total(jnp.sum(weight * values)) / count  # noqa: E731
-    return mean(loss_ab + loss_ba), mean(correct_ab), mean(correct_ba)
+        loss, *correct = _dense(batch, scale, axis_name)
+    weight = batch.mask.astype(loss.dtype)
+    count = jnp.maximum(total(weight, axis_name), 1)
+    loss, ab, ba = (total(weight * x, axis_name) / count for x in (loss, *correct))
+    return loss, ab, ba
 
 
-def choose_form(form: str, rows: int, axis_name: str | None) -> str:
-    """ "gathered" or "ring", for `rows` rows of a device; see `info_nce`."""
-    if form not in FORMS:
-        raise PrimusError(f"contrastive form {form!r}; expected one of {FORMS}.")
-    batch = rows if axis_name is None else rows * lax.axis_size(axis_name)
-    if form == "auto":
-        return "ring" if rows * batch > GATHERED_LOGITS else "gathered"
-    return form
+# Each form returns, for this device's rows, both cross-entropies added, and the correctness of both
+# searches: three times [rows].
 
 
-def _gathered(a, b, inverse, own, mask, masked_negatives, equal, axis_name):
-    """Cross-entropy and correctness of a to b, and of b to a, `[rows]` each."""
+def _dense(batch, scale, axis_name):
+    """The equation, on all pairs of the batch, on every device."""
+    own = own_places(batch.a.shape[0], axis_name)
+    batch = gather(batch, axis_name)
+    logits = dot(batch.a, batch.b.T) * scale
+    positive = jnp.diagonal(logits)
+    pairs = jnp.eye(len(positive), dtype=bool)
+    keep_ab, keep_ba = negatives(pairs, batch.equal, batch.equal, batch.column)
 
-    def gather(x):
-        return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
+    def denominator(keep, axis):
+        return jax.nn.logsumexp(jnp.where(pairs | keep, logits, -jnp.inf), axis)
 
-    all_a, all_b, all_mask, all_equal = gather(a), gather(b), gather(mask), gather(equal)
-    place = jnp.arange(all_a.shape[0], dtype=jnp.int32)
-    same = (equal[:, None] == all_equal) & (equal[:, None] >= 0)
-    keep_a = ~same | (own[:, None] == place)
-    keep_b = keep_a if masked_negatives else keep_a & (all_mask | (own[:, None] == place))
-    return (
-        *_identify(a, all_b, inverse, own, keep_b),
-        *_identify(b, all_a, inverse, own, keep_a),
+    loss = (denominator(keep_ab, 1) - positive) + (denominator(keep_ba, 0) - positive)
+    tie = tie_width(logits.dtype, batch.a.shape[1], scale)
+    correct_ab = rank(logits, positive, keep_ab, tie).correct()
+    correct_ba = rank(logits.T, positive, keep_ba.T, tie).correct()
+    return loss[own], correct_ab[own], correct_ba[own]
+
+
+def _gathered(batch, scale, axis_name):
+    """This device's rows of each side by all rows of the other.
+
+    What each of N devices has to send, in bytes, with rows = batch / N of float32: forward
+    rows (N - 1) (8 dim + 5), backward rows (N - 1) 8 dim. The 5 are the numbers of equal targets
+    and the columns, sent where they are given.
+    """
+    own = own_places(batch.a.shape[0], axis_name)
+    every = gather(batch._replace(mask=None), axis_name)
+    pairs = own[:, None] == jnp.arange(every.a.shape[0], dtype=jnp.int32)
+    keep_ab, keep_ba = negatives(pairs, batch.equal, every.equal, every.column)
+    tie = tie_width(batch.a.dtype, batch.a.shape[1], scale)
+
+    def identify(query, keys, keep):
+        logits = dot(query, keys.T) * scale
+        positive = jnp.take_along_axis(logits, own[:, None], axis=1)
+        # Far below any logit, yet finite: a row without negatives has a gradient, of zero.
+        nothing = jnp.asarray(jnp.finfo(logits.dtype).min / 2, logits.dtype)
+        others = jax.nn.logsumexp(jnp.where(keep, logits - positive, nothing), 1)
+        correct = rank(logits, positive[:, 0], keep, tie).correct()
+        return jax.nn.softplus(others), correct  # see _ring
+
+    loss_ab, correct_ab = identify(batch.a, every.b, keep_ab)
+    loss_ba, correct_ba = identify(batch.b, every.a, keep_ba)
+    return loss_ab + loss_ba, correct_ab, correct_ba
+
+
+def _ring(batch, scale, axis_name, block):
+    """Blocks of pairs on a ring of devices; see `losses/ring.py` for what is sent."""
+    positive = jnp.sum(batch.a * batch.b, -1) * scale
+    lse_ab, lse_ba, *correct = ring.all_pairs(
+        LOG_SUM_EXP,
+        batch,
+        scale,
+        jnp.zeros_like(scale),
+        lax.stop_gradient(positive),
+        axis_name=axis_name,
+        block=block,
     )
+    # - log softmax = log(1 + sum over the negatives of exp(logit - positive)): nothing cancels, so
+    # that even a loss of 1e-8 has its digits.
+    return jax.nn.softplus(lse_ab - positive) + jax.nn.softplus(lse_ba - positive), *correct
 
 
-def _identify(query, keys, inverse_temperature, own, keep):
-    """Cross-entropy and tie-fair correctness, `[rows]`, of finding `keys[own]` from `query`."""
-    logits = jnp.matmul(query, keys.T, precision=lax.Precision.HIGHEST) * inverse_temperature
-    logits = jnp.where(keep, logits, -jnp.inf)
-    positive = jnp.take_along_axis(logits, own[:, None], axis=1)
-    ties = jnp.sum(logits == positive, axis=1).astype(query.dtype)
-    best = jnp.max(logits, axis=1) <= positive[:, 0]
-    correct = jnp.where(best, 1 / ties, jnp.zeros_like(ties))
-    return jax.nn.logsumexp(logits, axis=1) - positive[:, 0], lax.stop_gradient(correct)
+def _start(nothing):
+    return nothing - jnp.inf, nothing
+
+
+def _add(sums, logits, keep):
+    """A running maximum, and the sum of exponentials relative to it, over one more block."""
+    largest, summed = sums
+    masked = jnp.where(keep, logits, -jnp.inf)
+    new = jnp.maximum(largest, masked.max(1))
+    finite = jnp.where(jnp.isfinite(new), new, 0)
+    summed = summed * jnp.exp(largest - finite) + jnp.exp(masked - finite[:, None]).sum(1)
+    return new, summed
+
+
+def _finish(sums):
+    largest, summed = sums
+    return largest + jnp.log(summed)
+
+
+def _slope(logits, keep, lse, weight):
+    """The softmax of the negatives; without any, its logarithmic sum is -inf."""
+    finite = jnp.where(jnp.isfinite(lse), lse, 0)
+    return weight * jnp.where(keep, jnp.exp(logits - finite), 0)
+
+
+LOG_SUM_EXP = ring.Rule(_start, _add, _finish, _slope, both=True)

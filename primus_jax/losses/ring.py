@@ -1,206 +1,195 @@
-"""Log-sum-exps of all rows and columns without the matrix of pairs: blocks, on a ring of devices.
+"""Sums over all pairs of a batch without the matrix of pairs: blocks, on a ring of devices.
 
 Each device holds its rows of both sides. The `b` side travels: a device computes blocks of logits
-for the rows that visit it, and their running sums travel on with them, so that one round serves
-both directions. Nothing of size `[rows, batch]` or `[rows, rows]` exists, forward or backward: the
-backward pass makes the blocks again.
+for the rows that visit it, and what is summed up for these rows travels on with them, so that one
+round serves both directions. Rows of the next device arrive while those of the last are computed
+with. Nothing of size `[rows, batch]` or `[rows, rows]` exists, forward or backward: the backward
+pass makes the blocks again.
 
-What each of N devices sends in a step, in bytes, with rows = batch / N of float32: forward
-rows ((N - 1) (4 dim + 13) + 16 N), backward rows ((N - 1) (4 dim + 17) + 4 N dim). What is only
-read travels N - 1 times; what is summed up comes home and travels N times. No form of the loss can
-send less in the forward pass than the (N - 1) rows dim values that every device has to see.
+What each of N devices sends in a step, in bytes, with rows = batch / N of float32:
+
+    InfoNCE   forward rows (N - 1) (4 dim + 25)    backward rows (N - 1) (8 dim + 13)
+    sigmoid   forward rows (N - 1) (4 dim + 17)    backward rows (N - 1) (8 dim + 5)
+
+of which 5 are the numbers of equal targets (4) and the columns (1), which are sent where they are
+given; beside these a few scalars are summed. That is the least for a pass: every row of `b` has to
+be seen by N - 1 other devices, and its gradient has N - 1 other contributions. In a program of both
+passes the compiler makes their first hop of `b` one: rows (4 dim + 5) less.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from primus_jax.errors import PrimusError
+from primus_jax.losses.pairs import AxisName, Batch, Rank, dot, negatives, tie_width
 from primus_jax.models.gru import vary_like
 
-# Logits nearer than this many roundings of the largest possible one are taken for equal.
-TIE = 16
 
+class Rule(NamedTuple):
+    """What a loss does with the logits of a block `[n, m]`, for rows along axis 0.
 
-class Rows(NamedTuple):
-    """What decides which pairs count, `[n]` each.
-
-    `place` int32 is the place in the global batch, -1 for padding; `equal` int32 as in `info_nce`;
-    `column` bool says whether a row of `b` stands in the denominators of other rows of `a`;
-    `own` is the logit of the row's own pair.
+    start: zeros `[n]` -> sums before the first pair, arrays `[n]`.
+    add: (sums, logits, negatives) -> sums, with one more block.
+    finish: sums -> `[n]`.
+    slope: (logits, negatives, finished, weight) -> `[n, m]`, the derivative of the weighted
+        `finished` with respect to the logits; both broadcast against the block.
+    both: whether the loss also sums along columns; otherwise only their ranks are counted.
     """
 
-    place: jax.Array
-    equal: jax.Array
-    column: jax.Array
-    own: jax.Array
-
-
-class Sums(NamedTuple):
-    """Running maximum and sum of exponentials; logits above the own pair's, and ties with it."""
-
-    largest: jax.Array
-    total: jax.Array
-    above: jax.Array
-    ties: jax.Array
+    start: Callable
+    add: Callable
+    finish: Callable
+    slope: Callable
+    both: bool
 
 
 def all_pairs(
-    a: jax.Array,
-    b: jax.Array,
-    inverse: jax.Array,
-    rows: Rows,
+    rule: Rule,
+    batch: Batch,
+    scale: jax.Array,
+    bias: jax.Array,
+    own: jax.Array,
     *,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     block: int = 1024,
-) -> tuple[jax.Array, ...]:
-    """Log-sum-exp of the logits of every row of `a` over all of `b`, and back; and correctness.
+) -> tuple[jax.Array, jax.Array | tuple[()], jax.Array, jax.Array]:
+    """The sums of `rule` over the negatives of every row, and the correctness of both searches.
 
     Args:
-        a, b: `[n, dim]`, this device's rows of unit norm; row i of one belongs to row i of the
-            other.
-        inverse: scalar, 1 / temperature.
-        rows: see `Rows`.
-        axis_name: mesh axis over which rows are sharded, or None.
+        rule: what is summed.
+        batch: this device's rows, of unit norm.
+        scale, bias: scalars; the logits are cosine * scale + bias.
+        own: `[n]`, the logits of the own pairs, without gradient.
+        axis_name: mesh axis or axes over which the rows are sharded, or None.
         block: rows of a block; temporaries grow with its square.
 
     Returns:
-        four times `[n]`: both log-sum-exps, and the tie-fair correctness of both searches, which
-        has no gradient.
+        four times `[n]`: sums of the rows of `a`, sums of the rows of `b` (`()` without
+        `rule.both`), and the tie-fair correctness of both searches, which has no gradient.
     """
-    count = a.shape[0]
+    if block < 1:
+        raise PrimusError(f"contrastive block {block}; expected a positive number of rows.")
+    count = batch.a.shape[0]
     block = min(block, count)
-    pad = lambda x, fill: jnp.pad(  # noqa: E731
-        x, [(0, -count % block)] + [(0, 0)] * (x.ndim - 1), constant_values=fill
-    )
-    a, b = pad(a, 0), pad(b, 0)
-    rows = Rows(*(pad(x, fill) for x, fill in zip(rows, (-1, -1, False, 0), strict=True)))
-    # Typed as different on every device, so that their gradients are summed over the devices.
-    inverse, rows = jax.tree.map(lambda x: vary_like(x, a), (inverse, rows))
-    result = _sums(a, b, inverse, rows, axis_name, block)
-    return tuple(x[:count] for x in result)
+
+    def blocks(x):
+        x = jnp.pad(x, [(0, -count % block)] + [(0, 0)] * (x.ndim - 1))
+        return x.reshape(-1, block, *x.shape[1:])
+
+    arrays = jax.tree.map(blocks, (batch.a, batch.b, (batch.equal, batch.column, own)))
+    # Typed as different on every device, so that gradients are summed over the devices.
+    varying = jax.tree.map(lambda x: vary_like(x, *jax.tree.leaves(arrays)), (*arrays, scale, bias))
+    a, b, about, scale, bias = varying
+    axis_name = tuple(axis_name) if isinstance(axis_name, list) else axis_name
+    result = _sums(rule, axis_name, count, a, b, scale, bias, about)
+    return jax.tree.map(lambda x: x.reshape(-1)[:count], result)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _sums(a, b, inverse, rows, axis_name, block):
-    return _forward(a, b, inverse, rows, axis_name, block)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _sums(rule, axis_name, count, a, b, scale, bias, about):
+    return _forward(rule, axis_name, count, a, b, scale, bias, about)[0]
 
 
-def _forward(a, b, inverse, rows, axis_name, block):
-    tie = TIE * jnp.finfo(a.dtype).eps * inverse
+def _forward(rule, axis_name, count, a, b, scale, bias, about):
+    equal, column, own = about
+    tie = tie_width(a.dtype, a.shape[-1], scale)
 
-    def pair(here, there):
-        a_block, a_rows, a_sums = here
-        b_block, b_rows, b_sums = there
-        logits, keep_ab, keep_ba = _block(a_block, b_block, inverse, a_rows, b_rows)
-        a_sums = _add(a_sums, logits, keep_ab, a_rows, b_rows, tie)
-        b_sums = _add(b_sums, logits.T, keep_ba.T, b_rows, a_rows, tie)
-        return (a_block, a_rows, a_sums), (b_block, b_rows, b_sums)
+    def pair(own_pairs, real, fixed, row, guest, col):
+        (x, equal_x, own_x), (y, equal_y, column_y, own_y) = fixed, guest
+        logits = dot(x, y.T) * scale + bias
+        keep, keep_t = (k & real for k in negatives(own_pairs, equal_x, equal_y, column_y))
+        row = rule.add(row[0], logits, keep), row[1].add(logits, own_x, keep, tie)
+        logits, keep_t = logits.T, keep_t.T
+        sums = rule.add(col[0], logits, keep_t) if rule.both else col[0]
+        return row, (sums, col[1].add(logits, own_y, keep_t, tie))
 
-    nothing = jnp.zeros_like(rows.own)
-    start = Sums(nothing - jnp.inf, nothing, nothing, nothing)
-    split = functools.partial(_split, block=block)
-    here, there = split((a, rows, start)), split((b, rows, start))
-    (_, _, row), (_, _, column) = _round(pair, here, there, (2,), axis_name)
-    row, column = _join(row), _join(column)
-    lse = [s.largest + jnp.log(s.total) for s in (row, column)]
-    correct = [jnp.where(s.above > 0, 0, 1 / jnp.maximum(s.ties, 1)) for s in (row, column)]
-    return (*lse, *correct), (a, b, inverse, rows, *lse)
+    nothing = jnp.zeros_like(own)
+    rank = Rank(nothing, nothing)
+    row, col = (rule.start(nothing), rank), (rule.start(nothing) if rule.both else (), rank)
+    fixed, guests = (a, equal, own), (b, equal, column, own)
+    row, col = _travel(pair, fixed, row, guests, col, count, axis_name)
+    sums = rule.finish(row[0]), rule.finish(col[0]) if rule.both else ()
+    return (*sums, row[1].correct(), col[1].correct()), (a, b, scale, bias, about, *sums)
 
 
-def _backward(axis_name, block, kept, cotangents):
-    a, b, inverse, rows, lse_row, lse_column = kept
-    weight_row, weight_column = cotangents[:2]
+def _backward(rule, axis_name, count, kept, cotangents):
+    a, b, scale, bias, (equal, column, own), row_sums, col_sums = kept
+    row_weight = cotangents[0]
+    to_col = (col_sums, cotangents[1]) if rule.both else ()
 
-    def pair(here, there):
-        (a_block, a_rows, a_lse, a_weight), a_grad, slope = here
-        (b_block, b_rows, b_lse, b_weight), b_grad = there
-        logits, keep_ab, keep_ba = _block(a_block, b_block, inverse, a_rows, b_rows)
-        grad = a_weight[:, None] * _softmax(logits, a_lse[:, None], keep_ab)
-        grad = grad + b_weight * _softmax(logits, b_lse, keep_ba)
-        slope = slope + jnp.sum(grad * logits) / inverse
-        a_grad = a_grad + _dot(grad, b_block) * inverse
-        b_grad = b_grad + _dot(grad.T, a_block) * inverse
-        return (here[0], a_grad, slope), (there[0], b_grad)
+    def pair(own_pairs, real, fixed, state, guest, b_grad):
+        (x, equal_x, out_x, weight_x), (a_grad, scale_grad, bias_grad) = fixed, state
+        y, equal_y, column_y, to_y = guest
+        cosines = dot(x, y.T)
+        logits = cosines * scale + bias
+        keep, keep_t = (k & real for k in negatives(own_pairs, equal_x, equal_y, column_y))
+        grad = rule.slope(logits, keep, out_x[:, None], weight_x[:, None])
+        if rule.both:
+            grad = grad + rule.slope(logits, keep_t, *to_y)
+        state = (
+            a_grad + dot(grad, y) * scale,
+            scale_grad + jnp.sum(grad * cosines, 1),
+            bias_grad + jnp.sum(grad, 1),
+        )
+        return state, b_grad + dot(grad.T, x) * scale
 
-    split = functools.partial(_split, block=block)
-    slopes = jnp.zeros_like(split(rows.own)[:, 0])
-    here = (*split(((a, rows, lse_row, weight_row), jnp.zeros_like(a))), slopes)
-    there = split(((b, rows, lse_column, weight_column), jnp.zeros_like(b)))
-    (_, a_grad, slope), (_, b_grad) = _round(pair, here, there, (1,), axis_name)
-    return _join(a_grad), _join(b_grad), jnp.sum(slope), None
+    nothing = jnp.zeros_like(own)
+    state = (jnp.zeros_like(a), nothing, nothing)
+    fixed = (a, equal, row_sums, row_weight)
+    guests = (b, equal, column, to_col)
+    state, b_grad = _travel(pair, fixed, state, guests, jnp.zeros_like(b), count, axis_name)
+    a_grad, scale_grad, bias_grad = state
+    return a_grad, b_grad, jnp.sum(scale_grad), jnp.sum(bias_grad), None
 
 
 _sums.defvjp(_forward, _backward)
 
 
-def _round(pair, here, there, home, axis_name):
-    """Apply `pair` to every two blocks: `there` travels past `here`; its parts `home` come back."""
+def _travel(pair, fixed, state, guests, sums, count, axis_name):
+    """Apply `pair` to every block of `fixed` and every block of all devices' `guests`.
 
-    def visit(here, there):
-        def column(here, b_part):
-            def row(b_part, a_part):
-                a_part, b_part = pair(a_part, b_part)
-                return b_part, a_part
+    `pair(own, real, fixed, state, guest, sums) -> state, sums`: `own` marks the pairs that belong
+    together, `real` those of no padding. `state` stays with `fixed`, `sums` go with `guests`, are
+    passed on when these have been served and are home for the last visit, that of the device's own
+    rows: after N - 1 hops, as few as can be.
+    """
+    shape = jax.tree.leaves(state)[0].shape[:2]
+    places = jnp.arange(shape[0] * shape[1], dtype=jnp.int32).reshape(shape)
 
-            b_part, here = lax.scan(row, b_part, here)
-            return here, b_part
+    def visit(home, state, guests, sums):
+        def column(state, step):
+            j, guest, sums = step
 
-        return lax.scan(column, here, there)
+            def row(sums, step):
+                i, fixed, state = step
+                own = (i[:, None] == j) & home
+                real = (i < count)[:, None] & (j < count)
+                state, sums = pair(own, real, fixed, state, guest, sums)
+                return sums, state
 
-    here, there = visit(here, there)
-    if axis_name is None:
-        return here, there
-    size = lax.axis_size(axis_name)
-    step = functools.partial(
-        lax.ppermute, axis_name=axis_name, perm=[(i, (i + 1) % size) for i in range(size)]
-    )
+            sums, state = lax.scan(row, sums, (places, fixed, state))
+            return state, sums
+
+        return lax.scan(column, state, (places, guests, sums))
+
+    size = 1 if axis_name is None else lax.axis_size(axis_name)
+    if size == 1:
+        return visit(True, state, guests, sums)
+    ring = [(i, (i + 1) % size) for i in range(size)]
+    send = functools.partial(jax.tree.map, lambda x: lax.ppermute(x, axis_name, ring))
 
     def hop(carry, _):
-        here, there = carry
-        return visit(here, jax.tree.map(step, there)), None
+        state, visiting, sums = carry
+        coming = send(visiting)  # nothing waits for it until the next hop
+        state, sums = visit(False, state, visiting, sums)
+        return (state, coming, send(sums)), None
 
-    (here, there), _ = lax.scan(hop, (here, there), None, length=size - 1)
-    last = tuple(jax.tree.map(step, part) if i in home else part for i, part in enumerate(there))
-    return here, last
-
-
-def _block(a, b, inverse, a_rows, b_rows):
-    """Logits `[block, block]` and which of them count for rows and for columns."""
-    same = (a_rows.equal[:, None] == b_rows.equal) & (a_rows.equal[:, None] >= 0)
-    own = a_rows.place[:, None] == b_rows.place
-    real = (a_rows.place[:, None] >= 0) & (b_rows.place >= 0)
-    keep = real & (~same | own)
-    return _dot(a, b.T) * inverse, keep & (b_rows.column | own), keep
-
-
-def _add(sums, logits, keep, rows, others, tie):
-    """Running sums with one more block; axis 1 runs over what is added."""
-    masked = jnp.where(keep, logits, -jnp.inf)
-    largest = jnp.maximum(sums.largest, masked.max(1))
-    finite = jnp.where(jnp.isfinite(largest), largest, 0)
-    total = sums.total * jnp.exp(sums.largest - finite)
-    total = total + jnp.exp(masked - finite[:, None]).sum(1)
-    other = keep & (rows.place[:, None] != others.place)
-    difference = logits - rows.own[:, None]
-    above = jnp.sum(other & (difference > tie), 1, dtype=logits.dtype)
-    ties = jnp.sum(keep & (jnp.abs(difference) <= tie), 1, dtype=logits.dtype)
-    return Sums(largest, total, sums.above + above, sums.ties + ties)
-
-
-def _softmax(logits, lse, keep):
-    return jnp.where(keep, jnp.exp(logits - jnp.where(jnp.isfinite(lse), lse, 0)), 0)
-
-
-def _dot(x, y):
-    return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
-
-
-def _split(tree, block):
-    return jax.tree.map(lambda x: x.reshape(-1, block, *x.shape[1:]), tree)
-
-
-def _join(tree):
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+    carry = (state, send(guests), sums)
+    (state, visiting, sums), _ = lax.scan(hop, carry, None, length=size - 2)
+    state, sums = visit(False, state, visiting, sums)
+    return visit(True, state, guests, send(sums))

@@ -18,13 +18,20 @@ def gru_step(
 ) -> jax.Array:
     """One GRU step: state `[batch, hidden]`, features `[batch, features]` -> `[batch, hidden]`.
 
+    Products are in the dtype of the features, everything else, the state included, in that of the
+    weights (float32).
+
     Weights `[features, 3 * hidden]` and `[hidden, 3 * hidden]`, biases `[3 * hidden]`; gates are
     stacked reset, update, new, as in PyTorch:
     `r = s(W_ir x + b_ir + W_hr h + b_hr)`, `z` likewise,
     `n = tanh(W_in x + b_in + r * (W_hn h + b_hn))`, `h' = (1 - z) n + z h`.
     """
-    input_r, input_z, input_n = jnp.split(features @ w_ih + b_ih, 3, axis=-1)
-    state_r, state_z, state_n = jnp.split(state @ w_hh + b_hh, 3, axis=-1)
+    # Cast here, not before the scan, so that weights' gradients add up in their own dtype.
+    narrow = features.dtype
+    from_input = (features @ w_ih.astype(narrow)).astype(b_ih.dtype) + b_ih
+    from_state = (state.astype(narrow) @ w_hh.astype(narrow)).astype(b_hh.dtype) + b_hh
+    input_r, input_z, input_n = jnp.split(from_input, 3, axis=-1)
+    state_r, state_z, state_n = jnp.split(from_state, 3, axis=-1)
     reset = jax.nn.sigmoid(input_r + state_r)
     update = jax.nn.sigmoid(input_z + state_z)
     new = jnp.tanh(input_n + reset * state_n)
@@ -49,11 +56,14 @@ def vary_like(array: jax.Array, *others: jax.Array) -> jax.Array:
 class Gru(nn.Module):
     """Final state `[batch, hidden]` of a one-layer GRU over `[steps, batch, features]`.
 
+    Products are in the dtype of the sequence; state and gates are in that of the weights.
+
     Parameters `w_ih`, `w_hh`, `b_ih`, `b_hh` start uniform in +-1/sqrt(hidden), as in PyTorch. The
     input projection stays inside the scan: on a CPU one large product before it is slower.
     """
 
     hidden: int
+    remat: bool = False
 
     @nn.compact
     def __call__(self, sequence: jax.Array) -> jax.Array:
@@ -65,7 +75,8 @@ class Gru(nn.Module):
             self.param("b_ih", init, (width,)),
             self.param("b_hh", init, (width,)),
         )
-        state = jnp.zeros((sequence.shape[1], self.hidden), sequence.dtype)
+        state = jnp.zeros((sequence.shape[1], self.hidden), weights[1].dtype)
         state = vary_like(state, sequence, *weights)
-        state, _ = lax.scan(lambda h, x: (gru_step(h, x, *weights), None), state, sequence)
+        step = jax.checkpoint(gru_step, prevent_cse=False) if self.remat else gru_step
+        state, _ = lax.scan(lambda h, x: (step(h, x, *weights), None), state, sequence)
         return state

@@ -6,12 +6,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from primus_jax.errors import PrimusError
+from primus_jax.models.compute import PLAIN, ComputeConfig
 from primus_jax.models.gru import Gru
 from primus_jax.models.layers import (
     GroupNorm,
     adaptive_mean,
+    at_least_float32,
     dense,
     dilated_conv,
     extreme,
@@ -59,8 +62,9 @@ class EncoderConfig:
         bins: * time bins before the read-out.
         channels: of each convolution, or of the first stage of "motion"; a multiple of 4, the
             groups of the second GroupNorm.
-        embed_dim: of the embedding and of every head.
+        embed_dim: of the embedding.
         multihead: add the linear heads "ssl" and "mmcl".
+        head_dim: of the outputs of both heads; 0: embed_dim, as released.
     """
 
     trunk: str = "released"
@@ -74,6 +78,7 @@ class EncoderConfig:
     multihead: bool = True
     blocks: int = 1
     head_layers: int = 1
+    head_dim: int = 0
 
     def validate(self) -> None:
         """Raise PrimusError if a value is not one of those that the attributes allow."""
@@ -107,11 +112,26 @@ class EncoderConfig:
                 )
         if not isinstance(self.multihead, bool):
             raise PrimusError(f"encoder.multihead is {self.multihead!r}; expected True or False.")
+        wide = self.head_dim
+        if not isinstance(wide, int) or isinstance(wide, bool) or wide < 0:
+            raise PrimusError(
+                f"encoder.head_dim is {wide!r}; expected a positive integer, or 0 for the width "
+                f"of the embedding."
+            )
+        if wide and not self.multihead:
+            raise PrimusError(
+                f"encoder.head_dim is {wide}, but encoder.multihead is False: there is no head. "
+                f"Leave it at 0."
+            )
 
     @property
     def heads(self) -> tuple[str, ...]:
         """Names of the outputs: "emb", and "ssl" and "mmcl" with `multihead`."""
         return ("emb", *HEADS) if self.multihead else ("emb",)
+
+    def width(self, head: str) -> int:
+        """Values of one output of `heads`."""
+        return self.embed_dim if head == "emb" else self.head_dim or self.embed_dim
 
 
 def sample_range(config: EncoderConfig) -> tuple[int, int | None]:
@@ -146,13 +166,15 @@ class FixedScale(nn.Module):
 
 
 class ImuEncoder(nn.Module):
-    """Windows `[batch, time, 6]` -> {"emb", "ssl", "mmcl"}, each `[batch, embed_dim]`.
+    """Windows `[batch, time, 6]` -> {"emb", "ssl", "mmcl"}, each `[batch, config.width(name)]`.
 
     Input float32: accelerometer x, y, z in m/s^2, gyroscope x, y, z in rad/s; the outputs are not
     of unit length. Without `config.multihead` there is only "emb". The layers, their order and
     initial values are those of IMU2CLIP (arXiv 2210.14395) and PRIMUS (arXiv 2411.15127), the GRU
     over channels included; other settings of `config` are deviations by choice. Works inside
-    `shard_map(check_vma=True)`.
+    `shard_map(check_vma=True)`. `compute` says how, never what: with bfloat16, products and what
+    flows between blocks are bfloat16; parameters, statistics, normalisations, the state of the
+    GRU, the layers that give outputs and the outputs stay float32.
 
     Raises:
         PrimusError: an invalid config, an input that is not `[batch, time, 6]`, or a window that is
@@ -160,36 +182,42 @@ class ImuEncoder(nn.Module):
     """
 
     config: EncoderConfig
+    compute: ComputeConfig = PLAIN
 
     @nn.compact
     def __call__(self, imu: jax.Array) -> dict[str, jax.Array]:
         config = self.config
         check_window(config, imu.shape)
+        dtype, remat = self.dtype, self.compute.remat
         if config.trunk == "motion":
-            readout = MotionTrunk(config.channels, config.blocks, name="trunk")(imu)
+            trunk = MotionTrunk(config.channels, config.blocks, dtype, remat, name="trunk")
+            readout = trunk(imu)
             outputs = {"emb": readout[..., : config.embed_dim]}
         else:
             outputs = {"emb": self.released_trunk(imu)}
         width, shared = config.embed_dim, outputs["emb"]
         if config.trunk == "motion" and config.multihead:
-            shared = Projector(width, name="projector")(readout)
+            shared = Projector(width, dtype, name="projector")(readout)
         for head in HEADS if config.multihead else ():
             x = shared
             if config.head_layers == 2:
-                x = gelu(dense(width, width, f"{head}_head0")(x))
-            outputs[head] = dense(width, width, f"{head}_head")(x)
+                x = gelu(dense(width, width, f"{head}_head0", dtype)(x)).astype(x.dtype)
+            outputs[head] = dense(config.width(head), width, f"{head}_head")(x)
         return outputs
+
+    @property
+    def dtype(self) -> DTypeLike | None:
+        """Of products and of what flows between blocks; None: of the input."""
+        return jnp.bfloat16 if self.compute.dtype == "bfloat16" else None
 
     def released_trunk(self, imu: jax.Array) -> jax.Array:
         """`[batch, time, 6]` -> `[batch, embed_dim]`."""
         config = self.config
         fixed = config.input_norm == "fixed"
         x = (FixedScale(name="norm0") if fixed else GroupNorm(2, name="norm0"))(imu)
-        for i, kernel in enumerate(KERNELS):
-            x = dilated_conv(config.channels, kernel, x.shape[-1], f"conv{i + 1}")(x)
-            x = max_pool3(x) if i < 2 else pool_third(config, x)
-            if config.activation == "gelu":
-                x = gelu(x)
+        block = nn.remat(conv_block, static_argnums=2) if self.compute.remat else conv_block
+        for i in range(len(KERNELS)):
+            x = block(self, x, i)
         return self.read_out(GroupNorm(4, name="norm1")(x))
 
     def read_out(self, x: jax.Array) -> jax.Array:
@@ -201,7 +229,17 @@ class ImuEncoder(nn.Module):
             return dense(self.config.embed_dim, pooled.shape[-1], "pool")(pooled)
         # The released encoder hands [batch, channels, time] to a batch-first GRU.
         steps_first = (2, 0, 1) if self.config.readout == "gru_channels" else (1, 0, 2)
-        return Gru(self.config.embed_dim, name="gru")(x.transpose(steps_first))
+        sequence = x.transpose(steps_first).astype(self.dtype or x.dtype)
+        return Gru(self.config.embed_dim, self.compute.remat, name="gru")(sequence)
+
+
+def conv_block(encoder: ImuEncoder, x: jax.Array, number: int) -> jax.Array:
+    """Convolution `number` of the released trunk, its pooling and its activation."""
+    config, kernel = encoder.config, KERNELS[number]
+    name = f"conv{number + 1}"
+    x = dilated_conv(config.channels, kernel, x.shape[-1], name, encoder.dtype)(x)
+    x = max_pool3(x) if number < 2 else pool_third(config, x)
+    return gelu(x) if config.activation == "gelu" else x
 
 
 def pool_third(config: EncoderConfig, x: jax.Array) -> jax.Array:
@@ -209,9 +247,9 @@ def pool_third(config: EncoderConfig, x: jax.Array) -> jax.Array:
     if config.third_pool == "max":
         return max_pool3(x)
     if config.readout == "gru_channels":
-        return adaptive_mean(x, config.bins)
+        return adaptive_mean(at_least_float32(x), config.bins)
     if config.readout == "gru_time" and x.shape[1] > config.bins:
-        return adaptive_mean(x, config.bins)
+        return adaptive_mean(at_least_float32(x), config.bins)
     return x
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
 
 
 def symmetric_uniform(bound: float) -> Initializer:
@@ -19,23 +20,33 @@ def symmetric_uniform(bound: float) -> Initializer:
     return init
 
 
-def dense(width: int, fan_in: int, name: str) -> nn.Dense:
-    """Linear layer, weight and bias uniform in +-1/sqrt(fan_in) as PyTorch's `nn.Linear`."""
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """What statistics are taken of: `x`, or its float32 copy where it holds fewer bits."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+
+
+def dense(width: int, fan_in: int, name: str, dtype: DTypeLike | None = None) -> nn.Dense:
+    """Linear layer, weight and bias uniform in +-1/sqrt(fan_in) as PyTorch's `nn.Linear`.
+
+    `dtype` is that of the arithmetic; None: of the input.
+    """
     init = symmetric_uniform(1 / math.sqrt(fan_in))
-    return nn.Dense(width, kernel_init=init, bias_init=init, name=name)
+    return nn.Dense(width, dtype=dtype, kernel_init=init, bias_init=init, name=name)
 
 
-def dilated_conv(width: int, kernel: int, fan_in: int, name: str) -> nn.Conv:
+def dilated_conv(
+    width: int, kernel: int, fan_in: int, name: str, dtype: DTypeLike | None = None
+) -> nn.Conv:
     """Convolution over time, dilation 2, no padding, no bias, initialised as `nn.Conv1d`."""
     init = symmetric_uniform(1 / math.sqrt(fan_in * kernel))
     return nn.Conv(
-        width, (kernel,), kernel_dilation=2, padding="VALID", use_bias=False, kernel_init=init,
-        name=name,
+        width, (kernel,), kernel_dilation=2, padding="VALID", use_bias=False, dtype=dtype,
+        kernel_init=init, name=name,
     )  # fmt: skip
 
 
 class GroupNorm(nn.Module):
-    """Group normalisation of `[batch, time, channels]`: epsilon 1e-5, biased variance.
+    """Group normalisation of `[batch, time, channels]`: epsilon 1e-5, biased variance, float32.
 
     Statistics are pooled from those of each channel, which are taken about its first step: a sum
     over all values would round a still window (gravity and little else) to 3e-5 in 1,000 steps.
@@ -46,6 +57,7 @@ class GroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, _, channels = x.shape
+        x = at_least_float32(x)
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         grouped = (batch, self.groups, channels // self.groups)
@@ -65,20 +77,22 @@ class GroupNorm(nn.Module):
 
 @jax.custom_jvp
 def gelu(x: jax.Array) -> jax.Array:
-    """The exact Gaussian error linear unit, x Phi(x), of any shape.
+    """The exact Gaussian error linear unit, x Phi(x), of any shape; float32 inside.
 
     The derivative is written out because jax 0.12 cannot differentiate `erf` inside
     `shard_map(check_vma=True)`: "Primitive polynomial requires varying manual axes to match".
     """
-    return x * _normal_cdf(x)
+    wide = at_least_float32(x)
+    return (wide * _normal_cdf(wide)).astype(x.dtype)
 
 
 @gelu.defjvp
 def _gelu_jvp(primals, tangents):
     (x,), (dx,) = primals, tangents
-    cdf = _normal_cdf(x)
-    density = jnp.exp(-jnp.square(x) / 2) * (1 / math.sqrt(2 * math.pi))
-    return x * cdf, (cdf + x * density) * dx
+    wide = at_least_float32(x)
+    cdf = _normal_cdf(wide)
+    density = jnp.exp(-jnp.square(wide) / 2) * (1 / math.sqrt(2 * math.pi))
+    return (wide * cdf).astype(x.dtype), (cdf + wide * density).astype(x.dtype) * dx
 
 
 def _normal_cdf(x: jax.Array) -> jax.Array:

@@ -12,8 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
-from primus_jax.models.layers import dense, extreme, gelu, symmetric_uniform
+from primus_jax.models.layers import at_least_float32, dense, extreme, gelu, symmetric_uniform
 from primus_jax.window import GRAVITY
 
 # m/s^2 and rad/s that make typical body movement about one
@@ -38,10 +39,14 @@ class MotionTrunk(nn.Module):
     Attributes:
         width: channels of the first stage.
         blocks: residual blocks per stage.
+        dtype: of what flows between convolutions; None: of the input. Statistics are float32.
+        remat: compute blocks and statistics of stages again in the backward pass.
     """
 
     width: int
     blocks: int
+    dtype: DTypeLike | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, imu: jax.Array) -> jax.Array:
@@ -49,35 +54,53 @@ class MotionTrunk(nn.Module):
         x = jnp.concatenate([x, orientation_free(x)], -1)
         features = [level_and_spread(x), extremes(x), band_powers(x)]
         ends = []
-        h = _conv(self.width, 7, CHANNELS, "stem", stride=2)(x)
+        block_of = nn.remat(residual_block, static_argnums=2) if self.remat else residual_block
+        again = self.remat or self.dtype is not None
+        statistics = jax.checkpoint(stage_statistics) if again else stage_statistics
+        h = _conv(self.width, 7, CHANNELS, "stem", self.dtype, stride=2)(x)
         for stage, width in enumerate(stage_widths(self.width)):
             if stage:
-                h = _conv(width, 3, h.shape[-1], f"down{stage}", stride=2)(gelu(h))
+                h = _conv(width, 3, h.shape[-1], f"down{stage}", self.dtype, stride=2)(gelu(h))
             for block in range(self.blocks):
-                name = f"block{stage}{block}"
-                y = RootMeanSquareNorm(name=f"{name}_norm")(h)
-                y = gelu(_conv(width, 5, width, f"{name}_conv0")(y))
-                h = h + _conv(width, 5, width, f"{name}_conv1")(y)
-            features.append(level_and_spread(gelu(h)))
-            ends.append(extremes(gelu(h)))
+                h = block_of(self, h, f"block{stage}{block}")
+            spread, end = statistics(h)
+            features.append(spread)
+            ends.append(end)
         norm = RootMeanSquareNorm(first=True, name="feature_norm")
         return norm(jnp.concatenate(features + ends, -1))
+
+
+def residual_block(trunk: MotionTrunk, h: jax.Array, name: str) -> jax.Array:
+    """`[batch, time, width]` plus what two convolutions make of it; layers begin with `name`."""
+    width = h.shape[-1]
+    y = RootMeanSquareNorm(name=f"{name}_norm")(h)
+    y = gelu(_conv(width, 5, width, f"{name}_conv0", trunk.dtype)(y))
+    return h + _conv(width, 5, width, f"{name}_conv1", trunk.dtype)(y)
+
+
+def stage_statistics(h: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`level_and_spread` and `extremes` of a stage `[batch, time, width]` behind its GELU."""
+    active = at_least_float32(gelu(h))
+    return level_and_spread(active), extremes(active)
 
 
 class Projector(nn.Module):
     """Read-out `[batch, readout_size]` -> what both heads see, `[batch, embed_dim]`.
 
-    A hidden layer and a linear path beside it; the statistics go by unchanged.
+    A hidden layer and a linear path beside it; the statistics go by unchanged. `dtype` is that of
+    the products; None: of the read-out.
     """
 
     embed_dim: int
+    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, readout: jax.Array) -> jax.Array:
         size, learned = readout.shape[-1], self.embed_dim - STATISTICS
-        hidden = gelu(dense(self.embed_dim, size, "hidden")(readout))
-        out = dense(learned, self.embed_dim, "out")(hidden) + dense(learned, size, "skip")(readout)
-        return jnp.concatenate([out, readout[..., :STATISTICS]], -1)
+        hidden = gelu(dense(self.embed_dim, size, "hidden", self.dtype)(readout))
+        out = dense(learned, self.embed_dim, "out", self.dtype)(hidden)
+        out = out + dense(learned, size, "skip", self.dtype)(readout)
+        return jnp.concatenate([out.astype(readout.dtype), readout[..., :STATISTICS]], -1)
 
 
 def stage_widths(width: int) -> tuple[int, ...]:
@@ -156,7 +179,8 @@ def band_matrices(time: int) -> tuple[np.ndarray, np.ndarray]:
 class RootMeanSquareNorm(nn.Module):
     """Divide by the root mean square over channels and multiply by a learned scale.
 
-    `first` scales before the division, where the scale weighs channels of different kinds.
+    `first` scales before the division, where the scale weighs channels of different kinds. The
+    arithmetic is float32, the result in the dtype of `x`.
     """
 
     first: bool = False
@@ -164,9 +188,17 @@ class RootMeanSquareNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        if at_least_float32(x) is x:
+            return self.normalize(x, scale)
+        # The backward pass keeps the narrow input, not its float32 copies.
+        return jax.checkpoint(self.normalize)(x, scale)
+
+    def normalize(self, x: jax.Array, scale: jax.Array) -> jax.Array:
+        """The pure function, of `x` `[..., channels]` and `scale` `[channels]`."""
+        dtype, x = x.dtype, at_least_float32(x)
         x = x * scale if self.first else x
         x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + 1e-3)
-        return x if self.first else x * scale
+        return (x if self.first else x * scale).astype(dtype)
 
 
 def _length(x: jax.Array) -> jax.Array:
@@ -174,8 +206,13 @@ def _length(x: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True) + 1e-6)
 
 
-def _conv(width: int, kernel: int, fan_in: int, name: str, stride: int = 1) -> nn.Conv:
+def _conv(
+    width: int, kernel: int, fan_in: int, name: str, dtype: DTypeLike | None, stride: int = 1
+) -> nn.Conv:
     """Convolution padded by half its kernel at both ends, as PyTorch's `padding=kernel // 2`."""
     init = symmetric_uniform(math.sqrt(3 / (fan_in * kernel)))
     pad = (kernel // 2, kernel // 2)
-    return nn.Conv(width, (kernel,), strides=(stride,), padding=(pad,), kernel_init=init, name=name)
+    return nn.Conv(
+        width, (kernel,), strides=(stride,), padding=(pad,), dtype=dtype, kernel_init=init,
+        name=name,
+    )  # fmt: skip

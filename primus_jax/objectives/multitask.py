@@ -20,6 +20,7 @@ from jax import lax
 
 from primus_jax import augment
 from primus_jax.errors import PrimusError
+from primus_jax.models.compute import PLAIN, ComputeConfig, own_copy
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.models.layers import dense
 
@@ -65,9 +66,9 @@ class MultitaskConfig:
         values = {name: getattr(self, name) for name in strengths}
         augment.AugmentConfig(**values).validate("objective")
 
-    def build(self, encoder: EncoderConfig) -> "Multitask":
+    def build(self, encoder: EncoderConfig, compute: ComputeConfig = PLAIN) -> "Multitask":
         """The objective that trains this encoder."""
-        return Multitask(self, encoder)
+        return Multitask(self, encoder, compute)
 
 
 class TaskHeads(nn.Module):
@@ -88,9 +89,11 @@ class TaskHeads(nn.Module):
 class Multitask:
     """The objective protocol (`objectives/base.py`) for transformation prediction."""
 
-    def __init__(self, config: MultitaskConfig, encoder: EncoderConfig):
+    def __init__(
+        self, config: MultitaskConfig, encoder: EncoderConfig, compute: ComputeConfig = PLAIN
+    ):
         self.config = config
-        self.encoder = ImuEncoder(encoder)
+        self.encoder = ImuEncoder(encoder, compute)
         self.heads = TaskHeads(config.hidden)
 
     def init(self, key, batch):
@@ -102,11 +105,22 @@ class Multitask:
             "tasks": self.heads.init(heads_key, jnp.zeros((1, width), jnp.float32))["params"],
         }, {}
 
-    def loss(self, params, extra, towers, batch, key, *, axis_name=None):
-        """See `objectives/base.py`; metrics hold loss and balanced accuracy of every task."""
+    def forward(self, params, batch, key):
+        """Logits and truth of every task, for each window's original and copies.
+
+        Both float32 `[batch, 1 + copies, 8]`.
+        """
+        params = own_copy(params, batch["index"])
         imu, truth = self.rows(batch, key)
         embedding = self.encoder.apply({"params": params["encoder"]}, imu)["emb"]
         logits = self.heads.apply({"params": params["tasks"]}, embedding)
+        by_window = (-1, batch["imu"].shape[0], len(TASKS))
+        return tuple(x.reshape(by_window).transpose(1, 0, 2) for x in (logits, truth))
+
+    def loss(self, params, extra, towers, batch, key, *, axis_name=None, forward=None):
+        """See `objectives/base.py`; metrics hold loss and balanced accuracy of every task."""
+        outputs = (forward or self.forward)(params, batch, key)
+        logits, truth = (x.reshape(-1, len(TASKS)) for x in outputs)
         entropy = optax.sigmoid_binary_cross_entropy(logits, truth)
         right = ((logits > 0) == (truth > 0)).astype(logits.dtype)
         sums = jnp.stack(
@@ -129,6 +143,10 @@ class Multitask:
             for i, name in enumerate(TASKS)
         }
         return tasks.mean(), (extra, metrics)
+
+    def extra_rows(self, extra):
+        """Nothing is kept, so nothing is split."""
+        return extra
 
     def constrain(self, params):
         """Nothing here has bounds."""

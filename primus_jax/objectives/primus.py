@@ -9,13 +9,15 @@ Section 2.3 of Das et al., "PRIMUS: Pretraining IMU Encoders with Multimodal Sel
     L    = (1 - alpha) L_MM + alpha L_SS + L_NN
 
 where q are the queue's rows of the window's nearest neighbour. Each term has its switch: L_SS alone
-is SimCLR's loss with cross-view negatives, L_MM alone is IMU2CLIP. Deviations from the released
-code, each with its switch: absent targets are no negatives, equal targets are no negatives, empty
-queue rows are not neighbours, the neighbour terms carry masks, the temperature is a clamped
-logarithm.
+is SimCLR's loss with cross-view negatives, L_MM alone is IMU2CLIP. `loss="sigmoid"` puts the
+sigmoid loss in InfoNCE's place in every term, with one bias beside each temperature. Deviations
+from the released code, each with its switch: absent targets are no negatives, equal targets are no
+negatives, empty queue rows are not neighbours, the neighbour terms carry masks, the temperature is
+a clamped logarithm.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -23,12 +25,24 @@ import jax.numpy as jnp
 
 from primus_jax.augment import AugmentConfig, augment_batch
 from primus_jax.errors import PrimusError
-from primus_jax.losses.contrastive import FORMS, info_nce_with_accuracy
+from primus_jax.losses.contrastive import info_nce_with_accuracy
+from primus_jax.losses.pairs import FORMS
+from primus_jax.losses.sigmoid import sigmoid_with_accuracy
 from primus_jax.losses.temperature import check_temperature, clamp, init_temperature, temperature
+from primus_jax.models.compute import PLAIN, ComputeConfig, own_copy
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
-from primus_jax.objectives.neighbors import MODALITIES, enqueue, init_queue, nearest, read
+from primus_jax.objectives.neighbors import (
+    MODALITIES,
+    after,
+    enqueue,
+    gather,
+    init_queue,
+    nearest,
+    read,
+)
 
 TARGETS = ("video", "text")
+LOSSES = ("info_nce", "sigmoid")
 
 
 @dataclasses.dataclass
@@ -40,6 +54,8 @@ class PrimusConfig:
     neighbors: bool = True
     alpha: float = 0.5  # weight of what is self-supervised
     targets: tuple[str, ...] = ("text", "video")
+    loss: str = "info_nce"  # or "sigmoid" (SigLIP), in every term
+    bias_initial: float = -10.0  # of the sigmoid loss alone: added to its logits, and learned
     temperature: str = "log"  # or "raw", as released
     temperature_initial: float = 0.1
     temperature_low: float = 0.01
@@ -48,9 +64,11 @@ class PrimusConfig:
     mask_equal_video: bool = True  # nor are windows of one video
     mask_equal_neighbors: bool = True  # nor are windows that found the same neighbour
     masked_negatives: bool = False  # an absent target stays as a negative, as released
-    contrastive: str = "auto"  # how the losses are computed: "gathered", "ring"; never what
+    contrastive: str = "auto"  # how: "dense", "gathered", "ring" (losses/); never what
     contrastive_block: int = 1024  # rows of a block of the ring
     queue_size: int = 8192
+    queue_sharded: bool = False  # rows split over the devices; never changes what is found
+    queue_block: int = 8192  # rows that are searched at once
     ignore_empty_rows: bool = True  # False: unwritten queue rows are neighbours, as released
     first_view: AugmentConfig = dataclasses.field(default_factory=AugmentConfig)
     second_view: AugmentConfig = dataclasses.field(
@@ -73,6 +91,10 @@ class PrimusConfig:
             raise PrimusError(f"objective.targets {self.targets}; expected some of {TARGETS}.")
         if self.multimodal and not self.targets:
             raise PrimusError("objective.multimodal is on but objective.targets is empty.")
+        if self.loss not in LOSSES:
+            raise PrimusError(f"objective.loss is {self.loss!r}; expected one of {LOSSES}.")
+        if not math.isfinite(self.bias_initial):
+            raise PrimusError(f"objective.bias_initial is {self.bias_initial}; expected a number.")
         if self.contrastive not in FORMS or self.contrastive_block < 1:
             raise PrimusError(
                 f"objective.contrastive {self.contrastive!r}, contrastive_block "
@@ -82,6 +104,8 @@ class PrimusConfig:
             raise PrimusError(
                 f"objective.queue_size {self.queue_size} is smaller than the batch {batch_size}."
             )
+        if self.queue_block < 1:
+            raise PrimusError(f"objective.queue_block is {self.queue_block}; expected 1 or more.")
         check_temperature(
             self.temperature,
             self.temperature_initial,
@@ -91,21 +115,23 @@ class PrimusConfig:
         self.first_view.validate("objective.first_view")
         self.second_view.validate("objective.second_view")
 
-    def build(self, encoder: EncoderConfig) -> "Primus":
+    def build(self, encoder: EncoderConfig, compute: ComputeConfig = PLAIN) -> "Primus":
         """The objective that trains this encoder."""
-        return Primus(self, encoder)
+        return Primus(self, encoder, compute)
 
 
 class Primus:
     """The objective protocol (`objectives/base.py`) for PRIMUS, SimCLR, IMU2CLIP and ablations."""
 
-    def __init__(self, config: PrimusConfig, encoder: EncoderConfig):
+    def __init__(
+        self, config: PrimusConfig, encoder: EncoderConfig, compute: ComputeConfig = PLAIN
+    ):
         self.config = config
-        self.encoder = ImuEncoder(encoder)
+        self.encoder = ImuEncoder(encoder, compute)
         self.multihead = encoder.multihead
 
     def init(self, key, batch):
-        """Encoder and two temperatures; the queue is empty. `batch` gives shapes only."""
+        """Encoder, temperatures and biases; the queue is empty. `batch` gives shapes only."""
         config = self.config
         start = init_temperature(config.temperature_initial, config.temperature)
         params = {
@@ -113,28 +139,39 @@ class Primus:
             "temperature_mm": start,
             "temperature_ssl": start,
         }
+        if config.loss == "sigmoid":
+            bias = jnp.asarray(config.bias_initial, jnp.float32)
+            params |= {"bias_mm": bias, "bias_ssl": bias}
         if not config.neighbors:
             return params, {}
-        dims = {"imu": self.encoder.config.embed_dim}
+        dims = {"imu": self.encoder.config.width("ssl" if self.multihead else "emb")}
         dims |= {name: batch[f"{name}_embedding"].shape[-1] for name in config.targets}
         return params, {"queue": init_queue(config.queue_size, dims)}
 
-    def loss(self, params, extra, towers, batch, key, *, axis_name=None):
+    def loss(self, params, extra, towers, batch, key, *, axis_name=None, forward=None):
         """See `objectives/base.py`; metrics hold each term, temperatures and retrieval accuracy."""
         config = self.config
         alpha = config.alpha
-        views = self._views(params, batch, key)
-        t_mm = temperature(params["temperature_mm"], config.temperature)
-        t_ssl = temperature(params["temperature_ssl"], config.temperature)
+        views = (forward or self.forward)(params, batch, key)
         targets = self._targets(batch)
         terms: list[tuple[float, str, jax.Array]] = []
-        metrics = {"temperature_mm": t_mm, "temperature_ssl": t_ssl}
+        metrics = {
+            name: temperature(params[name], config.temperature)
+            for name in ("temperature_mm", "temperature_ssl")
+        }
 
-        def add(weight, name, a, b, t, mask=None, equal=None):
-            value, forward, backward = info_nce_with_accuracy(
+        if config.loss == "sigmoid":
+            metrics |= {name: params[name] for name in ("bias_mm", "bias_ssl")}
+
+        def add(weight, name, head, a, b, mask=None, equal=None):
+            scalars = (metrics[f"temperature_{head}"],)
+            function = info_nce_with_accuracy
+            if config.loss == "sigmoid":
+                scalars, function = (*scalars, params[f"bias_{head}"]), sigmoid_with_accuracy
+            value, forward, backward = function(
                 a,
                 b,
-                t,
+                *scalars,
                 mask=mask,
                 masked_negatives=config.masked_negatives,
                 equal=equal,
@@ -148,23 +185,25 @@ class Primus:
 
         if config.multimodal:
             for name, (target, mask, number) in targets.items():
-                add(1 - alpha, name, views["mm"], target, t_mm, mask, self._equal(name, number))
+                equal = self._equal(name, number)
+                add(1 - alpha, name, "mm", views["mm"], target, mask, equal)
         if config.self_supervised:
-            add(alpha, "view", views["ssl"], views["ssl_second"], t_ssl)
+            add(alpha, "view", "ssl", views["ssl"], views["ssl_second"])
         if config.neighbors:
             found, extra = self._neighbors(extra["queue"], views, targets, batch, axis_name)
             for name, (target, mask, number) in found.items():
-                weight, z, t = (
-                    (alpha, views["ssl"], t_ssl)
-                    if name == "imu"
-                    else (1 - alpha, views["mm"], t_mm)
-                )
-                add(weight, f"neighbor_{name}", z, target, t, mask, number)
+                weight, head = (alpha, "ssl") if name == "imu" else (1 - alpha, "mm")
+                add(weight, f"neighbor_{name}", head, views[head], target, mask, number)
         loss = jnp.zeros((), jnp.float32)
         for weight, name, value in terms:
             loss = loss + weight * value
             metrics[f"loss_{name}"] = value
         return loss, (extra, metrics)
+
+    def extra_rows(self, extra):
+        """The rows of the queue, where the config splits them over the devices."""
+        split = self.config.queue_sharded
+        return jax.tree.map(lambda leaf: split and jnp.ndim(leaf) > 0, extra)
 
     def constrain(self, params):
         """Keep both temperatures inside their bounds."""
@@ -178,9 +217,12 @@ class Primus:
         """Encoder with its heads."""
         return params["encoder"]
 
-    def _views(self, params, batch, key):
-        """Head outputs of view 0 and, where a term needs it, of view 1; both in one pass."""
-        config = self.config
+    def forward(self, params, batch, key):
+        """Head outputs "mm" and "ssl" of view 0 and, where a term needs it, "ssl_second" of view 1.
+
+        Both views of a window go through the encoder in one pass.
+        """
+        config, params = self.config, own_copy(params, batch["index"])
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(batch["index"])
         imu = augment_batch(keys[:, 0], batch["imu"], config.first_view)
         rows = imu.shape[0]
@@ -189,7 +231,8 @@ class Primus:
             imu = jnp.concatenate([imu, second])
         out: dict[str, Any] = self.encoder.apply({"params": params["encoder"]}, imu)
         mm, ssl = (out["mmcl"], out["ssl"]) if self.multihead else (out["emb"], out["emb"])
-        return {"mm": mm[:rows], "ssl": ssl[:rows], "ssl_second": ssl[rows:]}
+        views = {"mm": mm[:rows], "ssl": ssl[:rows]}
+        return views | {"ssl_second": ssl[rows:]} if config.self_supervised else views
 
     def _targets(self, batch):
         return {
@@ -222,8 +265,17 @@ class Primus:
         if config.alpha == 1:
             order = ["imu"]
         rows = jax.lax.stop_gradient(rows)
-        index, found = nearest(queue, rows, tuple(order), ignore_empty=config.ignore_empty_rows)
-        neighbor = read(queue, index)
+        whole = gather(rows, axis_name)
+        shards = axis_name if config.queue_sharded else None
+        index, found = nearest(
+            queue,
+            rows if shards is None else whole,
+            tuple(order),
+            ignore_empty=config.ignore_empty_rows,
+            block=config.queue_block,
+            shards=shards,
+        )
+        neighbor = read(queue, index, shards)
         result = {}
         for name in (*targets, "imu"):
             if (config.alpha == 1) if name != "imu" else (config.alpha == 0):
@@ -237,4 +289,5 @@ class Primus:
                 if config.mask_equal_neighbors and equal is None:
                     equal = index
             result[name] = (neighbor[name], mask, equal)
-        return result, {"queue": enqueue(queue, rows, batch["index"], axis_name)}
+        place = gather(after(batch["index"], index, *jax.tree.leaves(result)), axis_name)
+        return result, {"queue": enqueue(queue, whole, place, shards)}

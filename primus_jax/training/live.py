@@ -81,7 +81,7 @@ def open_live(config: Config, folders: Sequence[DatasetFolder]) -> Live:
             raise PrimusError(
                 f"the {tower} tower of {config.data.towers} gives {part.projection} values, but "
                 f"config.data.embedding_dim is {config.data.embedding_dim}. Set it, and "
-                f"config.encoder.embed_dim, to {part.projection}."
+                f"config.encoder.head_dim (or, without heads, embed_dim), to {part.projection}."
             )
         shape = _shape(folders, tensor, option)
         below = 256 if tensor == "frames" else part.vocabulary

@@ -4,6 +4,7 @@ The step is the clock (law 2): data order, randomness, schedule and checkpoints 
 """
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -16,42 +17,71 @@ from primus_jax.errors import PrimusError
 from primus_jax.training import sharding
 from primus_jax.training.checkpoint import Checkpoints
 from primus_jax.training.live import Live, open_live
-from primus_jax.training.metrics import MetricsLog, Progress
+from primus_jax.training.metrics import MetricsLog, NoMetrics, Progress
 from primus_jax.training.optim import make_optimizer
-from primus_jax.training.run import describe_data, open_run
+from primus_jax.training.processes import CommonError, Processes
+from primus_jax.training.run import check_shared, describe_data, open_run, start_facts
 from primus_jax.training.state import TrainState, abstract_state, init_state, state_maker
 from primus_jax.training.step import make_eval_step, make_train_step
 from primus_jax.training.stop import stop_signals
 from primus_jax.training.watch import Watch
 
 
-def pretrain(config: Config, workdir: str | Path, say=print) -> TrainState:
+def pretrain(
+    config: Config,
+    workdir: str | Path,
+    say: Callable[[str], None] = print,
+    processes: Processes | None = None,
+) -> TrainState:
     """Train until `config.steps`, resuming from the newest checkpoint in `workdir`.
 
-    SIGTERM and SIGINT save a checkpoint and return after the step in progress.
+    SIGTERM and SIGINT, to whichever process, save a checkpoint and return after the same step.
+
+    Args:
+        config: of the experiment; the same in every process.
+        workdir: folder of the run; the same for every process.
+        say: prints one line; only the first process says anything.
+        processes: all that train together (`primus-jax pretrain` makes them); None: this one.
 
     Raises:
-        PrimusError: invalid config or data, or another run's folder.
+        PrimusError: invalid config or data, another run's folder, or a last checkpoint that could
+            not be saved.
         NotFinite: names the step, the windows of its batch and the last good checkpoint.
     """
-    config.validate()
-    workdir = Path(workdir)
-    mesh = sharding.make_mesh(config.devices)
-    if config.data.batch_size % mesh.size:
+    processes = processes or Processes()
+    if processes.count != jax.process_count():
         raise PrimusError(
-            f"config.data.batch_size {config.data.batch_size} does not divide among {mesh.size} "
-            f"devices. Use a multiple of {mesh.size}, or --config.devices."
+            f"this is one of {jax.process_count()} processes of jax.distributed; `primus-jax "
+            f"pretrain --coordinator ... --processes ... --process-id ...` trains with several."
         )
-    folders = [DatasetFolder(path) for path in config.data.train]
-    live = open_live(config, folders)
-    data = _pipeline(config, folders, live, "train", config.data.batch_size)
-    validation, validation_count = _validation(config, folders, live, mesh.size)
-    open_run(workdir, config, describe_data(folders), live.digests, say)
+    say = say if processes.first else _say_nothing
+    workdir = Path(workdir)
+    with processes.together():
+        config.validate()
+        mesh = sharding.make_mesh(config.devices, config.mesh.replicas)
+        if config.data.batch_size % mesh.size:
+            raise PrimusError(
+                f"config.data.batch_size {config.data.batch_size} does not divide among "
+                f"{mesh.size} devices. Use a multiple of {mesh.size}, or --config.devices."
+            )
+        folders = [DatasetFolder(path) for path in config.data.train]
+        live = open_live(config, folders)
+        data = _pipeline(config, folders, live, "train", config.data.batch_size)
+        validation, validation_count = _validation(config, folders, live, mesh.size)
+    described = describe_data(folders)
+    processes.agree(start_facts(config, described, live.digests))
+    with processes.together():
+        if processes.first:
+            open_run(workdir, config, described, live.digests, say)
+    check_shared(workdir, processes)
 
-    objective = config.objective.build(config.encoder)
+    objective = config.objective.build(config.encoder, config.compute)
     optimizer = make_optimizer(config.optim, config.steps)
-    train_step = make_train_step(objective, optimizer, mesh, config.seed, live.embed)
-    eval_step = make_eval_step(objective, mesh, config.seed, live.embed)
+    fsdp, parts = config.mesh.fsdp, config.compute.micro_batches
+    train_step = make_train_step(
+        objective, optimizer, mesh, config.seed, live.embed, fsdp=fsdp, micro_batches=parts
+    )
+    eval_step = make_eval_step(objective, mesh, config.seed, live.embed, fsdp=fsdp)
     make_state = state_maker(
         objective,
         optimizer,
@@ -61,40 +91,74 @@ def pretrain(config: Config, workdir: str | Path, say=print) -> TrainState:
     towers = sharding.replicate(mesh, live.params)
 
     with contextlib.ExitStack() as stack:
-        checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
+        stop = stack.enter_context(stop_signals())
+        checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep, processes)
         stack.callback(checkpoints.close)
-        state = checkpoints.restore_newest(abstract_state(make_state, mesh), say)
-        state = init_state(make_state, mesh) if state is None else state
+        abstract = abstract_state(make_state, objective, mesh, fsdp)
+        state = checkpoints.restore_newest(abstract, say)
+        state = init_state(make_state, abstract) if state is None else state
         start = int(state.step)
         say(
             f"{'resuming at' if start else 'starting at'} step {start} of {config.steps}, "
             f"{data.size} training windows, {mesh.size} device(s)"
+            + (f" in {processes.count} processes" if processes.count > 1 else "")
         )
-        metrics_log = MetricsLog(workdir, start)
+        metrics_log = MetricsLog(workdir, start) if processes.first else NoMetrics()
         stack.callback(metrics_log.close)
         progress = Progress(config.steps, start, config.data.batch_size, say)
-        stop = stack.enter_context(stop_signals())
         watch = Watch(data, metrics_log, progress, config.log_every)
         watch.saved(start, validated=False)
+        processes.where = lambda: f" at step {watch.step}; {checkpoints.newest()}"
 
+        damaged: list[str] = []
         batches = data.from_step(start)
         for step in range(start + 1, config.steps + 1):
-            state, metrics = train_step(state, towers, sharding.global_batch(mesh, next(batches)))
+            batch = sharding.global_batch(mesh, next(batches))
+            state, metrics = train_step(state, towers, batch, sharding.flag(mesh, stop.is_set))
             watch.add(step, metrics)
             scheduled = step % config.checkpoint.every == 0 or step == config.steps
-            if not (scheduled or stop.is_set):
+            if not (scheduled or watch.stop):
                 continue
             watch.catch_up()
             loss = None
             if scheduled and validation is not None:
                 loss = _validate(eval_step, state, towers, validation, validation_count, mesh)
                 watch.validated(step, loss)
+            if config.data.skip_damaged:
+                damaged = _say_damaged(damaged, processes.exchange(data.damaged()), say)
+            if failed := checkpoints.settle():
+                watch.not_saved(failed.step)
+                say(f"warning: {failed.message} Training goes on.")
             checkpoints.save(state, loss)
             watch.saved(step, validated=loss is not None)
-            if stop.is_set and step < config.steps:
-                say(f"stopped by {stop.name}: saved step {step}; the same command resumes it")
+            if watch.stop and step < config.steps:
                 break
+        if failed := checkpoints.settle():
+            raise CommonError(f"{failed.message} Make room, and run the same command again.")
+        if watch.stop and int(state.step) < config.steps:
+            _say_stopped(int(state.step), processes.exchange(stop.name), processes, say)
     return state
+
+
+def _say_nothing(line: str) -> None:
+    """What a process says for which the first one speaks."""
+
+
+def _say_damaged(
+    before: list[str], parts: list[list[str]], say: Callable[[str], None]
+) -> list[str]:
+    found = sorted(set().union(*parts))
+    if found != before:
+        say(f"warning: {len(found)} damaged record(s) skipped: {'; '.join(found)}")
+    return found
+
+
+def _say_stopped(
+    step: int, names: list[str], processes: Processes, say: Callable[[str], None]
+) -> None:
+    who = next(i for i, name in enumerate(names) if name)
+    on = f" to {processes.name(who)}" if processes.count > 1 else ""
+    say(f"stopped by {names[who]}{on}: saved step {step}; the same command resumes it")
 
 
 def _pipeline(
@@ -108,6 +172,7 @@ def _pipeline(
         weights=config.data.weights,
         embedding_dim=config.data.embedding_dim,
         live=live.inputs,
+        skip_damaged=config.data.skip_damaged,
         host=jax.process_index(),
         hosts=jax.process_count(),
     )

@@ -41,6 +41,16 @@ class MetricsLog:
             self._board.close()
 
 
+class NoMetrics:
+    """Stands for the log in every process but the first, which writes for all."""
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def read_metrics(folder: str | Path) -> list[dict[str, float]]:
     """The rows of a run's `metrics.jsonl`; a last line cut short by a crash is left out."""
     rows = []

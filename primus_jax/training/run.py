@@ -1,9 +1,12 @@
 """The folder of one run: what made it, whether it may be resumed, and its state."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from primus_jax.atomic import replace_file
 from primus_jax.config import Config, config_hash, flatten, from_dict, to_dict
@@ -14,10 +17,28 @@ from primus_jax.provenance import provenance
 from primus_jax.training import sharding
 from primus_jax.training.checkpoint import Checkpoints
 from primus_jax.training.optim import make_optimizer
+from primus_jax.training.processes import Processes
 from primus_jax.training.state import TrainState, abstract_state, state_maker
 
 # What may differ between a run and its continuation without changing what is trained.
-FREE = ("log_every", "devices", "checkpoint.every", "checkpoint.keep", "data.validation_batches")
+FREE = (
+    "log_every",
+    "devices",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "data.validation_batches",
+    "compute.micro_batches",
+    "compute.remat",
+    "mesh.replicas",
+    "mesh.fsdp",
+    "objective.contrastive",
+    "objective.contrastive_block",
+    "objective.queue_block",
+    "objective.queue_sharded",
+)
+
+# In which every process must see what the first one wrote.
+SHOWN_SECONDS = 20.0
 
 
 def open_run(
@@ -84,6 +105,45 @@ def read_run(workdir: str | Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+def start_facts(
+    config: Config, data: dict[str, dict[str, Any]], towers: dict[str, str]
+) -> dict[str, Any]:
+    """By name, everything that processes must have alike to train one encoder together."""
+    made = provenance()
+    return {
+        **{f"config.{name}": value for name, value in flatten(to_dict(config)).items()},
+        **{f"content of {path}": row["content_hash"] for path, row in data.items()},
+        **{f"{name} tower": digest for name, digest in towers.items()},
+        **{f"version of {name}": version for name, version in made["packages"].items()},
+        "version of python": made["python"],
+        "devices of one process": jax.local_device_count(),
+    }
+
+
+def check_shared(workdir: Path, processes: Processes) -> None:
+    """Refuse a folder that is not the same one for every process; all must call it.
+
+    Raises:
+        CommonError: a process does not find the `run.json` that the first has.
+    """
+    path = workdir / "run.json"
+
+    def content() -> str:
+        return path.read_text() if path.exists() else ""
+
+    expected = processes.exchange(content() if processes.first else None)[0]
+    with processes.together():
+        # A network file system may show it a little later.
+        deadline = time.monotonic() + SHOWN_SECONDS
+        while content() != expected:
+            if time.monotonic() > deadline:
+                raise PrimusError(
+                    f"{path} is not what process 0 ({processes.hosts[0]}) wrote there. --workdir "
+                    f"must be on a file system that all hosts share."
+                )
+            time.sleep(0.2)
+
+
 def describe_data(folders: Sequence[DatasetFolder]) -> dict[str, dict[str, Any]]:
     """What a run remembers of its data sets, by path, in the order in which they are read."""
     return {
@@ -128,7 +188,8 @@ def load_state(workdir: str | Path, checkpoint: str) -> tuple[TrainState, Config
         samples = next(iter(row["data"].values()))["window_samples"]
         batch = example_batch(samples, config.data.embedding_dim)
         make_state = state_maker(objective, make_optimizer(config.optim, config.steps), 0, batch)
-        return checkpoints.restore_step(step, abstract_state(make_state, mesh)), config, row
+        abstract = abstract_state(make_state, objective, mesh)
+        return checkpoints.restore_step(step, abstract), config, row
     finally:
         checkpoints.close()
 

@@ -7,10 +7,11 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from primus_jax.errors import PrimusError
 from primus_jax.objectives.base import Objective
-from primus_jax.training.sharding import replicated
+from primus_jax.training.sharding import extra_specs, split_specs
 
 # A number that no step reaches keeps this key apart from those of training.
 INIT_STREAM = 2**32 - 1
@@ -42,14 +43,43 @@ def state_maker(
     return make
 
 
-def init_state(make: Callable[[], TrainState], mesh: Mesh) -> TrainState:
-    """Run `make` under one jit, so that the state is born where it will live."""
-    return jax.jit(make, out_shardings=replicated(mesh))()
+def state_specs(
+    objective: Objective, state: TrainState, mesh: Mesh, fsdp: bool = False
+) -> TrainState:
+    """The PartitionSpec of every leaf of a state, which may be abstract.
 
-
-def abstract_state(make: Callable[[], TrainState], mesh: Mesh) -> TrainState:
-    """Shapes, dtypes and shardings of the state, without computing it."""
-    sharding = replicated(mesh)
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), jax.eval_shape(make)
+    Raises:
+        PrimusError: the objective splits rows that the devices cannot share evenly.
+    """
+    split = objective.extra_rows(state.extra)
+    for (path, leaf), is_split in zip(
+        jax.tree_util.tree_leaves_with_path(state.extra), jax.tree.leaves(split), strict=True
+    ):
+        if is_split and leaf.shape[0] % mesh.size:
+            raise PrimusError(
+                f"{jax.tree_util.keystr(path)} has {leaf.shape[0]} rows, which {mesh.size} devices "
+                f"cannot share evenly. Use a multiple of {mesh.size}."
+            )
+    return TrainState(
+        step=PartitionSpec(),
+        params=split_specs(state.params, mesh, fsdp),
+        opt_state=split_specs(state.opt_state, mesh, fsdp),
+        extra=extra_specs(split, mesh),
     )
+
+
+def abstract_state(
+    make: Callable[[], TrainState], objective: Objective, mesh: Mesh, fsdp: bool = False
+) -> TrainState:
+    """Shapes, dtypes and shardings of the state, without computing it."""
+    shapes = jax.eval_shape(make)
+    return jax.tree.map(
+        lambda x, spec: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec)),
+        shapes,
+        state_specs(objective, shapes, mesh, fsdp),
+    )
+
+
+def init_state(make: Callable[[], TrainState], abstract: TrainState) -> TrainState:
+    """Run `make` under one jit, so that the state is born where `abstract` says it will live."""
+    return jax.jit(make, out_shardings=jax.tree.map(lambda x: x.sharding, abstract))()

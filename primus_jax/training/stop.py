@@ -4,6 +4,9 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
+# EX_TEMPFAIL: saved, not finished; the same command goes on. Schedulers requeue on it.
+EXIT_INTERRUPTED = 75
+
 
 class Stop:
     """`is_set` once a signal came, and its `name`."""
@@ -14,15 +17,16 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Catch the first SIGTERM or SIGINT; a second one acts as usual.
+    """Catch SIGTERM and SIGINT; a second Ctrl-C acts as usual.
 
-    Outside the main thread nothing is caught: signals belong to whoever owns it.
+    Schedulers repeat SIGTERM while they wait, so it remains a request. Outside the main thread
+    nothing is caught: signals belong to whoever owns it.
     """
     stop = Stop()
 
     def request(number, frame):
         stop.is_set, stop.name = True, signal.Signals(number).name
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     try:
         before = {n: signal.signal(n, request) for n in (signal.SIGTERM, signal.SIGINT)}

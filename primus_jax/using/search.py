@@ -57,12 +57,12 @@ def search(
     if towers is not None:
         text_embeddings = embed_sentences(sentences, towers, tokenizer)
     text = np.asarray(text_embeddings, np.float32)
-    if text.shape != (len(sentences), encoder.config.embed_dim) or not np.isfinite(text).all():
+    shape = len(sentences), encoder.config.width(head)
+    if text.shape != shape or not np.isfinite(text).all():
         raise PrimusError(
             f"text embeddings of shape {text.shape} for {len(sentences)} sentences and an encoder "
-            f"whose head {head!r} has {encoder.config.embed_dim} values; expected finite numbers "
-            f"{(len(sentences), encoder.config.embed_dim)}, of the tower that it was pretrained "
-            f"with."
+            f"whose head {head!r} has {shape[1]} values; expected finite numbers {shape}, of the "
+            f"tower that it was pretrained with."
         )
     text = unit_rows(text)
     times, scores = collect(

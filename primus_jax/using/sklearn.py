@@ -75,11 +75,11 @@ class PrimusFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self._windows(self._rows(X, reset=True))
         is_encoder = hasattr(self.encoder, "encode_windows")
         self.encoder_ = self.encoder if is_encoder else load_encoder(self.encoder)
-        self._n_features_out = self.encoder_.config.embed_dim
+        self._n_features_out = self.encoder_.config.width(self.head or self.encoder_.head)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Embed, float32 `[n, embed_dim]`.
+        """Embed, float32 `[n, width of the head]`.
 
         Raises:
             PrimusError: windows that the encoder does not take.

@@ -1,0 +1,134 @@
+"""The train step of a config, compiled for devices that need not exist, and what it costs there."""
+
+import dataclasses
+import time
+from collections import Counter
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+
+from primus_jax.config import Config
+from primus_jax.data.pipeline import example_batch
+from primus_jax.errors import PrimusError
+from primus_jax.roofline.flops import count_products
+from primus_jax.roofline.hlo import parse
+from primus_jax.roofline.traffic import Collective, collectives, memory_traffic
+from primus_jax.training import sharding
+from primus_jax.training.optim import make_optimizer
+from primus_jax.training.state import abstract_state, state_maker
+from primus_jax.training.step import make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledStep:
+    """What one device does in one step of training; bytes, and operations.
+
+    Attributes:
+        devices: of the mesh.
+        parameters: values of the model, on all devices together.
+        memory: bytes of "arguments", "outputs", "reused" (outputs in the place of arguments),
+            "temporaries", "code" and their "total", as XLA planned them for this device.
+        products: operations by (input dtype, precision), every loop in full.
+        xla_operations: XLA's own count, loops once and elementwise work included.
+        sent: every collective.
+        moved: bytes of device memory, an estimate from above.
+        unknown_loops: loops whose trip count is not known; they count once.
+        compile_seconds: tracing, lowering and compiling.
+        text: the optimised program.
+    """
+
+    devices: int
+    parameters: int
+    memory: dict[str, int]
+    products: Counter[tuple[str, str]]
+    xla_operations: float
+    sent: list[Collective]
+    moved: float
+    unknown_loops: int
+    compile_seconds: float
+    text: str
+
+
+def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledStep:
+    """Compile one update of `config`, on shapes alone; nothing is allocated or run.
+
+    Args:
+        config: of a run on stored embeddings.
+        mesh: over the devices of this job, or of a topology (`jax.experimental.topologies`).
+        window_samples: of the data sets.
+
+    Raises:
+        PrimusError: an invalid config, a batch that the devices cannot share, or a step that does
+            not fit into the memory of the device.
+    """
+    config.validate()
+    if config.data.towers:
+        raise PrimusError(
+            f"config.data.towers is {config.data.towers!r}; the step is compiled on stored "
+            f"embeddings. Set --config.data.towers=''."
+        )
+    batch_size = config.data.batch_size
+    if batch_size % mesh.size:
+        raise PrimusError(
+            f"config.data.batch_size {batch_size} does not divide among {mesh.size} devices. "
+            f"Use a multiple of {mesh.size}."
+        )
+    start = time.monotonic()
+    objective = config.objective.build(config.encoder, config.compute)
+    optimizer = make_optimizer(config.optim, config.steps)
+    example = example_batch(window_samples, config.data.embedding_dim)
+    make = state_maker(objective, optimizer, config.seed, example)
+    state = abstract_state(make, objective, mesh, config.mesh.fsdp)
+    split = NamedSharding(mesh, sharding.rows(mesh))
+    batch = {
+        name: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype, sharding=split)
+        for name, x in example.items()
+    }
+    stop = jax.ShapeDtypeStruct((mesh.size,), bool, sharding=split)
+    step = make_train_step(
+        objective,
+        optimizer,
+        mesh,
+        config.seed,
+        fsdp=config.mesh.fsdp,
+        micro_batches=config.compute.micro_batches,
+    )
+    traced = step.trace(state, {}, batch, stop)
+    try:
+        compiled = traced.lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        first = " ".join(line for line in str(error).splitlines() if line.strip())[:600]
+        raise PrimusError(
+            f"the step does not fit into the memory of a device. Use a smaller batch, "
+            f"--config.compute.micro_batches, --config.compute.remat=True, or "
+            f"--config.mesh.fsdp=True. The compiler says: {first}"
+        ) from None
+    seconds = time.monotonic() - start
+    text = compiled.as_text()
+    program = parse(text)
+    return CompiledStep(
+        devices=mesh.size,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        memory=_memory(compiled.memory_analysis()),
+        products=count_products(traced.jaxpr, mesh.size),
+        xla_operations=float((compiled.cost_analysis() or {}).get("flops", 0)),
+        sent=collectives(program),
+        moved=memory_traffic(program),
+        unknown_loops=program.unknown_loops(),
+        compile_seconds=seconds,
+        text=text,
+    )
+
+
+def _memory(stats: Any) -> dict[str, int]:
+    sizes = {
+        "arguments": stats.argument_size_in_bytes,
+        "outputs": stats.output_size_in_bytes,
+        "reused": stats.alias_size_in_bytes,
+        "temporaries": stats.temp_size_in_bytes,
+        "code": stats.generated_code_size_in_bytes,
+    }
+    return {**sizes, "total": sum(sizes.values()) - 2 * sizes["reused"]}
