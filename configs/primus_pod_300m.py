@@ -1,0 +1,44 @@
+"""PRIMUS on a pod of 256 v5e chips, with an encoder of 302 million parameters split over them.
+
+    launch/tpu_pod.sh ... -- pretrain --config configs/primus_pod_300m.py --workdir /mnt/runs/300m
+    python launch/compile_pod.py --config configs/primus_pod_300m.py --fake-devices 256 --chip v5e
+
+Everything but the encoder is primus_pod.py's. Nobody has run it: compiled and computed, not timed.
+
+Encoder: 512 channels in the first of three stages, four residual blocks each: 104 million
+parameters of convolutions, an embedding of 5,312 values, 136 million in the projector and 62 in the
+heads.
+Memory per chip: Adam's state is 12 bytes per parameter, 3.6 GB, of which fsdp leaves 1.26 GiB:
+matrices whose sides 256 does not divide (5,312 is 64 x 83) stay whole. Gathered parameters,
+gradients and activations in bfloat16 are 6.4 GiB of temporaries by the CPU compiler: 7.7 GiB of 16.
+--config.compute.micro_batches=2 or remat=True lower the activations.
+Cost: a step on v5e, from published rates: 8.2 TFLOP of products 46 ms; memory 87 ms by the fusions of a
+CPU; 3.8 GB sent 19 ms; 106 ms expected, so 5,000 steps in ten minutes as a bound, and an hour with
+the usual distance from it.
+Learning rate: a quarter of the small recipe's, as wider layers take less; not tuned.
+"""
+
+import dataclasses
+from pathlib import Path
+
+from primus_jax.commands.pretrain import read_config
+from primus_jax.config import Config
+from primus_jax.models.compute import ComputeConfig
+from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.training.sharding import MeshConfig
+
+RECIPE = Path(__file__).parent / "primus_pod.py"
+
+
+def get_config() -> Config:
+    """The recipe of primus_pod.py, wider and deeper, with parameters split over the chips."""
+    config = read_config(str(RECIPE), [])
+    return dataclasses.replace(
+        config,
+        encoder=EncoderConfig(
+            trunk="motion", channels=512, blocks=4, embed_dim=5312, head_dim=512, head_layers=2
+        ),
+        optim=dataclasses.replace(config.optim, lr=1e-3, clip_norm=1.0),
+        compute=ComputeConfig(dtype="bfloat16"),
+        mesh=MeshConfig(replicas=4, fsdp=True),
+    )
