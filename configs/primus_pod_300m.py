@@ -8,12 +8,13 @@ Everything but the encoder is primus_pod.py's. Nobody has run it: compiled and c
 Encoder: 512 channels in the first of three stages, four residual blocks each: 104 million
 parameters of convolutions, an embedding of 5,312 values, 136 million in the projector and 62 in the
 heads.
-Memory per chip: Adam's state is 12 bytes per parameter, 3.6 GB, of which fsdp leaves 1.26 GiB:
-matrices whose sides 256 does not divide (5,312 is 64 x 83) stay whole. Gathered parameters,
-gradients and activations in bfloat16 are 6.4 GiB of temporaries by the CPU compiler: 7.7 GiB of 16.
---config.compute.micro_batches=2 or remat=True lower the activations.
-Cost: a step on v5e, from published rates: 8.2 TFLOP of products 46 ms; memory 87 ms by the fusions of a
-CPU; 3.8 GB sent 19 ms; 106 ms expected, so 5,000 steps in ten minutes as a bound, and an hour with
+Mesh: four groups of 64 chips, each with the whole state, because 64 divides every large matrix
+and 256 does not (5,312 is 64 x 83). A group scatters its gradient, then the four sum their parts.
+Memory per chip: Adam's state is 12 bytes per parameter, 3.6 GB, 0.06 GiB on each of 64. Gathered
+parameters, gradients and activations in bfloat16 are 6.4 GiB of temporaries by the CPU compiler:
+6.5 GiB of 16. --config.compute.micro_batches=2 or remat=True lower the activations.
+Cost: a step on v5e, from published rates: 8.2 TFLOP of products 46 ms; memory 79 ms by the
+fusions of a CPU; 3.8 GB sent 19 ms; 98 ms expected, so 5,000 steps in ten minutes as a bound, and an hour with
 the usual distance from it.
 Learning rate: a quarter of the small recipe's, as wider layers take less; not tuned.
 """

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 CONFIG = str(Path(__file__).parent / "tiny_config.py")
@@ -50,10 +50,13 @@ def free_port() -> int:
 class Child:
     """A process whose output is read as it comes."""
 
-    def __init__(self, command: Sequence[str], before: Callable[[], None] | None = None):
+    def __init__(self, command: Sequence[str], full: bool = False):
+        """With `full` as on a full disk: no file that it writes can grow beyond 100 KiB."""
+        if full:
+            command = ["bash", "-c", 'ulimit -f 100; exec "$@"', "bash", *command]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=environment(), preexec_fn=before,
+            env=environment(),
         )  # fmt: skip
         self._lines: list[str] = []
         self._news = threading.Condition()
@@ -113,7 +116,7 @@ def job(
     count: int,
     *more: str,
     own: Sequence[Sequence[str]] | None = None,
-    before: Sequence[Callable[[], None] | None] | None = None,
+    full: bool = False,
     starts: Sequence[int] | None = None,
 ) -> Iterator[list[Child]]:
     """Processes that train together on this machine; none is left over.
@@ -122,7 +125,7 @@ def job(
         workdir, data, more: of every process.
         count: how many.
         own: arguments of each process besides `more`.
-        before: called in each process before it becomes `primus-jax`.
+        full: see `Child`.
         starts: the processes that are started; all without it.
     """
     port = free_port()
@@ -133,7 +136,7 @@ def job(
                 f"--coordinator=127.0.0.1:{port}", f"--processes={count}", f"--process-id={i}",
             ]  # fmt: skip
             arguments = pretrain_command(workdir, data, *place, *more, *(own[i] if own else ()))
-            children.append(Child(arguments, before[i] if before else None))
+            children.append(Child(arguments, full))
         yield children
     finally:
         for child in children:

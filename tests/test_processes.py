@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+from subprocess import Popen
 
 import pytest
 from processes import environment, pretrain_command
@@ -60,6 +61,27 @@ def test_killed_at_a_random_step_and_resumed_ends_bit_identical(never_killed, si
     assert digest(load_state(tmp_path / "run", "latest")[0]) == never_killed, f"killed at {step}"
     rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows if "loss" in r] == list(range(1, STEPS + 1))
+
+
+def test_killed_while_a_checkpoint_is_written_the_one_before_is_used(
+    never_killed, simulated, tmp_path
+):
+    folder = tmp_path / "run" / "checkpoints"
+    with Popen(pretrain_command(tmp_path / "run", simulated), env=environment()) as process:
+        # The first is whole, the second has begun: Orbax writes under another name, then renames.
+        while process.poll() is None:
+            names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            if "10" in names and any("tmp" in name for name in names):
+                process.kill()
+                break
+        assert process.wait(60) == -signal.SIGKILL
+    left = [path.name for path in folder.iterdir()]
+    assert any("tmp" in name for name in left), left
+    step = max(int(name) for name in left if name.isdecimal())
+    done = run(tmp_path / "run", simulated)
+    assert f"resuming at step {step} of {STEPS}" in done.stdout, done.stdout + done.stderr
+    assert digest(load_state(tmp_path / "run", "latest")[0]) == never_killed
+    assert not any("tmp" in path.name for path in folder.iterdir())
 
 
 def test_sigterm_saves_asks_to_be_run_again_and_resumes_bit_identical(
