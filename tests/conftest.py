@@ -1,6 +1,7 @@
 """Eight fake CPU devices, strict promotion, warnings as errors, and the real recordings."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -11,6 +12,10 @@ import pytest
 from data_prep.builder import WindowSpec, write_dataset
 from data_prep.splits import Splits
 from primus_jax.data.simulate import recordings
+
+# A shell that runs the tests in the background has SIGINT ignored, which every child would inherit.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "accelerator_scaling.py"
 
@@ -16,6 +17,7 @@ def load():
     return module
 
 
+@pytest.mark.slow
 def test_small_sizes_agree_with_float64(tmp_path, capsys):
     load().main(["--small", "--out", str(tmp_path / "cpu" / "small")])
     results = json.loads((tmp_path / "cpu" / "small.json").read_text())

@@ -76,7 +76,10 @@ def differences(workdir, state, alone):
     return np.abs(losses[0] / losses[1] - 1).max(), max(jax.tree.leaves(apart)) / 1e-3
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize(
+    "name",
+    [name if " of " in name else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS],
+)
 def test_a_run_on_another_mesh_is_the_same_run(name, simulated, alone, tmp_path):
     state = train(simulated, tmp_path / "run", **LAYOUTS[name])
     loss, parameters = differences(tmp_path / "run", state, alone)
@@ -84,6 +87,7 @@ def test_a_run_on_another_mesh_is_the_same_run(name, simulated, alone, tmp_path)
     assert parameters < 0.05
 
 
+@pytest.mark.slow
 def test_a_run_changes_its_mesh_at_every_restart(simulated, alone, tmp_path):
     for steps, layout in zip((2, 4, STEPS), ("slices of fsdp", "fsdp", "slices"), strict=True):
         state = train(simulated, tmp_path / "run", steps=steps, **LAYOUTS[layout])
@@ -129,6 +133,7 @@ def test_the_digest_sees_every_value_and_its_place_however_it_lies():
     assert digest({"w": jnp.asarray(values.reshape(24, 16))}) != plain
 
 
+@pytest.mark.slow
 def test_split_state_takes_a_fraction_of_the_memory_and_only_parts_cross_replicas():
     config = dataclasses.replace(
         config_of("nowhere"),

@@ -92,8 +92,17 @@ def check(name, devices, count, tolerance):
     assert max(jax.tree.leaves(apart)) < tolerance, apart
 
 
-@pytest.mark.parametrize(("devices", "count"), [(1, 4), (8, 2), (8, 8)])
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    ("name", "devices", "count"),
+    [
+        ("primus", 8, 2),
+        pytest.param("primus", 1, 4, marks=pytest.mark.slow),
+        pytest.param("primus", 8, 8, marks=pytest.mark.slow),
+        ("multitask", 8, 2),
+        pytest.param("multitask", 1, 4, marks=pytest.mark.slow),
+        pytest.param("multitask", 8, 8, marks=pytest.mark.slow),
+    ],
+)
 def test_parts_give_the_gradient_of_the_whole(name, devices, count):
     check(name, devices, count, 1e-6)
 

@@ -104,6 +104,14 @@ def test_choices_of_the_released_trunk_are_refused():
         Encoder.random(CONFIG, 0, 50, 1).encode_windows(windows(1, 31))
 
 
+def test_a_recording_is_no_window(encoder):
+    """The trunk's Fourier transform is a matrix, time by time."""
+    assert encoder.encode(np.resize(windows(1, 150), (1500, 6)), 50).shape == (1, CONFIG.embed_dim)
+    message = r"30,000 samples \(600 s\).*made for 3 s.*at most 10 times.*1,500.*embed_recording"
+    with pytest.raises(PrimusError, match=message):
+        encoder.encode(np.resize(windows(1, 150), (30000, 6)), 50)
+
+
 @pytest.mark.parametrize("time", [150, 151, 97])
 def test_the_same_network_in_pytorch(encoder, time):
     torch = pytest.importorskip("torch")

@@ -247,6 +247,7 @@ def test_a_last_save_that_fails_ends_all_and_keeps_the_one_before(simulated, tmp
     finish(tmp_path / "run", simulated, 2, *more)
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(simulated, tmp_path):
     always = (*OPEN, "--config.checkpoint.every=4")
     finish(tmp_path / "run", simulated, 1, "--config.steps=4", *always)

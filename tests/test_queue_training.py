@@ -39,6 +39,7 @@ def train(folder, workdir, *, devices, steps, split, size=SIZE):
     return pretrain(config, workdir, say=lambda line: None)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_split_queue_moves_to_other_devices_and_is_the_same_run(simulated, tmp_path):
     whole = train(simulated, tmp_path / "whole", devices=1, steps=STEPS, split=False)
     for devices, steps in ((8, 3), (2, STEPS)):
@@ -66,7 +67,10 @@ def test_rows_that_devices_cannot_share_evenly_are_an_error(simulated, tmp_path)
         PrimusConfig(queue_block=0).validate(16)
 
 
-@pytest.mark.parametrize(("devices", "split"), [(1, False), (8, False), (8, True)])
+@pytest.mark.parametrize(
+    ("devices", "split"),
+    [(1, False), pytest.param(8, False, marks=pytest.mark.slow), (8, True)],
+)
 def test_a_step_with_a_million_rows_copies_no_queue(devices, split):
     size, batch = 1_000_000, 256
     mesh = make_mesh(devices)
@@ -128,8 +132,14 @@ def dense():
     return params, before, inputs, value, grad
 
 
-@pytest.mark.parametrize("devices", [1, 2, 4, 8])
-@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize(
+    ("devices", "split"),
+    [
+        *[(1, False), (8, True)],
+        *[pytest.param(n, s, marks=pytest.mark.slow) for n in (2, 4) for s in (False, True)],
+        *[pytest.param(n, s, marks=pytest.mark.slow) for n, s in ((1, True), (8, False))],
+    ],
+)
 def test_the_objective_is_the_same_split_or_whole_on_any_devices(dense, devices, split):
     params, extra, inputs, (value, (after, metrics)), grad = dense
     config = PrimusConfig(queue_size=SIZE, queue_sharded=split, queue_block=3)

@@ -16,6 +16,7 @@ from tests.pair_losses import LOSSES, compile_gradient, inputs, value_and_gradie
 
 BATCH = 40
 MESHES = [(), (1,), (2,), (4,), (8,), (2, 4), (4, 2)]
+QUICK = [(), (8,), (2, 4)]
 MASKS = {
     "uneven": np.arange(BATCH) % 7 < np.arange(BATCH) // 8,
     "none on the first device": np.arange(BATCH) >= BATCH // 2,
@@ -41,9 +42,12 @@ def dense_results(name, masked_negatives):
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize(
     ("form", "mesh"),
-    [("gathered", mesh) for mesh in MESHES]
-    + [("ring", mesh) for mesh in MESHES]
-    + [("dense", (8,)), ("dense", (2, 4))],
+    [
+        pytest.param(form, mesh, marks=[] if mesh in QUICK else pytest.mark.slow)
+        for form in ("gathered", "ring")
+        for mesh in MESHES
+    ]
+    + [("dense", (8,)), pytest.param("dense", (2, 4), marks=pytest.mark.slow)],
     ids=str,
 )
 def test_every_form_is_the_dense_one_on_every_mesh(name, form, mesh):

@@ -76,6 +76,7 @@ def test_what_the_config_refuses():
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
+@pytest.mark.slow
 def test_a_run_learns_and_resumes(simulated, tmp_path):
     def pretrain(workdir):
         overrides = [

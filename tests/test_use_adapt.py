@@ -2,14 +2,18 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from data_prep.table import TableFormat
+from primus_jax import SignalWarning
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
 from primus_jax.using.classifier import load_classifier
 from primus_jax.using.folds import hold_out, training_rows
+from primus_jax.using.predict import predict
 from tests.user_files import tiny_encoder, write_user_csv
 
 UNITS = ["--acc-unit", "g", "--gyro-unit", "deg/s"]
@@ -134,8 +138,106 @@ def test_stretches_of_time_share_no_sample_with_what_is_tested():
     label, bout = many(0, 1, each=20), many("a#1", "a#2", each=20)
     held = hold_out(label, many("p", "p", each=20), many("a", "a", each=20), bout)
     assert (held.by, held.folds) == ("time", 5)
-    rows = training_rows(held, 1, bout, overlap=2)
+    start = np.tile(np.arange(20) * 50, 2)
+    rows = training_rows(held, 1, bout, start, window=100)
     assert np.flatnonzero(~rows[:20]).tolist() == [2, 3, 4, 5, 6, 7, 8, 9]
     assert rows[20:22].all()
-    first = training_rows(held, 0, bout, overlap=2)
+    first = training_rows(held, 0, bout, start, window=100)
     assert first[18:20].all()
+    # where windows were left out, time counts and not the place
+    far = training_rows(held, 1, bout, 10 * start, window=100)
+    assert np.flatnonzero(~far[:20]).tolist() == [4, 5, 6, 7]
+
+
+def test_few_windows_of_one_recording_are_spread_over_it(folder, tmp_path, capsys):
+    """Two windows a label, far apart: each is tested by the other, though they are neighbours."""
+    path = write_user_csv(tmp_path / "one.csv", people=("anna",), bouts=1, seconds=60.0)
+    command = ["adapt", str(path), "--encoder", str(folder / "encoder"), *LABELS, *UNITS]
+    assert main([*command, "--out", str(tmp_path / "out"), "--shots", "2"]) == 0
+    score = json.loads((tmp_path / "out" / "classifier.json").read_text())["evaluation"]
+    assert (score["held_out_by"], score["windows"], score["folds"]) == ("time", 6, 2)
+    assert score["accuracy"] == 1
+    assert score["accuracy_interval_95"] is None
+    assert "accuracy 100.0 % (2 stretches: too few for an interval)" in capsys.readouterr().out
+    short = write_user_csv(tmp_path / "short.csv", people=("anna",), bouts=1, seconds=6.1)
+    command[1] = str(short)
+    assert main([*command, "--out", str(tmp_path / "none")]) == 2
+    assert "touch no tested one; expected at least 2" in capsys.readouterr().err
+
+
+def test_an_interval_needs_ten_people(folder, adapted, tmp_path, capsys):
+    few = json.loads((adapted / "classifier.json").read_text())["evaluation"]
+    assert few["accuracy_interval_95"] is None
+    people = tuple("abcdefghij")
+    path = write_user_csv(tmp_path / "ten.csv", people=people, bouts=1, seconds=7.0)
+    command = ["adapt", str(path), "--encoder", str(folder / "encoder"), *LABELS, *UNITS]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    score = json.loads((tmp_path / "out" / "classifier.json").read_text())["evaluation"]
+    low, high = score["accuracy_interval_95"]
+    assert low <= score["accuracy"] <= high
+    assert "95 % interval over 10 people: " in capsys.readouterr().out
+
+
+def test_a_hop_longer_than_the_window_counts_no_time_that_was_not_seen(folder, adapted, tmp_path):
+    layout = TableFormat(acc_unit="g", gyro_unit="deg/s")
+    with pytest.warns(SignalWarning, match="band from"):
+        found = predict(*load_classifier(adapted), one_person(tmp_path), layout, 1e6)
+    assert len(found.label) == 2
+    assert sum(found.time_per_label().values()) == 2 * 3
+    assert main(["predict", str(one_person(tmp_path)), "--classifier", str(adapted), "--out",
+                 str(tmp_path / "out"), "--hop", "1e6", *UNITS]) == 0  # fmt: skip
+
+
+def one_person(folder):
+    return write_user_csv(folder / "dora.csv", people=("dora",), seed=900, labelled=False)
+
+
+def test_one_column_is_no_three(folder, adapted, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out"), *UNITS, "--acc", "acc_x", "acc_x", "acc_z"]
+    assert main(["predict", str(folder / "my.csv"), "--classifier", str(adapted), *out]) == 2
+    assert "'acc_x' is named 2 times" in capsys.readouterr().err
+    command = ["adapt", str(folder / "my.csv"), "--encoder", str(folder / "encoder"), *out]
+    assert main([*command, *LABELS]) == 2
+    assert "'acc_x' is named 2 times" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(({name: None}, f"{name!r} is None") for name in ("weights_sha256", "gyro", "head")),
+        ({"labels": 5}, "'labels' is 5"),
+        ({"labels": ["sit", "walk"]}, "2 labels .* do not go with tensors"),
+        ({"window_seconds": "3"}, "'window_seconds' is '3'"),
+        ({"window_seconds": -3}, "'window_seconds' is -3"),
+        ({"head": "zz"}, "the head 'zz' of an encoder"),
+        ({"format": "other"}, "expected the format"),
+        ("[" * 200000, "is not JSON"),
+        ("[]", "expected the format"),
+    ],
+)
+def test_a_description_that_says_too_little_is_refused(adapted, tmp_path, change, message):
+    copy = tmp_path / "copy"
+    shutil.copytree(adapted, copy)
+    row = json.loads((copy / "classifier.json").read_text())
+    if isinstance(change, dict):
+        row |= change
+        change = json.dumps({name: value for name, value in row.items() if value is not None})
+    (copy / "classifier.json").write_text(change)
+    with pytest.raises(PrimusError, match=message):
+        load_classifier(copy)
+
+
+def test_long_names_leave_room_for_the_matrix_and_numbers_stand_out(tmp_path):
+    from matplotlib.image import imread
+
+    from primus_jax.using.pictures import plot_confusion
+
+    def size(names):
+        plot_confusion(np.eye(6, dtype=int), names, tmp_path / "a.png", "title", "subtitle")
+        return imread(tmp_path / "a.png")
+
+    short = size([f"label {k}" for k in range(6)])
+    long = size([f"cycling on an exercise bike in position {k} and more" * 3 for k in range(6)])
+    # the blue of the diagonal: cells as large as those of short names, but for a third
+    blue = [(picture[..., 2] - picture[..., 0] > 0.5).mean() for picture in (short, long)]
+    assert blue[1] > 0.5 * blue[0]

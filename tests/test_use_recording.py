@@ -34,6 +34,16 @@ def long_walk(seconds=400, rate=100.0):
     return np.concatenate([moving("walk", 100, rate, i) for i in range(seconds // 100)]) * SI
 
 
+def wave(t):
+    """Six sines at times `t`, with gravity."""
+    sines = [np.sin(2 * np.pi * f * t + i) for i, f in enumerate((1, 2, 3, 1, 2, 3))]
+    return np.stack(sines, 1) + np.array([0, GRAVITY, 0, 0, 0, 0])
+
+
+def pieces(frame, rows):
+    return (frame.iloc[i : i + rows] for i in range(0, len(frame), rows))
+
+
 def table(signal, time):
     return pd.DataFrame(np.column_stack([time, signal]), columns=["time", *CHANNELS])
 
@@ -48,17 +58,20 @@ def test_resampling_in_blocks_is_resampling_the_whole(rate):
 
 
 def test_chunks_of_any_size_are_the_whole(tmp_path):
-    signal = long_walk()
+    signal = long_walk(800)
     times, whole, report = windows(signal, rate=100.0)
     expected = resample(signal, 100.0, 50.0)
-    np.testing.assert_array_equal(times, np.arange(398))
-    np.testing.assert_allclose(whole[7], expected[350:500], atol=1e-5)
-    assert (report.rows, report.windows, report.problems()) == (40000, 398, "")
-    assert report.seconds == pytest.approx(400)
+    np.testing.assert_array_equal(times, np.arange(798))
+    np.testing.assert_allclose(
+        whole[[7, 660]], [expected[350:500], expected[33000:33150]], atol=1e-5
+    )
+    assert (report.rows, report.windows, report.problems()) == (80000, 798, "")
+    assert report.seconds == pytest.approx(800)
     stored = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float64, signal.shape)
     stored[:] = signal
     by_seven = (signal[i : i + 7] for i in range(0, len(signal), 7))
-    for other in (by_seven, iter(np.split(signal, [1, 30000])), stored, signal.tolist()):
+    masked = np.ma.masked_array(signal, False)
+    for other in (by_seven, iter(np.split(signal, [1, 30000])), stored, signal.tolist(), masked):
         found = windows(other, rate=100.0)
         np.testing.assert_array_equal(found[0], times)
         np.testing.assert_array_equal(found[1], whole)
@@ -67,20 +80,59 @@ def test_chunks_of_any_size_are_the_whole(tmp_path):
 def test_jittered_times_are_put_on_the_grid_whatever_the_chunks():
     rng = np.random.default_rng(1)
     t = np.arange(40000) / 100 + rng.uniform(-0.002, 0.002, 40000)
-
-    def wave(t):
-        sines = [np.sin(2 * np.pi * f * t + i) for i, f in enumerate((1, 2, 3, 1, 2, 3))]
-        return np.stack(sines, 1) + np.array([0, GRAVITY, 0, 0, 0, 0])
-
     frame = table(wave(t), t)
     times, whole, report = windows(frame)
     assert report.rate_hz == 100
     expected = wave(t[0] + times[200] + np.arange(150) / 50)
     np.testing.assert_allclose(whole[200], expected, atol=5e-3)
-    pieces = (frame.iloc[i : i + 999] for i in range(0, len(frame), 999))
-    found = windows(pieces)
+    found = windows(pieces(frame, 999))
     np.testing.assert_array_equal(found[0], times)
-    np.testing.assert_allclose(found[1], whole, atol=1e-5)
+    np.testing.assert_array_equal(found[1], whole)
+
+
+def test_times_do_not_run_off_at_a_rate_without_a_small_ratio():
+    times, found, _ = windows(wave(np.arange(40000) / 99.97), rate=99.97)
+    assert len(times) == 398
+    expected = wave(times[390] + np.arange(150) / 50)
+    np.testing.assert_allclose(found[390], expected, atol=0.03)
+
+
+def drifting(rate, drift):
+    """Rows whose rate falls slowly, 70,000 of them."""
+    i = np.arange(70000)
+    return i / rate * (1 + drift * i / len(i))
+
+
+def one_late_row():
+    t = np.arange(70000) / 25
+    t[30000] += 0.008
+    return t
+
+
+@pytest.mark.parametrize(
+    "t", [drifting(25.37, 0.002), drifting(25.2555, 0.0003), one_late_row()], ids=str
+)
+def test_how_a_recording_is_cut_does_not_change_its_rate_nor_its_embeddings(encoder, t):
+    """25.35 and 25.25 Hz, between which the first two drift, are where the rate is rounded."""
+    frame = table(wave(t), t)
+    with pytest.warns(SignalWarning, match=r"25(\.\d)? samples a second"):
+        times, whole = encoder.embed_recording(frame, 10.0)
+    for size in (1000, 16384):
+        for recording in (pieces(frame, size), list(pieces(frame, size))):
+            with pytest.warns(SignalWarning, match="samples a second"):
+                found = encoder.embed_recording(recording, 10.0)
+            np.testing.assert_array_equal(found[0], times)
+            np.testing.assert_array_equal(found[1], whole)
+
+
+def test_units_are_doubted_on_the_same_rows_however_they_are_cut(encoder):
+    t = np.arange(70000) / 50
+    signal = wave(t)
+    signal[30000:, :3] /= GRAVITY
+    frame = table(signal, t)
+    for recording in (frame, pieces(frame, 1000), iter([frame])):
+        with pytest.warns(SignalWarning, match="the median accelerometer magnitude"):
+            encoder.embed_recording(recording, 100.0)
 
 
 def test_hops_that_are_no_whole_samples_do_not_drift():
@@ -161,6 +213,12 @@ def test_what_is_wrong_is_said(encoder, tmp_path):
     refused("hop_seconds is 0", hop=0, rate_hz=50)
     refused("unknown option 'axes'", rate_hz=50, axes="xyz")
     refused("unit 'mg'", rate_hz=50, acc_unit="mg")
+    refused("rate '50' Hz; expected", rate_hz="50")
+    refused("'acc_x' is named 2 times", frame, acc=("acc_x", "acc_x", "acc_z"))
+    refused("'time' is named 2 times", frame, acc=("acc_x", "time", "acc_z"), time="time")
+    refused("3 gaps|holds missing|gives no window", np.ma.masked_all((500, 6)), rate_hz=50)
+    refused("Check the unit|expected finite", 1e300 * raw, rate_hz=50, acc_unit="g")
+    refused("windows of one length", [[1, 2, 3], [1]], rate_hz=50)
     refused("head 'video'", rate_hz=50, head="video")
     refused("gives no window of 3 s", raw[:100], rate_hz=50)
     refused("holds no rows", raw[:0], rate_hz=50)

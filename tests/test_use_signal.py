@@ -1,5 +1,7 @@
 """What goes into `Encoder.encode`: kinds of arrays, rates, missing sensors and values, units."""
 
+import warnings
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -36,6 +38,57 @@ def test_numpy_jax_lists_and_tables_are_the_same(encoder, window):
         np.testing.assert_allclose(encoder.encode(other, 50), plain, atol=1e-5)
     with pytest.raises(PrimusError, match="no column 'acc_y'"):
         encoder.encode(pd.DataFrame(window, columns=["acc_x", "y", "z", *CHANNELS[3:]]), 50)
+
+
+def test_missing_in_a_masked_array_is_missing(encoder, window):
+    masked = np.ma.masked_array(window, np.zeros(window.shape, bool))
+    np.testing.assert_array_equal(encoder.encode(masked, 50), encoder.encode(window, 50))
+    masked[4, 2] = np.ma.masked
+    for signal in (masked, masked[None], [masked], list(masked)):
+        with pytest.raises(PrimusError, match="sample 4, channel acc_z"):
+            encoder.encode(signal, 50)
+
+
+def test_windows_in_a_list_are_read_as_each_alone(encoder, window):
+    table = pd.DataFrame(window, columns=CHANNELS)
+    turned = table[[*CHANNELS[3:], *CHANNELS[:3]]]
+    plain = encoder.encode(window, 50)
+    found = encoder.encode([turned, table], 50)
+    np.testing.assert_allclose(found, plain[[0, 0]], atol=1e-5)
+    with pytest.raises(PrimusError, match="no column 'acc_x'"):
+        encoder.encode([table, table.rename(columns={"acc_x": "x"})], 50)
+    for ragged in ([[1, 2, 3], [1]], [window, window[:100]]):
+        with pytest.raises(PrimusError, match="windows of one length"):
+            encoder.encode(ragged, 50)
+
+
+def test_tensors_of_pytorch(encoder, window):
+    torch = pytest.importorskip("torch")
+    plain = encoder.encode(window, 50)
+    tensor = torch.tensor(window, requires_grad=True)
+    np.testing.assert_array_equal(encoder.encode(tensor, 50), plain)
+    np.testing.assert_array_equal(encoder.encode([tensor, tensor], 50)[:1], plain)
+    half = encoder.encode(tensor.bfloat16(), 50)
+    np.testing.assert_allclose(half, encoder.encode(tensor.bfloat16().float().detach(), 50))
+
+
+@pytest.mark.parametrize("rate", [49.98, 24.98, 25.01, 99.97, 50.01, 123.46, np.float32(60)])
+def test_any_rate_gives_the_embedding_of_the_motion(encoder, rate):
+    """A walk as it is at 200 Hz, and read off at this rate."""
+    fine = moving("walk", 3, 200, 1) * SI
+    t = np.arange(round(3 * rate)) / rate
+    signal = np.stack([np.interp(t, np.arange(600) / 200, channel) for channel in fine.T], 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SignalWarning)
+        found = encoder.encode(signal, rate)[0]
+    expected = encoder.encode(fine, 200)[0]
+    assert found @ expected > 0.97 * np.linalg.norm(found) * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("rate", [None, "50", [50], 50j, np.nan, 0, 9.99])
+def test_what_is_no_rate_is_refused(encoder, window, rate):
+    with pytest.raises(PrimusError, match=r"rate .* Hz; expected"):
+        encoder.encode(window, rate)
 
 
 def test_a_lower_rate_is_resampled_and_says_which_band_is_missing(encoder, window):
@@ -109,6 +162,11 @@ def test_units_are_doubted_aloud_and_never_changed(encoder, window, factor, opti
         (np.zeros((2, 2, 150, 6)), r"expected \[n, time, 6\]"),
         (np.zeros((0, 6)), "shape"),
         (np.array([["a"] * 6] * 150), "expected numbers"),
+        (np.full((150, 6), 1 + 1j), "complex128.*expected numbers"),
+        (pd.DataFrame(np.full((150, 6), 1 + 1j), columns=CHANNELS), "complex"),
+        (pd.DataFrame(np.ones((150, 7)), columns=["acc_x", *CHANNELS]), "several columns of one"),
+        (np.full((150, 6), 1e39), "expected finite values"),
+        (np.full((150, 6), 1e300), "expected finite values"),
     ],
 )
 def test_what_is_no_window_is_refused(encoder, signal, message):

@@ -69,3 +69,26 @@ def test_what_is_wrong_is_said(data):
         PrimusFeatures(ENCODER, channels=4).fit(x)
     with pytest.raises(PrimusError, match="does not exist"):
         PrimusFeatures("nowhere").fit(x)
+    for settings, message in (
+        ({"head": "zz"}, "head 'zz'"),
+        ({"acc_unit": "G"}, "unit 'G'"),
+        ({"rate_hz": 1}, "rate 1 Hz"),
+        ({"rate_hz": "50"}, "rate '50' Hz"),
+    ):
+        with pytest.raises(PrimusError, match=message):
+            PrimusFeatures(ENCODER, **{**UNITS, **settings}).fit(x)
+    with pytest.raises(PrimusError, match="windows of 20 samples"):
+        PrimusFeatures(ENCODER, **UNITS).fit(x[:, :20])
+
+
+def test_settings_changed_after_fit_need_another_fit(data):
+    x, _ = data
+    features = PrimusFeatures(ENCODER, **UNITS).fit(x)
+    plain = features.transform(x)
+    features.set_params(encoder=tiny_encoder(window_seconds=2.5), head="mmcl")
+    with pytest.raises(PrimusError, match=r"\['encoder', 'head'\] changed since fit"):
+        features.transform(x)
+    found = features.fit(x).transform(x)
+    assert found.shape[1] == len(features.get_feature_names_out()) == ENCODER.config.width("mmcl")
+    features.set_params(head="emb")
+    np.testing.assert_array_equal(features.fit(x).transform(x), plain)

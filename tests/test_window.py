@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from primus_jax.errors import PrimusError
-from primus_jax.window import GRAVITY, check_imu, resample, to_si
+from primus_jax.window import GRAVITY, check_imu, resample, resampling, to_si
 
 
 def sine(hz: float, rate: float, seconds: float, phase: float = 0.3) -> np.ndarray:
@@ -15,19 +15,31 @@ def sine(hz: float, rate: float, seconds: float, phase: float = 0.3) -> np.ndarr
     return np.sin(2 * np.pi * hz * time + phase)[:, None]
 
 
-RATES = [(100, 50), (200, 50), (25, 50), (30, 50), (64, 50), (50, 49.5), (104.17, 50), (1000, 50)]
+RATES = [
+    (100, 50),
+    (200, 50),
+    (25, 50),
+    (30, 50),
+    (64, 50),
+    (50, 49.5),
+    (104.17, 50),
+    (1000, 50),
+    (49.98, 50),
+    (99.97, 50),
+    (50, 49.98),
+]
 
 
 @pytest.mark.parametrize(("start", "end"), RATES)
 def test_a_sine_at_eight_tenths_of_the_lower_nyquist_keeps_amplitude_and_phase(start, end):
     hz = 0.8 * min(start, end) / 2
     new = resample(sine(hz, start, 20), start, end)
-    expected = sine(hz, end, 20)
+    # the nearest ratio of integers up to 2,000 is the rate that comes out
+    up, down, _ = resampling(start, end)
+    expected = sine(hz, start * up / down, 20)[: len(new)]
     inner = slice(round(2 * end), round(18 * end))
     assert new.dtype == np.float32
-    # 104.17 / 50 is within 2e-4 of a small ratio: a slow drift, at most 1.3e-4 * 20 s here.
-    tolerance = 2e-3 if start != 104.17 else 0.1
-    np.testing.assert_allclose(new[inner], expected[inner], atol=tolerance)
+    np.testing.assert_allclose(new[inner], expected[inner], atol=2e-3)
 
 
 @pytest.mark.parametrize(("start", "end"), [(100, 50), (200, 50), (64, 50), (1000, 50)])
@@ -41,6 +53,19 @@ def test_what_the_new_rate_cannot_hold_is_gone_and_not_folded(start, end):
 def test_gravity_keeps_its_value_up_to_the_edges(start, end):
     new = resample(np.full((round(start * 3), 6), GRAVITY), start, end)
     np.testing.assert_allclose(new, GRAVITY, rtol=2e-4)
+
+
+def test_any_rate_has_a_ratio_close_enough():
+    rng = np.random.default_rng(0)
+    rates = np.concatenate([[49.98, 24.98, 25.01, 99.97, 50.01], rng.uniform(10, 400, 60).round(2)])
+    for rate in rates:
+        up, down, _ = resampling(rate, 50)
+        assert max(up, down) <= 2000
+        assert abs(rate * up / down / 50 - 1) < 3e-4, rate
+    # as ever where the ratio is one of small integers
+    assert [resampling(rate, 50)[:2] for rate in (100, 25, 33.3, 128, 104)] == [
+        (1, 2), (2, 1), (500, 333), (25, 64), (25, 52),
+    ]  # fmt: skip
 
 
 def test_duration_is_kept():
@@ -70,7 +95,17 @@ def test_a_line_stays_a_line_at_the_edges():
 
 
 @pytest.mark.parametrize(
-    ("rate", "target"), [(0, 50), (-1, 50), (math.nan, 50), (50, math.inf), (1e6, 1), (1, 2001)]
+    ("rate", "target"),
+    [
+        (0, 50),
+        (-1, 50),
+        (math.nan, 50),
+        (50, math.inf),
+        (1e6, 1),
+        (1, 2002),
+        (None, 50),
+        ("50", 50),
+    ],
 )
 def test_impossible_rates_are_refused(rate, target):
     with pytest.raises(PrimusError, match="Hz"):
