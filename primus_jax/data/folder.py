@@ -205,7 +205,7 @@ class WindowSource(Sequence[dict[str, Any]]):
                 self._decode(self._records[place])
             except Exception:
                 raise PrimusError(
-                    f"{self._name(place)} is damaged ({error}). Copy the shard again, or prepare "
+                    f"{self._name(place)} is damaged or gone ({error}). Copy the shard again, or prepare "
                     f"the data set again."
                 ) from error
 
