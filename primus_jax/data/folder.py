@@ -205,8 +205,8 @@ class WindowSource(Sequence[dict[str, Any]]):
                 self._decode(self._records[place])
             except Exception:
                 raise PrimusError(
-                    f"{self._name(place)} is damaged or gone ({error}). Copy the shard again, or prepare "
-                    f"the data set again."
+                    f"{self._name(place)} is damaged or gone ({error}). Copy the shard again, or "
+                    f"prepare the data set again."
                 ) from error
 
     def _next_good(self, place: int) -> dict[str, Any]:
