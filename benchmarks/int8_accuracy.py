@@ -62,7 +62,7 @@ def main() -> None:
     for path in args.data:
         folder = DatasetFolder(path)
         both = [labelled(encoder, folder, args.most, True) for encoder in (exact, rounded)]
-        scores = [100 * evaluate(data, overlap=2).row()["macro_f1"] for data in both]
+        scores = [100 * evaluate(data).row()["macro_f1"] for data in both]
         x, y = (data.embedding.astype(np.float64) for data in both)
         cosine = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
         print(

@@ -14,8 +14,8 @@ Memory per chip: Adam's state is 12 bytes per parameter, 3.6 GB, 0.06 GiB on eac
 parameters, gradients and activations in bfloat16 are 6.4 GiB of temporaries by the CPU compiler:
 6.5 GiB of 16. --config.compute.micro_batches=2 or remat=True lower the activations.
 Cost: a step on v5e, from published rates: 8.2 TFLOP of products 46 ms; memory 79 ms by the
-fusions of a CPU; 3.8 GB sent 19 ms; 98 ms expected, so 5,000 steps in ten minutes as a bound, and an hour with
-the usual distance from it.
+fusions of a CPU; 3.8 GB sent 19 ms; 98 ms expected, so 5,000 steps in ten minutes as a bound, and
+an hour with the usual distance from it.
 Learning rate: a quarter of the small recipe's, as wider layers take less; not tuned.
 """
 

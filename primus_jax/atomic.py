@@ -9,20 +9,31 @@ from pathlib import Path
 
 from primus_jax.errors import PrimusError
 
+# It cannot be read without being set, so it is read once, before there are threads.
+UMASK = os.umask(0o077)
+os.umask(UMASK)
+
 
 @contextlib.contextmanager
 def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path that becomes `path` when the block ends without an exception."""
+    """Yield a temporary path that becomes `path` when the block ends without an exception.
+
+    Raises:
+        PrimusError: nothing can be written there.
+    """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent
-    )
-    os.close(handle)
+    if target.is_dir():
+        raise PrimusError(f"{target} is a folder. Choose another output file.")
+    with _writable(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent
+        )
+        os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)
+        set_mode(temporary)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -34,6 +45,8 @@ def new_folder(
 ) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends without an exception.
 
+    Whatever wrote the folder and the files in it, their modes follow the umask.
+
     Args:
         path: the folder to make.
         overwrite: replace an existing folder.
@@ -42,27 +55,59 @@ def new_folder(
 
     Raises:
         PrimusError: `path` exists and is not an empty folder, unless `overwrite` is set, or holds
-            what is not `own`.
+            what is not `own`; it is a file; or nothing can be written there.
     """
     target = Path(path)
-    if overwrite and own is not None and target.is_dir():
-        strangers = sorted({entry.name for entry in target.iterdir()} - set(own))
+    with _writable(target):
+        inside = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
+    if overwrite and own is not None:
+        strangers = sorted(inside - set(own))
         if strangers:
             raise PrimusError(
                 f"{target} holds {strangers[0]}, which this command did not write; it is not "
                 f"replaced. Choose another output folder."
             )
-    if target.exists() and not overwrite and not (target.is_dir() and not any(target.iterdir())):
+    if os.path.lexists(target) and not target.is_dir():
+        raise PrimusError(
+            f"{target} already exists and is no folder. Choose another output folder."
+        )
+    if inside and not overwrite:
         raise PrimusError(
             f"{target} already exists. Choose another output folder, or pass --overwrite."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    with _writable(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield temporary
-        os.chmod(temporary, 0o755)
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(temporary, target)
+        for entry in (temporary, *temporary.rglob("*")):
+            set_mode(entry)
+        with _writable(target):
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def set_mode(path: Path) -> None:
+    """Give a file or folder the mode that any program's would have: all that the umask leaves.
+
+    Temporary files, and those of the safetensors library, are made for their owner alone.
+    """
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~UMASK)
+
+
+@contextlib.contextmanager
+def _writable(target: Path) -> Iterator[None]:
+    """Turn what the system says against writing `target` into a PrimusError."""
+    try:
+        yield
+    except OSError as error:
+        where = next((parent for parent in target.parents if os.path.lexists(parent)), target)
+        reason = (
+            f"{where} is no folder" if not where.is_dir() else f"{where}: {error.strerror or error}"
+        )
+        raise PrimusError(
+            f"cannot write {target}: {reason}. Choose another output path."
+        ) from error

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import jax
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.folder import write_folder
-from primus_jax.export.loading import read_encoder
+from primus_jax.export.folder import check_length, write_folder
+from primus_jax.export.loading import AssumptionWarning, assumption, read_encoder
 from primus_jax.export.torch import Params
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder, check_window
 from primus_jax.using.signal import to_windows
@@ -18,6 +19,10 @@ from primus_jax.using.sources import table_format
 
 if TYPE_CHECKING:
     from primus_jax.using.search import Match
+
+
+# Windows may be this many times as long as the encoder's own.
+LONGEST = 10
 
 
 @functools.partial(jax.jit, static_argnames=("config", "head"))
@@ -93,9 +98,12 @@ class Encoder:
         Args:
             signal: NumPy or JAX array, or a DataFrame with columns acc_x, acc_y, acc_z, gyro_x,
                 gyro_y, gyro_z: accelerometer with gravity, then gyroscope. With three channels
-                there is no gyroscope, and zeros stand in for it. Every window is embedded whole,
-                none is cut; it may be longer or shorter than `window_seconds`.
-            rate_hz: samples per second of `signal`; resampled, anti-aliased, to `self.rate_hz`.
+                there is no gyroscope, and zeros stand in for it; masked values are missing. Every
+                window is embedded whole, none is cut; it may be shorter than `window_seconds`, or
+                up to 10 times as long. Long recordings are for `embed_recording`.
+            rate_hz: samples per second of `signal`; resampled, anti-aliased, to `self.rate_hz`
+                (see `window.resample`: a quotient that is no ratio of integers up to 2,000 is
+                taken as the nearest, at most 0.03 % off).
             acc_unit: "m/s2" or "g".
             gyro_unit: "rad/s" or "deg/s".
             head: "emb", or "ssl" or "mmcl" where the encoder has them; None takes `self.head`.
@@ -106,7 +114,7 @@ class Encoder:
 
         Raises:
             PrimusError: wrong shape, unit or rate, values that are missing or that no sensor
-                reads, a window too short (or too long) for this encoder, or an unknown head.
+                reads, a window too short or too long for this encoder, or an unknown head.
         """
         imu, whole = to_windows(signal, rate_hz, self.rate_hz, acc_unit, gyro_unit, on_missing)
         embedding = self.encode_windows(imu, head)
@@ -133,10 +141,12 @@ class Encoder:
 
         Args:
             recording: an array `[time, 6]` (or `[time, 3]`, accelerometer only; memory-mapped ones
-                stay on disk), a DataFrame, an iterator of these, or the path of a CSV or Parquet
-                file. Tables may have a column `time`; without times rows are evenly spaced.
+                stay on disk), a DataFrame, an iterator of these or a list of DataFrames, or the
+                path of a CSV or Parquet file. Tables may have a column `time`; without times rows
+                are evenly spaced.
             hop_seconds: between the starts of neighbouring windows.
-            rate_hz: samples per second; with times it is measured, and checked if given.
+            rate_hz: samples per second; with times it is measured, on the first 65,536 rows, and
+                checked if given.
             acc_unit: "m/s2" or "g".
             gyro_unit: "rad/s" or "deg/s".
             head: "emb", or "ssl" or "mmcl" where the encoder has them; None takes `self.head`.
@@ -222,13 +232,22 @@ class Encoder:
         size.
 
         Raises:
-            PrimusError: wrong shape or window length, or an unknown head.
+            PrimusError: wrong shape or window length (at most 10 times the encoder's own), or an
+                unknown head.
         """
         head = self.head if head is None else head
         if head not in self.config.heads:
             raise PrimusError(f"head {head!r}; this encoder has {self.config.heads}.")
         imu = np.asarray(imu, np.float32)
         check_window(self.config, imu.shape)
+        longest = LONGEST * round(self.rate_hz * self.window_seconds)
+        if imu.shape[1] > longest:
+            raise PrimusError(
+                f"windows of {imu.shape[1]:,} samples ({imu.shape[1] / self.rate_hz:,.4g} s); this "
+                f"encoder was made for {self.window_seconds:g} s and takes at most {LONGEST} times "
+                f"that, {longest:,} samples. Use a shorter window; for a long recording use "
+                f"embed_recording, which cuts it into windows."
+            )
         rows = len(imu)
         # A power of two, so that few sizes are ever compiled and one window does not pay for many.
         size = min(batch_size, 1 << max(rows - 1, 0).bit_length())
@@ -274,7 +293,7 @@ def load_encoder(
     dict or a Lightning checkpoint, whose other models are not read; PyTorch's are read without it
     and without running their code. A file that this package did not write names neither rate nor
     window: max-pooling IMU2CLIP weights (`net.*`) are taken as 200 Hz x 5 s, all others as
-    50 Hz x 5 s.
+    50 Hz x 5 s, and an `AssumptionWarning` says so, unless both are stated.
 
     Args:
         path: the folder or file.
@@ -285,14 +304,17 @@ def load_encoder(
 
     Raises:
         PrimusError: missing, damaged or unknown weights; missing, unexpected or wrongly shaped
-            tensors, all listed.
+            tensors, all listed; windows that the encoder cannot take.
     """
-    params, found, description = read_encoder(path, config, prefix)
+    params, found, description = read_encoder(path, config, prefix, rate_hz, window_seconds)
+    length = description["rate_hz"], description["window_seconds"]
+    check_length(found, *length, str(path))
+    if description.get("assumed") is True:
+        warnings.warn(assumption(path, found, *length), AssumptionWarning, stacklevel=2)
     return Encoder(
         found,
         params,
-        description["rate_hz"] if rate_hz is None else rate_hz,
-        description["window_seconds"] if window_seconds is None else window_seconds,
+        *length,
         description.get("provenance"),
         description.get("head", "emb"),
     )

@@ -133,6 +133,7 @@ def test_folder_round_trip(tmp_path):
         ({"head": "video"}, "head is 'video'"),
         ({"provenance": {"loss": math.inf}}, "provenance cannot be written"),
         ({"provenance": {"params": np.zeros(2)}}, "provenance cannot be written"),
+        ({"provenance": {"data": 5}}, r"provenance\.data is 5"),
         ({"config": EncoderConfig()}, "these are not the weights"),
     ],
 )
@@ -179,6 +180,15 @@ def test_damaged_folders_are_refused(tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(PrimusError, match=r"has no model.safetensors"):
         read_folder(folder)
+
+
+def test_a_folder_from_before_heads_had_a_width_still_loads(tmp_path):
+    write_folder(tmp_path / "out", random_params(CONFIGS[0]), CONFIGS[0], **ABOUT)
+    path = tmp_path / "out" / "config.json"
+    description = json.loads(path.read_text())
+    assert description["encoder"].pop("head_dim") == 0
+    path.write_text(json.dumps(description))
+    assert read_folder(tmp_path / "out")[1] == CONFIGS[0]
 
 
 def test_pytorch_loads_the_export(tmp_path):

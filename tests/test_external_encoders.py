@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pytest
 from recordings import people, signal
 
 from data_prep.builder import write_dataset
@@ -53,6 +54,7 @@ def check(encoders, recordings, tmp_path, capsys):
     return rows
 
 
+@pytest.mark.filterwarnings("ignore::primus_jax.export.loading.AssumptionWarning")
 def test_the_released_imu2clip_encoders_on_real_windows(shared_data, tmp_path, capsys):
     encoders = {
         part: next((shared_data / "imu2clip").glob(f"*_{part}_ie_*_imu_encoder.pt"))

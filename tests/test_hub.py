@@ -14,10 +14,12 @@ import pytest
 from jax import export
 
 import primus_jax
+from primus_jax.cli import main
 from primus_jax.commands.export import write
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.export.check_windows import simulated_windows
+from primus_jax.export.loading import AssumptionWarning
 from primus_jax.export.torch import to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder, sample_range
 
@@ -119,9 +121,45 @@ def test_jax_to_pytorch_to_jax_is_exact(tmp_path):
     encoder = encoder_of(MOTION)
     torch, module = module_of(encoder)
     torch.save(module.state_dict(), tmp_path / "tuned.pt")
-    again = load_encoder(tmp_path / "tuned.pt")
+    with pytest.warns(AssumptionWarning, match="taken as 5 s at 50 Hz"):
+        again = load_encoder(tmp_path / "tuned.pt")
     assert again.config == MOTION
     jax.tree.map(np.testing.assert_array_equal, again.params, encoder.params)
+
+
+def test_fine_tuned_in_pytorch_and_back(tmp_path):
+    """Rate, window, head and an architecture that shapes do not tell come back too."""
+    torch, config = pytest.importorskip("torch"), CONFIGS[4]
+    from primus_jax.export.modeling_primus import PrimusEncoder
+
+    made = encoder_of(config)
+    made.rate_hz, made.window_seconds, made.head = 25.0, 10.0, "mmcl"
+    made.save(tmp_path / "folder")
+    module = PrimusEncoder.from_pretrained(tmp_path / "folder")
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.5
+    module.save(tmp_path / "tuned.safetensors")
+    again = load_encoder(tmp_path / "tuned.safetensors")
+    assert (again.config, again.head) == (config, "mmcl")
+    assert (again.rate_hz, again.window_seconds) == (25, 10)
+    assert len(again.metadata["tuned_from"]) == 64
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b + 0.5), again.params, made.params)
+    assert main(["import", str(tmp_path / "tuned.safetensors"), "--to", str(tmp_path / "2")]) == 0
+    with pytest.raises(ValueError, match="only from_pretrained"):
+        PrimusEncoder(dataclasses.asdict(config)).save(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+def test_pytorch_takes_the_windows_that_jax_takes(config):
+    encoder = encoder_of(config)
+    torch, module = module_of(encoder)
+    low, high = sample_range(config)
+    assert module(torch.zeros(1, low, 6))["emb"].shape == (1, config.embed_dim)
+    wrong = [(1, low - 1, 6), (1, 4, 6), (low, 6), (1, 6, low), (1, low, 3)]
+    for shape in [*wrong, (1, high + 1, 6)] if high else wrong:
+        with pytest.raises(ValueError, match=r"this encoder takes|expected \[batch, time, 6\]"):
+            module(torch.zeros(shape))
 
 
 ALONE = """

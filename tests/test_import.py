@@ -13,12 +13,13 @@ from primus_jax.cli import main
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.export.layout import layout
-from primus_jax.export.loading import read_encoder
+from primus_jax.export.loading import AssumptionWarning, read_encoder
 from primus_jax.export.recognise import recognise
 from primus_jax.export.torch import from_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig
 
 PRIMUS = EncoderConfig(channels=8, embed_dim=16)
+RELEASED = {"rate_hz": 200, "window_seconds": 5}
 MOTION = EncoderConfig(trunk="motion", channels=4, embed_dim=232, blocks=2, head_layers=2)
 
 
@@ -75,8 +76,10 @@ def test_the_released_lightning_layout(tmp_path):
     torch.save(lightning_checkpoint(tensors), file)
     description = assert_loads(file, tensors, PRIMUS)
     assert (description["rate_hz"], description["window_seconds"]) == (50, 5)
-    encoder = load_encoder(file, rate_hz=25)
+    with pytest.warns(AssumptionWarning, match=r"taken as 5 s at 25 Hz, head emb"):
+        encoder = load_encoder(file, rate_hz=25)
     assert encoder.rate_hz == 25
+    assert encoder.metadata["assumed"].startswith("window, as of")
     assert encoder.metadata["source"] == "best_model.ckpt"
 
 
@@ -111,8 +114,10 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     marker, file = tmp_path / "ran", tmp_path / "best_model.ckpt"
     content = lightning_checkpoint(random_tensors(PRIMUS), {"harmless": Touch(marker)})
     torch.save(content, file)
-    with pytest.raises(PrimusError, match=r"would call (posix|nt).system"):
+    with pytest.raises(PrimusError, match=r"would call (posix|nt).system") as error:
         load_encoder(file)
+    assert "damaged" not in str(error.value)
+    assert "torch.save(model.state_dict()" in str(error.value)
     assert not marker.exists()
     torch.load(file, weights_only=False)
     assert marker.exists(), "the file was not hostile: this test shows nothing"
@@ -158,7 +163,7 @@ def test_import_writes_a_folder(tmp_path, capsys):
     assert main([*command, *options]) == 0
     printed = capsys.readouterr().out
     assert "embed_dim 16" in printed
-    assert "assumed: rate and window" in printed
+    assert "assumed: rate, as of the released weights" in printed
     assert_loads(tmp_path / "out", tensors, PRIMUS)
     assert_loads(tmp_path / "out" / "model.safetensors", tensors, PRIMUS)
     description = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -180,7 +185,8 @@ def test_import_takes_what_shapes_do_not_tell(tmp_path, capsys):
     for word, message in (
         ("readout", "expected one of"),
         ("depth=3", "expected FIELD=VALUE"),
-        ("bins=many", "expected a int"),
+        ("bins=many", "expected a whole number"),
+        ("multihead=maybe", "expected true or false"),
         ("bins=9", "of the wrong shape"),
     ):
         assert main([*command, "--encoder", word]) == 2
@@ -190,6 +196,6 @@ def test_import_takes_what_shapes_do_not_tell(tmp_path, capsys):
 def test_real_imu2clip_files_are_imported(shared_data, tmp_path):
     for i, file in enumerate(sorted((shared_data / "imu2clip").glob("*.pt"))):
         assert main(["import", str(file), "--to", str(tmp_path / str(i))]) == 0
-        ours, theirs = load_encoder(tmp_path / str(i)), load_encoder(file)
+        ours, theirs = load_encoder(tmp_path / str(i)), load_encoder(file, **RELEASED)
         assert (ours.config, ours.rate_hz) == (theirs.config, 200)
         jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)

@@ -7,6 +7,7 @@ from safetensors.numpy import save_file
 
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
+from primus_jax.export.loading import AssumptionWarning
 from primus_jax.export.torch import to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.window import GRAVITY
@@ -42,7 +43,8 @@ def equal_trees(a, b):
 )
 def test_released_imu2clip_checkpoints(shared_data, name, first_four, norm):
     [path] = (shared_data / "imu2clip").glob(f"*{name}_master_imu_encoder.pt")
-    encoder = load_encoder(path)
+    with pytest.warns(AssumptionWarning, match="taken as 5 s at 200 Hz"):
+        encoder = load_encoder(path)
     assert encoder.config == IMU2CLIP
     assert (encoder.rate_hz, encoder.window_seconds) == (200, 5)
     assert sum(leaf.size for leaf in jax.tree.leaves(encoder.params)) == 850_892
@@ -155,7 +157,8 @@ def test_saved_encoder_is_the_same(config, tmp_path):
 
 def test_foreign_safetensors_take_the_released_rate_and_window(encoder, tmp_path):
     save_file(to_torch_names(encoder.params, SMALL), tmp_path / "primus.safetensors")
-    loaded = load_encoder(tmp_path / "primus.safetensors")
+    with pytest.warns(AssumptionWarning, match=r"5 s at 50 Hz.*readout gru_channels.*--window"):
+        loaded = load_encoder(tmp_path / "primus.safetensors")
     assert loaded.config == SMALL
     assert (loaded.rate_hz, loaded.window_seconds) == (50, 5)
     assert equal_trees(loaded.params, encoder.params)
@@ -180,3 +183,20 @@ def test_paths_that_are_no_encoder(encoder, tmp_path):
     encoder.save(tmp_path / "out")
     with pytest.raises(PrimusError, match="cannot be loaded as"):
         load_encoder(tmp_path / "out", config=IMU2CLIP)
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"window_seconds": 1}, "1 s at 50 Hz: windows of 50 samples; .* at least 123"),
+        ({"rate_hz": 1}, "5 s at 1 Hz: windows of 5 samples"),
+        ({"window_seconds": 1e5}, "5,000,000 samples; expected at most 100,000"),
+        ({"rate_hz": True}, "rate_hz is True; expected a positive number"),
+        ({"rate_hz": 1e-300}, "windows of 0 samples"),
+    ],
+)
+def test_windows_that_the_encoder_cannot_take(stated, message, encoder, tmp_path):
+    encoder.save(tmp_path / "out")
+    for path in (tmp_path / "out", tmp_path / "out" / "model.safetensors"):
+        with pytest.raises(PrimusError, match=message):
+            load_encoder(path, **stated)

@@ -82,7 +82,7 @@ def test_what_is_wrong_is_said(data):
 
 
 def test_settings_changed_after_fit_need_another_fit(data):
-    x, _ = data
+    x = data[0][:2]
     features = PrimusFeatures(ENCODER, **UNITS).fit(x)
     plain = features.transform(x)
     features.set_params(encoder=tiny_encoder(window_seconds=2.5), head="mmcl")

@@ -75,7 +75,7 @@ def _adapt(args: argparse.Namespace) -> None:
         )
         for reason, count in sorted((drops + tables.drops).items()):
             print(f"  left out: {count:,} {reason}")
-        result = evaluate(data, overlap=int(-(-window // hop)))
+        result = evaluate(data)
         row = result.row()
         print(_table(row, data.names))
         description = {
@@ -95,16 +95,16 @@ def _adapt(args: argparse.Namespace) -> None:
 def _table(row: dict, names: tuple[str, ...]) -> str:
     """The evaluation in Markdown."""
     by = {"person": "people", "recording": "recordings", "bout": "bouts", "time": "stretches"}
-    low_high = row["accuracy_interval_95"]
+    low_high, units = row["accuracy_interval_95"], row["accuracy_of"]
     interval = (
-        f" (95 % interval over {by[row['held_out_by']]}: {100 * low_high[0]:.1f} to "
-        f"{100 * low_high[1]:.1f})"
+        f"95 % interval over {len(units)} {by[row['held_out_by']]}: {100 * low_high[0]:.1f} to "
+        f"{100 * low_high[1]:.1f}"
         if low_high
-        else ""
+        else f"{len(units)} {by[row['held_out_by']]}: too few for an interval"
     )
     lines = [
         "",
-        f"accuracy {100 * row['accuracy']:.1f} %{interval}",
+        f"accuracy {100 * row['accuracy']:.1f} % ({interval})",
         f"macro-F1 {100 * row['macro_f1']:.1f} %; accuracy of always saying the commonest label: "
         f"{100 * row['largest_class']:.1f} %",
         row["meaning"],
@@ -120,7 +120,6 @@ def _table(row: dict, names: tuple[str, ...]) -> str:
         lines.append(
             f"| {name:<{width}} | {sum(counts):>7,} | {100 * counts[k] / sum(counts):>7.1f} |"
         )
-    units = row["accuracy_of"]
     if row["held_out_by"] in ("person", "recording") and len(units) <= 30:
         lines += ["", *(f"{name}: {100 * value:.1f} %" for name, value in units.items())]
     return "\n".join(lines)

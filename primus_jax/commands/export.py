@@ -132,6 +132,7 @@ def write(
 
     if head not in config.heads:
         raise PrimusError(f"--head {head}: this encoder has no heads; use emb.")
+    folder.check_length(config, rate_hz, window_seconds, f"the export to {to}")
     artefacts = {}
     if onnx or int8:
         if check_data is None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from primus_jax.commands.export import add_folder_arguments, folder_options, report, write
 from primus_jax.errors import PrimusError
 
+KINDS = {int: "a whole number", bool: "true or false"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -43,10 +45,11 @@ def run(args: argparse.Namespace) -> int:
     from primus_jax.export.loading import read_encoder
 
     path = Path(args.file)
-    params, config, description = read_encoder(path, prefix=args.prefix)
+    stated = {"rate_hz": args.rate, "window_seconds": args.window}
+    params, config, description = read_encoder(path, prefix=args.prefix, **stated)
     changed = change(config, args.encoder)
     if changed != config:
-        params, config, description = read_encoder(path, changed, args.prefix)
+        params, config, description = read_encoder(path, changed, args.prefix, **stated)
     provenance = dict(description.get("provenance", {}))
     if path.is_file():
         provenance |= {"source": path.name, "source_sha256": file_digest(path)}
@@ -54,15 +57,15 @@ def run(args: argparse.Namespace) -> int:
         args.to,
         params,
         config,
-        rate_hz=description["rate_hz"] if args.rate is None else args.rate,
-        window_seconds=description["window_seconds"] if args.window is None else args.window,
+        rate_hz=description["rate_hz"],
+        window_seconds=description["window_seconds"],
         provenance=provenance,
         **folder_options(args),
     )
     report(f"imported {args.file} to {args.to}", written)
     found = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(config).items())
     print(f"  architecture: {found}")
-    if "assumed" in provenance and (args.rate is None or args.window is None):
+    if description.get("assumed") is True:
         print(f"  assumed: {provenance['assumed']} (--rate, --window)")
     return 0
 
@@ -84,8 +87,7 @@ def change(config, settings):
             try:
                 value = json.loads(text.lower())
             except ValueError as error:
-                raise PrimusError(
-                    f"--encoder {word}: expected a {kinds[name].__name__}."
-                ) from error
+                expected = KINDS[kinds[name]]
+                raise PrimusError(f"--encoder {word}: expected {expected}.") from error
         values[name] = value
     return dataclasses.replace(config, **values)

@@ -44,8 +44,9 @@ def table_format(args: argparse.Namespace) -> "TableFormat":
         PrimusError: impossible values.
     """
     from data_prep.table import TableFormat
+    from primus_jax.using.sources import distinct
 
-    return TableFormat(
+    layout = TableFormat(
         acc=tuple(args.acc),
         gyro=() if args.no_gyro else tuple(args.gyro),
         time=None if args.no_time else args.time,
@@ -58,3 +59,4 @@ def table_format(args: argparse.Namespace) -> "TableFormat":
             for name in ("recording", "label", "text", "subject")
         },
     )
+    return distinct(layout)

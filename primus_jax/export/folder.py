@@ -21,9 +21,10 @@ from safetensors.numpy import save_file
 from primus_jax.atomic import new_folder
 from primus_jax.errors import PrimusError
 from primus_jax.export.card import model_card
+from primus_jax.export.names import shown, shown_value
 from primus_jax.export.recognise import recognise
 from primus_jax.export.torch import Params, from_torch_names, to_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.imu_encoder import EncoderConfig, check_window
 from primus_jax.window import CHANNELS
 
 FORMAT = "primus-jax encoder 1"
@@ -32,6 +33,8 @@ DESCRIPTION = "config.json"
 CARD = "README.md"
 MODULE = "modeling_primus.py"
 ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
+# What folders of before do not say; its default is what they mean.
+ADDED = {"head_dim"}
 FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
 NORMALISATION = {
     "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
@@ -39,6 +42,9 @@ NORMALISATION = {
 }
 # No encoder is deeper; a hostile description must not make a loop of it.
 MOST_BLOCKS = 64
+# No window is longer: an hour at 25 Hz
+MOST_SAMPLES = 100_000
+MOST_SAID = 300
 
 
 class Artefact(Protocol):
@@ -82,8 +88,8 @@ def write_folder(
         overwrite: replace an existing folder.
 
     Raises:
-        PrimusError: parameters that do not fit `config`, an unknown head, a rate or length that is
-            not positive, provenance that JSON cannot hold, or an existing folder.
+        PrimusError: parameters that do not fit `config`, an unknown head, windows that the encoder
+            cannot take, provenance that JSON cannot hold, or an existing folder.
     """
     tensors = to_torch_names(params, config)
     motion = config.trunk == "motion"
@@ -102,7 +108,7 @@ def write_folder(
         "license": licence,
         "metrics": dict(metrics or {}),
     }
-    check_description(description, f"the export to {folder}")
+    check_description(description | {"provenance": provenance}, f"the export to {folder}")
     try:
         header = json.dumps(description | {"provenance": provenance}, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -110,7 +116,6 @@ def write_folder(
     with new_folder(folder, overwrite=overwrite, own=FILES) as temporary:
         weights = temporary / WEIGHTS
         save_file(tensors, weights, metadata={"format": "pt", "primus_jax": header})
-        weights.chmod(0o644)
         description |= {"weights_sha256": file_digest(weights), "provenance": provenance}
         description["files"] = {}
         for name, write in (artefacts or {}).items():
@@ -142,7 +147,8 @@ def read_folder(
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
     except (ValueError, RecursionError) as error:
-        raise PrimusError(f"{folder / DESCRIPTION} is not JSON: {error}. Export again.") from error
+        said = shown(str(error), MOST_SAID)
+        raise PrimusError(f"{folder / DESCRIPTION} is not JSON: {said}. Export again.") from error
     config = check_description(description, str(folder / DESCRIPTION))
     if file_digest(folder / WEIGHTS) != description.get("weights_sha256"):
         raise PrimusError(
@@ -190,7 +196,8 @@ def open_safetensors(path: str | os.PathLike[str]) -> Iterator[SafetensorsFile]:
     except OSError as error:
         raise PrimusError(f"cannot read {path}: {error.strerror or error}.") from error
     except (SafetensorError, ValueError, TypeError, RecursionError) as error:
-        raise PrimusError(f"{path} is not a whole safetensors file: {error}.") from error
+        said = shown(str(error), MOST_SAID)
+        raise PrimusError(f"{path} is not a whole safetensors file: {said}.") from error
 
 
 def read_safetensors(
@@ -216,26 +223,56 @@ def check_description(description: Any, where: str) -> EncoderConfig:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else description
         raise PrimusError(
-            f"{where}: format {found!r}; expected {FORMAT!r}. Export again with this version."
+            f"{where}: format {shown_value(found)}; expected {FORMAT!r}. Export again with "
+            f"this version."
         )
     fields = {field.name for field in dataclasses.fields(EncoderConfig)}
     encoder = description.get("encoder")
-    if not isinstance(encoder, dict) or encoder.keys() != fields:
-        raise PrimusError(f"{where}: encoder is {encoder!r}; expected the keys {sorted(fields)}.")
+    if not isinstance(encoder, dict) or encoder.keys() | ADDED != fields:
+        raise PrimusError(
+            f"{where}: encoder is {shown_value(encoder)}; expected the keys {sorted(fields)}."
+        )
     config = EncoderConfig(**encoder)
     config.validate()
     if config.blocks > MOST_BLOCKS:
         raise PrimusError(
             f"{where}: encoder.blocks is {config.blocks}; expected at most {MOST_BLOCKS}."
         )
-    for field in ("rate_hz", "window_seconds"):
-        value = description.get(field)
-        if not isinstance(value, float | int) or not 0 < value < 1e6:
-            raise PrimusError(f"{where}: {field} is {value!r}; expected a positive number.")
-    if description.get("head") not in config.heads:
-        raise PrimusError(
-            f"{where}: head is {description.get('head')!r}; expected one of {config.heads}."
-        )
-    if not isinstance(description.get("provenance", {}), dict):
+    check_length(config, description.get("rate_hz"), description.get("window_seconds"), where)
+    head = description.get("head")
+    if head not in config.heads:
+        raise PrimusError(f"{where}: head is {shown_value(head)}; expected one of {config.heads}.")
+    provenance = description.get("provenance", {})
+    if not isinstance(provenance, dict):
         raise PrimusError(f"{where}: provenance is not a dictionary.")
+    data = provenance.get("data", {})
+    splits = [
+        about.get("splits", {}) if isinstance(about, dict) else None
+        for about in (data.values() if isinstance(data, dict) else [None])
+    ]
+    if not all(isinstance(s, dict) and all(isinstance(n, int) for n in s.values()) for s in splits):
+        raise PrimusError(
+            f"{where}: provenance.data is {shown_value(data)}; expected what is known of each data "
+            f"set, by name."
+        )
     return config
+
+
+def check_length(config: EncoderConfig, rate_hz: Any, window_seconds: Any, where: str) -> None:
+    """Raise PrimusError, naming `where`, unless the encoder can take windows of this length."""
+    for field, value in (("rate_hz", rate_hz), ("window_seconds", window_seconds)):
+        number = isinstance(value, float | int) and not isinstance(value, bool)
+        if not number or not 0 < value < 1e6:
+            raise PrimusError(
+                f"{where}: {field} is {shown_value(value)}; expected a positive number."
+            )
+    samples = round(rate_hz * window_seconds)
+    try:
+        check_window(config, (1, samples, 6))
+    except PrimusError as error:
+        raise PrimusError(f"{where}: {window_seconds:g} s at {rate_hz:g} Hz: {error}") from error
+    if samples > MOST_SAMPLES:
+        raise PrimusError(
+            f"{where}: {window_seconds:g} s at {rate_hz:g} Hz are windows of {samples:,} samples; "
+            f"expected at most {MOST_SAMPLES:,}."
+        )

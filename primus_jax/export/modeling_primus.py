@@ -6,7 +6,9 @@
 
 Windows hold accelerometer x, y, z in m/s^2 with gravity, then gyroscope x, y, z in rad/s, at the
 rate and of about the length that `config.json` states. Outputs are not of unit length. Every
-parameter is trainable. Licence of this file: Apache-2.0; of the weights: see README.md.
+parameter is trainable. `encoder.save("tuned.safetensors")` keeps what is known of the windows
+beside the weights, which `torch.save(encoder.state_dict(), ...)` does not. Licence of this file:
+Apache-2.0; of the weights: see README.md.
 """
 
 import functools
@@ -16,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 SCALE = (9.80665, 9.80665, 9.80665, 2.0, 2.0, 2.0)
 CHANNELS, BANDS, WIDTHS = 12, 12, (1.0, 1.5, 2.5)
 STATISTICS = CHANNELS * (4 + BANDS)
+# samples of a window that the motion trunk takes
+SHORTEST = 32
 
 
 class GroupNorm(nn.Module):
@@ -161,7 +165,12 @@ class PrimusEncoder(nn.Module):
     Args:
         architecture: the entry "encoder" of `config.json`.
         head: the output that `embed` returns.
+
+    Attributes:
+        description: what `config.json` says, of an encoder `from_pretrained`; otherwise None.
     """
+
+    description: dict[str, Any] | None = None
 
     def __init__(self, architecture: dict[str, Any], head: str = "emb"):
         super().__init__()
@@ -187,13 +196,35 @@ class PrimusEncoder(nn.Module):
         description = json.loads((Path(folder) / "config.json").read_text())
         encoder = cls(description["encoder"], description["head"])
         encoder.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+        encoder.description = description
         return encoder.eval()
 
+    def save(self, path: str | Path) -> None:
+        """Write the weights as they are now as safetensors, with rate, window, head and origin.
+
+        Raises:
+            ValueError: an encoder that is not `from_pretrained`, of which these are not known.
+        """
+        if self.description is None:
+            raise ValueError("rate and window are not known: only from_pretrained reads them")
+        before = self.description
+        about = {k: v for k, v in before.items() if k not in ("weights_sha256", "files")}
+        origin = {"tuned_from": before.get("weights_sha256")}
+        about |= {"head": self.head, "metrics": {}}
+        about["provenance"] = before.get("provenance", {}) | origin
+        tensors = {name: value.float().contiguous() for name, value in self.state_dict().items()}
+        save_file(tensors, path, {"format": "pt", "primus_jax": json.dumps(about)})
+
     def embed(self, imu: Tensor) -> Tensor:
-        """The output that the folder recommends, `[batch, time, 6]` -> `[batch, width]`."""
+        """The output that the folder recommends, `[batch, time, 6]` -> `[batch, width]`.
+
+        Raises:
+            ValueError: another shape, or windows too short (or too long) for this encoder.
+        """
         return self(imu)[self.head]
 
     def forward(self, imu: Tensor) -> dict[str, Tensor]:
+        check_windows(imu.shape, self.architecture)
         motion = self.architecture["trunk"] == "motion"
         x = imu.transpose(1, 2)
         if motion:
@@ -213,6 +244,34 @@ class PrimusEncoder(nn.Module):
         # The released encoder steps over channels: their time bins are the features of a step.
         steps = x if self.architecture["readout"] == "gru_channels" else x.transpose(1, 2)
         return self.get_submodule(self.trunk_name)[5](steps)[1][0]
+
+
+def check_windows(shape: torch.Size, architecture: dict[str, Any]) -> None:
+    """Raise ValueError unless the encoder can take windows of this shape."""
+    if len(shape) != 3 or shape[-1] != 6:
+        raise ValueError(
+            f"windows of shape {list(shape)}; expected [batch, time, 6], acc x, y, z, gyro x, y, z "
+            f"(one window alone: window[None])"
+        )
+    low, high = sample_range(architecture)
+    if not low <= shape[1] <= high:
+        limits = f"at least {low}" if high == math.inf else f"{low} to {high}"
+        raise ValueError(f"windows of {shape[1]} samples; this encoder takes {limits}")
+
+
+def sample_range(architecture: dict[str, Any]) -> tuple[int, float]:
+    """Fewest and most samples of a window; only max-pooling before a GRU over channels has most."""
+    if architecture["trunk"] == "motion":
+        return SHORTEST, math.inf
+    pools = architecture["third_pool"] == "max"
+    exact = pools and architecture["readout"] == "gru_channels"
+    low = high = architecture["bins"] if exact else 1
+    # from the last convolution back to the first
+    for kernel, pooled in ((5, pools), (5, True), (10, True)):
+        if pooled:
+            low, high = 3 * low, 3 * high + 2
+        low, high = low + 2 * (kernel - 1), high + 2 * (kernel - 1)
+    return low, high if exact else math.inf
 
 
 def released_layers(architecture: dict[str, Any]) -> list[nn.Module]:

@@ -23,9 +23,14 @@ HARMLESS = frozenset(
         "decimal.Decimal", "fractions.Fraction", "uuid.UUID",
         "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
         "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype",
+        "numpy.random._pickle.__bit_generator_ctor", "numpy.random._pickle.__generator_ctor",
+        "numpy.random._pickle.__randomstate_ctor",
+        "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
         "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath",
         "pathlib._local.PosixPath", "pathlib._local.WindowsPath",
         "torch.Size", "torch.device", "torch.serialization._get_layout",
+        "torch._utils._rebuild_meta_tensor_no_storage", "torch._utils._rebuild_nested_tensor",
+        "torch._utils._rebuild_qtensor", "torch._utils._rebuild_sparse_tensor",
     }
 )  # fmt: skip
 VALUES = frozenset(
@@ -37,6 +42,10 @@ VALUES = frozenset(
 )  # fmt: skip
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class RefusedCall(ValueError):
+    """A pickle that would call a function of which only its name is known."""
 
 
 class Global(NamedTuple):
@@ -72,8 +81,8 @@ class PickleMachine:
         """The value that the pickle describes.
 
         Raises:
-            ValueError: a damaged program, an instruction that no pickle of plain data has, or a
-                call of a function that is not harmless.
+            RefusedCall: a call of a function that is not harmless.
+            ValueError: a damaged program, or an instruction that no pickle of plain data has.
             IndexError: a damaged program.
         """
         for opcode, argument, position in pickletools.genops(program):
@@ -161,4 +170,4 @@ class PickleMachine:
             return self.functions[name](*arguments)
         if name in HARMLESS:
             return Opaque(name)
-        raise ValueError(f"it would call {name}, which no file of weights needs")
+        raise RefusedCall(f"it would call {name}, which no file of weights needs")

@@ -4,13 +4,15 @@ Frameworks put prefixes before the names (`module.`, `imu_encoder.`, `model.`); 
 before the first convolution is taken for one, and what does not have it belongs to something else.
 """
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.export.layout import Table, layout
+from primus_jax.export.names import shown
 from primus_jax.models.imu_encoder import HEADS, EncoderConfig
 from primus_jax.models.motion import embedding_size
 
@@ -42,9 +44,15 @@ def recognise(
     """
     prefix = find_prefix(shapes) if prefix is None else prefix
     inner = {n.removeprefix(prefix): s for n, s in shapes.items() if n.startswith(prefix)}
-    theirs = next((anchor.split(".")[0] for anchor in ANCHORS if anchor in inner), None)
-    if theirs is None:
-        raise PrimusError(f"no IMU encoder under the prefix {prefix!r}; {_found(shapes)}")
+    trunks = [anchor.split(".")[0] for anchor in ANCHORS if anchor in inner]
+    if not trunks:
+        raise PrimusError(f"no IMU encoder under the prefix '{shown(prefix)}'; {_found(shapes)}")
+    if len(trunks) > 1:
+        raise PrimusError(
+            f"it holds {len(trunks)} IMU encoders, {' and '.join(f'{t}.*' for t in trunks)}, under "
+            f"one prefix, '{shown(prefix)}'. Say which one: write it to a file of its own."
+        )
+    [theirs] = trunks
     config = guess(inner, theirs) if config is None else config
     config.validate()
     ours = theirs
@@ -72,9 +80,10 @@ def find_prefix(names: Collection[str]) -> str:
     if not chosen:
         raise PrimusError(f"not the weights of an IMU encoder; {_found(names)}")
     if len(chosen) > 1:
+        listed = [f"'{shown(prefix)}'" for prefix in chosen[:MOST_LISTED]]
         raise PrimusError(
             f"it holds {len(chosen)} IMU encoders, under the prefixes "
-            f"{', '.join(map(repr, chosen[:MOST_LISTED]))}. Say which one by prefix (--prefix)."
+            f"{', '.join(listed)}. Say which one by prefix (--prefix)."
         )
     return chosen[0]
 
@@ -84,34 +93,46 @@ def guess(shapes: Shapes, first: str) -> EncoderConfig:
     multihead = any(name.startswith(f"{head}_head.") for name in shapes for head in HEADS)
     layers = 2 if any(f"{head}_head.2.weight" in shapes for head in HEADS) else 1
     lasts = [f"{head}_head.2.weight" if layers == 2 else f"{head}_head.weight" for head in HEADS]
-    # Equal to embed_dim it is not said, so that the architecture equals the one that was trained.
-    head_dim = next((shapes[name][0] for name in lasts if shapes.get(name)), 0)
+    # Where tensors disagree, most of them are right, so that a damaged one is named by its shape.
+    wide = [(name, 0) for name in lasts] + [(name.replace("weight", "bias"), 0) for name in lasts]
     if first == "trunk":
-        channels = max(_axis(shapes, "trunk.stem.weight", 0), 1)
+        stem = ("trunk.stem.weight", "trunk.stem.bias", "trunk.block00_norm.weight")
+        channels = _most(_lengths(shapes, [(name, 0) for name in stem]), EncoderConfig.channels)
         blocks = 0
         while f"trunk.block0{blocks}_norm.weight" in shapes:
             blocks += 1
+        size = embedding_size(channels)
         return EncoderConfig(
             trunk="motion",
             channels=channels,
-            embed_dim=embedding_size(channels),
+            embed_dim=size,
             multihead=multihead,
             blocks=max(blocks, 1),
             head_layers=layers,
-            head_dim=0 if head_dim == embedding_size(channels) else head_dim,
+            head_dim=_head_dim(shapes, wide, size),
         )
     pooled = "pool.weight" in shapes
-    readout = "pool.weight" if pooled else f"{first}.5.weight_ih_l0"
-    size = _axis(shapes, readout, 0) // (1 if pooled else 3)
+    gru = f"{first}.5"
+    convolutions = [(f"{first}.{i}.net.0.weight", 0) for i in (1, 2, 3)]
+    norms = [(f"{first}.4.weight", 0), (f"{first}.4.bias", 0)]
+    if pooled:
+        sizes = _lengths(shapes, [("pool.weight", 0), ("pool.bias", 0)])
+    else:
+        rows = [(f"{gru}.{n}_l0", 0) for n in ("weight_hh", "weight_ih", "bias_ih", "bias_hh")]
+        sizes = [rows // 3 for rows in _lengths(shapes, rows) if rows % 3 == 0]
+    sizes += _lengths(shapes, [(name, 1) for name in lasts])
+    size = _most(sizes, EncoderConfig.embed_dim)
+    steps = shapes.get(f"{gru}.weight_ih_l0", ())
+    fits = not pooled and len(steps) == 2 and steps[0] == 3 * size and steps[1] > 0
     return EncoderConfig(
         readout="pool" if pooled else "gru_channels",
         third_pool="adaptive" if first == "backbone" else "max",
-        bins=EncoderConfig.bins if pooled else _axis(shapes, readout, 1),
-        channels=_axis(shapes, f"{first}.1.net.0.weight", 0),
+        bins=steps[1] if fits else EncoderConfig.bins,
+        channels=_most(_lengths(shapes, convolutions + norms), EncoderConfig.channels),
         embed_dim=size,
         multihead=multihead,
         head_layers=layers,
-        head_dim=0 if head_dim == size else head_dim,
+        head_dim=_head_dim(shapes, wide, size),
     )
 
 
@@ -134,21 +155,36 @@ def check_tensors(tensors: Mapping[str, np.ndarray], table: Table) -> None:
     _refuse(faults)
 
 
-def _axis(shapes: Shapes, name: str, axis: int) -> int:
-    """Length of one axis; 1 where there is no such tensor or axis, which is reported later."""
-    shape = shapes.get(name, ())
-    return shape[axis] if len(shape) > axis else 1
+def _lengths(shapes: Shapes, axes: Iterable[tuple[str, int]]) -> list[int]:
+    """Lengths of these axes of named tensors, of those that there are."""
+    found = ((shapes.get(name, ()), axis) for name, axis in axes)
+    return [shape[axis] for shape, axis in found if len(shape) > axis and shape[axis] > 0]
+
+
+def _most(lengths: list[int], otherwise: int) -> int:
+    """The most frequent length, the first of equally frequent ones."""
+    return Counter(lengths).most_common(1)[0][0] if lengths else otherwise
+
+
+def _head_dim(shapes: Shapes, axes: Iterable[tuple[str, int]], embed_dim: int) -> int:
+    """Width of the heads; 0, not said, if it is `embed_dim`: as the trained architecture said."""
+    width = _most(_lengths(shapes, axes), embed_dim)
+    return 0 if width == embed_dim else width
 
 
 def _shape_faults(shapes: Shapes, table: Table) -> dict[str, list[str]]:
     return {
         "missing": [f"{n} {list(shape)}" for n, (_, shape) in table.items() if n not in shapes],
         "of the wrong shape": [
-            f"{name} {list(shape)} instead of {list(table[name][1])}"
+            f"{name} {shown(str(list(shape)))} instead of {list(table[name][1])}"
             for name, shape in shapes.items()
             if name in table and shape != table[name][1]
         ],
-        "unexpected": [f"{n} {list(shape)}" for n, shape in shapes.items() if n not in table],
+        "unexpected": [
+            f"{shown(name)} {shown(str(list(shape)))}"
+            for name, shape in shapes.items()
+            if name not in table
+        ],
     }
 
 
@@ -163,7 +199,7 @@ def _refuse(faults: dict[str, list[str]]) -> None:
 
 
 def _found(names: Collection[str]) -> str:
-    listed = ", ".join(list(names)[:8]) or "nothing"
+    listed = ", ".join(map(shown, list(names)[:8])) or "nothing"
     return (
         f"found {listed}; expected backbone.1.net.0.weight (PRIMUS), net.1.net.0.weight "
         f"(IMU2CLIP) or trunk.stem.weight (motion), with or without a prefix."

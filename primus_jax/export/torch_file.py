@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.pickle_program import LARGEST_PROGRAM, Global, PickleMachine
+from primus_jax.export.names import shown
+from primus_jax.export.pickle_program import LARGEST_PROGRAM, Global, PickleMachine, RefusedCall
 
 STORAGES = {
     "torch.DoubleStorage": np.dtype("<f8"),
@@ -34,6 +35,8 @@ STORAGES = {
 NESTED = ("state_dict", "model_state_dict", "model", "encoder")
 MOST_AXES = 8
 LARGEST_NUMBER = 1 << 40
+# Characters of what went wrong; names in it are the file's.
+MOST_SAID = 300
 
 
 class Storage(NamedTuple):
@@ -102,12 +105,19 @@ def open_torch_file(path: str | os.PathLike[str]) -> Iterator[TorchFile]:
         raise
     except OSError as error:
         raise PrimusError(f"cannot read {path}: {error.strerror or error}.") from error
+    except RefusedCall as error:
+        raise PrimusError(
+            f"{path} is not a plain PyTorch file of weights: {shown(str(error), MOST_SAID)}. "
+            f"Nothing of it was run. If you trust it, write torch.save(model.state_dict(), "
+            f"'weights.pt') where it was made, and read that."
+        ) from error
     # A damaged zip or pickle makes its reader fail in almost any way.
     except Exception as error:
         raise PrimusError(
-            f"{path} is damaged, or is not a plain PyTorch file of weights: {error}. Expected a "
-            f"file of torch.save(module.state_dict(), path) or a Lightning checkpoint, PyTorch "
-            f"1.6 or newer."
+            f"{path} is damaged, or is not a plain PyTorch file of weights: "
+            f"{shown(str(error), MOST_SAID)}. Expected a file of "
+            f"torch.save(module.state_dict(), path) or a Lightning checkpoint, PyTorch 1.6 or "
+            f"newer."
         ) from error
 
 
@@ -119,19 +129,27 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     with open_torch_file(path) as file:
         for name, kind in file.others.items():
-            raise ValueError(f"entry {name!r} is a {kind}, not a tensor")
+            raise ValueError(f"entry {name[:MOST_SAID]!r} is a {kind}, not a tensor")
         return {name: file.read(name) for name in file.shapes}
 
 
 def members_of(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """Members of an archive of `size` bytes by their names without the outermost folder."""
-    members = {}
+    members, folders = {}, set()
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"member {info.filename} is compressed")
         if info.file_size != info.compress_size or info.file_size > size:
             raise ValueError(f"member {info.filename} claims {info.file_size:,} bytes")
-        members["/".join(PurePosixPath(info.filename).parts[1:])] = info
+        folder, *rest = PurePosixPath(info.filename).parts or ("",)
+        name = "/".join(rest)
+        # Of two members of one name, readers disagree which is meant.
+        if name in members:
+            raise ValueError(f"member {info.filename} is there twice")
+        members[name] = info
+        folders.add(folder)
+    if len(folders) > 1:
+        raise ValueError(f"its members lie in {len(folders)} folders, not in one")
     if "data.pkl" not in members:
         raise ValueError("it has no member data.pkl")
     if members["data.pkl"].file_size > LARGEST_PROGRAM:
@@ -146,7 +164,12 @@ def read_program(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) 
     functions = {
         "collections.OrderedDict": lambda: {},
         "torch._utils._rebuild_tensor_v2": rebuild_tensor,
+        # For dtypes that have no kind of storage, none of which an encoder can have.
+        "torch._utils._rebuild_tensor_v3": lambda storage, *rest: rebuild_tensor(
+            storage._replace(dtype=None), *rest
+        ),
         "torch._utils._rebuild_parameter": lambda tensor, *unused: tensor,
+        "torch._utils._rebuild_parameter_with_state": lambda tensor, *unused: tensor,
     }
     return PickleMachine(functions, load_storage).run(archive.read(members["data.pkl"]))
 
@@ -164,7 +187,7 @@ def rebuild_tensor(storage, offset, shape, strides, *unused) -> Tensor:
     if not all(isinstance(n, tuple) and len(n) <= MOST_AXES for n in (shape, strides)):
         raise ValueError("a tensor without a shape")
     numbers = (offset, *shape, *strides)
-    if not all(isinstance(n, int) and 0 <= n < LARGEST_NUMBER for n in numbers):
+    if not all(type(n) is int and 0 <= n < LARGEST_NUMBER for n in numbers):
         raise ValueError("a tensor whose offset, shape or strides are no sizes")
     if not isinstance(storage, Storage) or len(shape) != len(strides):
         raise ValueError("a tensor without a storage")

@@ -81,18 +81,51 @@ def load_classifier(folder: Path) -> tuple[Classifier, Encoder]:
             )
     try:
         row = json.loads((folder / DESCRIPTION).read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PrimusError(f"{folder / DESCRIPTION} is not JSON ({error}). Adapt again.") from error
-    if not isinstance(row, dict) or row.get("format") != FORMAT:
-        raise PrimusError(f"{folder / DESCRIPTION}: expected the format {FORMAT!r}. Adapt again.")
+    _check_description(row, folder / DESCRIPTION)
     if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != row["weights_sha256"]:
         raise PrimusError(
             f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written with: it is "
             f"damaged or was replaced. Adapt again."
         )
     tensors, _ = read_safetensors(folder / WEIGHTS)
-    classifier = Classifier(tuple(row["labels"]), **tensors, description=row)
-    return classifier, load_encoder(folder / ENCODER)
+    encoder = load_encoder(folder / ENCODER)
+    head, classes = row["head"], len(row["labels"])
+    width = encoder.config.width(head) if head in encoder.config.heads else None
+    expected = {
+        "mean": (width,),
+        "deviation": (width,),
+        "kernel": (width, classes),
+        "bias": (classes,),
+    }
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if found != expected:
+        raise PrimusError(
+            f"{folder}: {classes} labels and the head {head!r} of an encoder with "
+            f"{encoder.config.heads} do not go with tensors {found}. Adapt again."
+        )
+    return Classifier(tuple(row["labels"]), **tensors, description=row), encoder
+
+
+def _check_description(row: Any, path: Path) -> None:
+    """Raise PrimusError unless classifier.json holds what prediction needs."""
+    if not isinstance(row, dict) or row.get("format") != FORMAT:
+        raise PrimusError(f"{path}: expected the format {FORMAT!r}. Adapt again.")
+    labels, seconds = row.get("labels"), row.get("window_seconds")
+    right = {
+        "labels": isinstance(labels, list) and all(isinstance(name, str) for name in labels),
+        "weights_sha256": isinstance(row.get("weights_sha256"), str),
+        "window_seconds": type(seconds) in (int, float) and 0 < seconds < float("inf"),
+        "head": isinstance(row.get("head"), str),
+        "gyro": isinstance(row.get("gyro"), bool),
+    }
+    for name, there in right.items():
+        if not there:
+            raise PrimusError(
+                f"{path}: {name!r} is {row.get(name)!r:.80}, which `primus-jax adapt` does not "
+                f"write. Adapt again."
+            )
 
 
 def fit(

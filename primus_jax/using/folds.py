@@ -62,7 +62,7 @@ def hold_out(
     fold = np.empty(len(label), np.int64)
     for k in range(classes):
         rows = np.flatnonzero(label == k)
-        fold[rows] = np.arange(len(rows)) * BLOCKS // len(rows)
+        fold[rows] = np.arange(len(rows)) * min(BLOCKS, len(rows)) // len(rows)
     return Held(
         fold,
         fold,
@@ -73,19 +73,30 @@ def hold_out(
     )
 
 
-def training_rows(held: Held, fold: int, bout: np.ndarray, overlap: int) -> np.ndarray:
+def training_rows(
+    held: Held, fold: int, bout: np.ndarray, start: np.ndarray, window: int
+) -> np.ndarray:
     """Rows to train on while `fold` is tested, bool `[n]`.
 
-    Within a bout, windows fewer than `overlap` places from a tested one share samples with it, or
-    touch it; they are left out.
+    Stretches of time lie side by side: windows that share samples with a tested one of their bout,
+    or touch it, are left out.
+
+    Args:
+        held: of `hold_out`.
+        fold: the one that is tested.
+        bout: str `[n]`.
+        start: int `[n]`, first samples of the windows in their bout, ascending within it.
+        window: samples of a window.
     """
     tested = held.fold == fold
     train = ~tested
     if held.by == "time":
-        for shift in range(1, overlap + 1):
-            same = bout[shift:] == bout[:-shift]
-            train[shift:] &= ~(tested[:-shift] & same)
-            train[:-shift] &= ~(tested[shift:] & same)
+        for name in np.unique(bout[tested]):
+            rows = np.flatnonzero(bout == name)
+            first = start[rows[tested[rows]]]
+            # none of the tested ones starts from a window's length before to one after
+            before = np.searchsorted(first, start[rows] - window, "left")
+            train[rows] &= before == np.searchsorted(first, start[rows] + window, "right")
     return train
 
 

@@ -20,7 +20,8 @@ from primus_jax.using.stream import Report, recording_windows
 class Prediction:
     """Predictions for n windows of one recording.
 
-    `start_seconds` float64 `[n]`, after the first row; `window_seconds`, `hop_seconds`;
+    `start_seconds` float64 `[n]`, after the first row; `window_seconds`; `hop_seconds`, the time
+    that a window stands for: the hop, or the window where the hop is longer;
     `probability` float32 `[n, classes]`; `movement` float32 `[n]`, the standard deviation of the
     accelerometer's magnitude in the window, m/s^2.
     """
@@ -104,5 +105,11 @@ def predict(
         raise PrimusError(no_window(report, seconds))
     starts, probability, movement = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Prediction(
-        classifier.labels, starts, seconds, hop_seconds, probability, movement, report
+        classifier.labels,
+        starts,
+        seconds,
+        min(hop_seconds, seconds),
+        probability,
+        movement,
+        report,
     )

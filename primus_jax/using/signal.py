@@ -20,6 +20,7 @@ from primus_jax.window import (
     CHANNELS,
     GRAVITY,
     GYRO_UNITS,
+    as_rate,
     check_imu,
     resample,
     to_si,
@@ -55,27 +56,33 @@ def table_values(table: Any, columns: Sequence[str]) -> np.ndarray:
             f"the table has no column {missing[0]!r}; it has {list(table.columns)}. Rename its "
             f"columns, or pass table[[...]].to_numpy() with the channels in the order {CHANNELS}."
         )
+    chosen = table[list(columns)]
+    if chosen.shape[1] != len(columns):
+        raise PrimusError(
+            f"the table has several columns of one name among {list(columns)}; expected one each."
+        )
+    if any(kind.kind == "c" for kind in chosen.dtypes):
+        raise PrimusError(f"columns {list(columns)} of the table are complex; expected numbers.")
     try:
-        return table[list(columns)].to_numpy(dtype=np.float64, na_value=np.nan)
+        return chosen.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise PrimusError(
             f"columns {list(columns)} of the table: {error}; expected numbers."
-        ) from (error)
+        ) from error
 
 
 def as_array(signal: Any) -> np.ndarray:
-    """A NumPy or JAX array, nested lists, or a DataFrame -> numbers `[..., time, 3 or 6]`.
+    """A NumPy, JAX or PyTorch array, nested lists, a DataFrame, or a list of these ->
+    float64 numbers `[..., time, 3 or 6]`, NaN where a masked array or a table misses a value.
 
     A DataFrame is taken by the names of its columns, acc_x, acc_y, acc_z and gyro_x, gyro_y,
     gyro_z (or none of these three), never by their order.
 
     Raises:
-        PrimusError: not numbers, another shape, or a DataFrame without those columns.
+        PrimusError: not numbers, another shape, windows of different lengths, or a DataFrame
+            without those columns.
     """
-    if is_table(signal):
-        gyro = any(name in signal.columns for name in CHANNELS[3:])
-        signal = table_values(signal, CHANNELS if gyro else CHANNELS[:3])
-    signal = np.asarray(signal)
+    signal = plain_array(signal)
     if signal.dtype.kind not in "fiu" and signal.dtype.name != "bfloat16":
         raise PrimusError(f"dtype {signal.dtype}; expected numbers [..., time, 6].")
     if signal.ndim < 2 or signal.shape[-1] not in (3, 6) or 0 in signal.shape:
@@ -84,6 +91,28 @@ def as_array(signal: Any) -> np.ndarray:
             f"then gyroscope x, y, z), or [..., time, 3] without gyroscope."
         )
     return signal.astype(np.float64)
+
+
+def plain_array(signal: Any) -> np.ndarray:
+    """Anything as an array, missing values as NaN; what it holds is not checked."""
+    if is_table(signal):
+        gyro = any(name in signal.columns for name in CHANNELS[3:])
+        return table_values(signal, CHANNELS if gyro else CHANNELS[:3])
+    if isinstance(signal, list | tuple) and any(hasattr(part, "shape") for part in signal):
+        signal = [plain_array(part) for part in signal]
+    if hasattr(signal, "detach"):
+        # a tensor of PyTorch, which NumPy takes neither with a gradient nor in bfloat16
+        signal = signal.detach().cpu()
+        signal = signal.float() if str(signal.dtype) == "torch.bfloat16" else signal
+    if isinstance(signal, np.ma.MaskedArray) and signal.dtype.kind in "fiu":
+        return signal.astype(np.float64).filled(np.nan)
+    try:
+        return np.asarray(signal)
+    except (TypeError, ValueError) as error:
+        raise PrimusError(
+            f"a signal of type {type(signal).__name__} is no array ({error}); expected "
+            f"[..., time, 6], windows of one length."
+        ) from error
 
 
 def six_channels(signal: np.ndarray) -> np.ndarray:
@@ -104,8 +133,7 @@ def check_rate(rate_hz: float, target_hz: float) -> None:
     Raises:
         PrimusError: below 10 Hz, or not a number.
     """
-    if not (np.isfinite(rate_hz) and rate_hz > 0):
-        raise PrimusError(f"rate {rate_hz!r} Hz; expected a positive number of samples a second.")
+    rate_hz = as_rate(rate_hz)
     if rate_hz < LEAST_RATE:
         raise PrimusError(
             f"rate {rate_hz:g} Hz; expected at least {LEAST_RATE:g} Hz: below it, too little of "
@@ -129,7 +157,9 @@ def check_units(si: np.ndarray, acc_unit: str, gyro_unit: str) -> None:
     finite = finite[np.isfinite(finite).all(1)]
     if not len(finite):
         return
-    acc = float(np.median(np.linalg.norm(finite[:, :3], axis=1)))
+    with np.errstate(over="ignore"):
+        acc = float(np.median(np.linalg.norm(finite[:, :3], axis=1)))
+        turn = float(np.median(np.linalg.norm(finite[:, 3:], axis=1)))
     if not AT_REST[0] <= acc <= AT_REST[1]:
         raw = acc / ACC_UNITS[acc_unit]
         other = next(unit for unit in ACC_UNITS if unit != acc_unit)
@@ -140,7 +170,6 @@ def check_units(si: np.ndarray, acc_unit: str, gyro_unit: str) -> None:
             f"{GRAVITY / ACC_UNITS[acc_unit]:.3g} {acc_unit}. {hint}; the numbers are taken as "
             f"{acc_unit}, as stated."
         )
-    turn = float(np.median(np.linalg.norm(finite[:, 3:], axis=1)))
     if turn > FAST_TURN:
         hint = "It looks like deg/s; the" if gyro_unit == "rad/s" else "The"
         warn(

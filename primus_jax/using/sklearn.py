@@ -1,12 +1,14 @@
 """The encoder as a scikit-learn transformer: windows in, embeddings out."""
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
 
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
+from primus_jax.using.signal import SignalWarning, to_windows
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -23,8 +25,8 @@ class PrimusFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     `make_pipeline(PrimusFeatures(path, rate_hz=100), LogisticRegression())` is a classifier of
     windows. X is `[n, time, channels]`, or the same flattened to `[n, time * channels]` (time
     first, as `X.reshape(n, -1)` gives), which is what cross-validation and column names work on.
-    Fitting learns nothing: it loads the encoder and remembers the width. A fitted transformer
-    pickles with its weights.
+    Fitting learns nothing: it loads the encoder, checks the settings and remembers the width. A
+    fitted transformer pickles with its weights; other settings need another `fit`.
 
     Args:
         encoder: what `load_encoder` takes, or an `Encoder`.
@@ -67,25 +69,40 @@ class PrimusFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Load the encoder and check X; labels are not looked at.
 
         Raises:
-            PrimusError: no such encoder, or windows that it does not take.
+            PrimusError: no such encoder or head, an unknown unit, an impossible rate, or windows
+                that the encoder does not take.
             ValueError: X is not finite numbers.
         """
         if self.channels not in (3, 6):
             raise PrimusError(f"channels is {self.channels!r}; expected 6 or 3.")
-        self._windows(self._rows(X, reset=True))
+        windows = self._windows(self._rows(X, reset=True))
         is_encoder = hasattr(self.encoder, "encode_windows")
-        self.encoder_ = self.encoder if is_encoder else load_encoder(self.encoder)
-        self._n_features_out = self.encoder_.config.width(self.head or self.encoder_.head)
+        encoder = self.encoder if is_encoder else load_encoder(self.encoder)
+        rate_hz = encoder.rate_hz if self.rate_hz is None else self.rate_hz
+        with warnings.catch_warnings():
+            # `transform` says them, of all windows
+            warnings.simplefilter("ignore", SignalWarning)
+            imu, _ = to_windows(
+                windows[:1], rate_hz, encoder.rate_hz, self.acc_unit, self.gyro_unit
+            )
+        # no window is embedded, but its length and the head are checked
+        self._n_features_out = encoder.encode_windows(imu[:0], self.head).shape[1]
+        self.encoder_ = encoder
+        self._fitted_params = self.get_params(deep=False)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Embed, float32 `[n, width of the head]`.
 
         Raises:
-            PrimusError: windows that the encoder does not take.
+            PrimusError: windows that the encoder does not take, or settings changed since `fit`.
             ValueError: X is not finite numbers, or has another width than in `fit`.
         """
         check_is_fitted(self)
+        now = self.get_params(deep=False)
+        changed = [name for name, value in self._fitted_params.items() if now[name] != value]
+        if changed:
+            raise PrimusError(f"{changed} changed since fit; call fit again.")
         windows = self._windows(self._rows(X, reset=False))
         rate_hz = self.encoder_.rate_hz if self.rate_hz is None else self.rate_hz
         return self.encoder_.encode(windows, rate_hz, self.acc_unit, self.gyro_unit, self.head)

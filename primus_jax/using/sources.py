@@ -11,7 +11,8 @@ from data_prep.columns import column_names, read_columns
 from data_prep.imu import TIME_UNITS
 from data_prep.table import TableFormat
 from primus_jax.errors import PrimusError
-from primus_jax.using.signal import as_array, is_table, six_channels, table_values
+from primus_jax.using.signal import as_array, is_table, plain_array, six_channels, table_values
+from primus_jax.window import as_rate
 
 ROWS = 65536
 # Text of a CSV file read at once; the reader works on many such pieces ahead.
@@ -39,16 +40,34 @@ def table_format(
     if unknown:
         raise PrimusError(f"unknown option {unknown[0]!r}; expected acc, gyro, time, time_unit.")
     names = {key: tuple(columns[key]) for key in ("acc", "gyro") if key in columns}
+    rate_hz = None if rate_hz is None else as_rate(rate_hz)
     layout = {"rate_hz": rate_hz, "acc_unit": acc_unit, "gyro_unit": gyro_unit}
-    return TableFormat(**{**columns, **names, **layout})
+    return distinct(TableFormat(**{**columns, **names, **layout}))
+
+
+def distinct(layout: TableFormat) -> TableFormat:
+    """The same, after a look at its columns.
+
+    Raises:
+        PrimusError: one column stands for two.
+    """
+    names = [*layout.acc, *layout.gyro, *([layout.time] if layout.time else [])]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise PrimusError(
+            f"column {twice[0]!r} is named {len(twice)} times among acc {list(layout.acc)}, gyro "
+            f"{list(layout.gyro)} and time; expected a column of its own for each."
+        )
+    return layout
 
 
 def read_chunks(recording: Any, layout: TableFormat) -> Iterator[Chunk]:
     """Chunks of at most about `ROWS` rows (those of an iterator may be longer).
 
     Args:
-        recording: an array `[time, 6]` or `[time, 3]`, a DataFrame, an iterator of these, or the
-            path of a CSV or Parquet file, which are read in pieces. Arrays hold no times.
+        recording: an array `[time, 6]` or `[time, 3]`, a DataFrame, an iterator of these or a list
+            of DataFrames, or the path of a CSV or Parquet file, which are read in pieces. Arrays
+            hold no times.
         layout: names and units of the columns of tables.
 
     Raises:
@@ -56,7 +75,7 @@ def read_chunks(recording: Any, layout: TableFormat) -> Iterator[Chunk]:
     """
     if isinstance(recording, str | os.PathLike):
         parts = _file(Path(recording), layout)
-    elif is_table(recording) or hasattr(recording, "shape") or isinstance(recording, list | tuple):
+    elif is_table(recording) or hasattr(recording, "shape") or _is_nested(recording):
         parts = _slices(recording)
     elif isinstance(recording, Iterable):
         parts = (piece for part in recording for piece in _slices(part))
@@ -74,10 +93,15 @@ def read_chunks(recording: Any, layout: TableFormat) -> Iterator[Chunk]:
         yield Chunk(time, np.where(np.isfinite(raw), raw, np.nan))
 
 
+def _is_nested(recording: Any) -> bool:
+    """Whether it is one array, written as a list of rows."""
+    return isinstance(recording, list | tuple) and not any(map(is_table, recording))
+
+
 def _slices(part: Any) -> Iterator[Any]:
     """Pieces of an array or DataFrame: a memory-mapped array is never in memory as a whole."""
     table = is_table(part)
-    part = part if table or hasattr(part, "shape") else np.asarray(part)
+    part = part if table or hasattr(part, "shape") else plain_array(part)
     if not table and part.ndim != 2:
         raise PrimusError(f"the recording has shape {part.shape}; expected [time, 6].")
     for start in range(0, len(part), ROWS):

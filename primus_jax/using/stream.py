@@ -5,6 +5,7 @@ out does not depend on how the rows were cut into chunks.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -16,8 +17,8 @@ from primus_jax.using.signal import check_rate, check_units
 from primus_jax.using.sources import Chunk
 from primus_jax.window import check_imu, resample, resampling, to_si
 
-# Rows worked on together: small chunks are joined, so that overlaps cost little.
-TOGETHER = 16384
+# Rows worked on together, however the recording is cut: the first so many decide the rate.
+TOGETHER = 65536
 # A cubic spline forgets a row by a factor of 0.27 per row: after these nothing is left of it.
 MEMORY = 32
 # Deviation from the grid, in periods, below which rows are taken to lie on it.
@@ -95,7 +96,8 @@ def uniform_blocks(
     chunks: Iterable[Chunk], layout: TableFormat, target_hz: float, report: Report
 ) -> Iterator[Block]:
     """Rows in SI on a uniform grid of `report.rate_hz`, cut where more than
-    `data_prep.imu.MAX_GAP` of them are missing, bridged by a cubic spline where fewer are."""
+    `data_prep.imu.MAX_GAP` of them are missing, bridged by a cubic spline where fewer are. The
+    rate is measured, and units are doubted, on the first `TOGETHER` rows."""
     grid: _Grid | None = None
     row = 0
     for time, raw in _joined(chunks):
@@ -120,7 +122,8 @@ def uniform_blocks(
 
 
 def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Chunks of at least `TOGETHER` rows, with times checked and repeated rows left out."""
+    """Chunks of exactly `TOGETHER` rows (the last may be shorter), times checked, repetitions of
+    rows left out: what follows sees the same chunks however the recording was cut."""
     waiting: list[Chunk] = []
     rows, seen, last = 0, 0, None
     for chunk in chunks:
@@ -140,9 +143,15 @@ def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
             chunk = Chunk(time[keep], raw[keep])
         waiting.append(chunk)
         rows += len(chunk.raw)
-        if rows >= TOGETHER:
-            yield _concatenated(waiting)
-            waiting, rows = [], 0
+        if rows < TOGETHER:
+            continue
+        time, raw = _concatenated(waiting)
+        whole = rows - rows % TOGETHER
+        for i in range(0, whole, TOGETHER):
+            part = slice(i, i + TOGETHER)
+            yield Chunk(None if time is None else time[part], raw[part])
+        waiting = [Chunk(None if time is None else time[whole:], raw[whole:])]
+        rows -= whole
     if rows:
         yield _concatenated(waiting)
 
@@ -271,8 +280,13 @@ def _cut(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Windows on the hop, none across a gap."""
     held, origin, first, number = np.empty((0, 6), np.float32), None, 0, 0
+    nominal = rate_hz
     for block in blocks:
         if block.start is not None:
+            # of the ratio that resampling takes: the difference would add up over a day
+            up, down, _ = resampling(report.rate_hz, nominal)
+            rate_hz = report.rate_hz * up / down
+            rate_hz = nominal if math.isclose(rate_hz, nominal) else rate_hz
             report.short += origin is not None and number == 0
             held, origin, first, number = held[:0], block.start, 0, 0
         held = np.concatenate([held, block.samples])
