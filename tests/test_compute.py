@@ -94,7 +94,10 @@ def kept_bytes(name, compute):
     return size(backward) - size(initial(name))
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    "name",
+    ["motion", *(pytest.param(n, marks=pytest.mark.slow) for n in ENCODERS if n != "motion")],
+)
 def test_rematerialisation_changes_nothing_but_memory(name):
     outputs, gradient, _ = measured(name, PLAIN)
     again_outputs, again_gradient, _ = measured(name, REMAT)

@@ -103,6 +103,7 @@ def test_ego4d(tmp_path):
         assert a["loss"] == pytest.approx(b["loss"], rel=2e-3)
 
 
+@pytest.mark.slow
 def test_egoexo4d(tmp_path):
     takes = [
         FakeTake(

@@ -302,6 +302,7 @@ def test_command(folder, tmp_path, capsys):
     assert main([*words, "--overwrite"]) == 0
 
 
+@pytest.mark.slow
 def test_command_with_every_baseline_under_the_papers_protocol(folder, tmp_path, capsys):
     Encoder.random(SMALL, 7, 50.0, 4.0).save(tmp_path / "export")
     out = tmp_path / "results"

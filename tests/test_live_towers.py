@@ -182,6 +182,7 @@ def test_live_towers_and_stored_embeddings_give_the_same_loss(case, loss_of):
             assert ours[name] == pytest.approx(theirs[name], rel=tolerance)
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_loss_of_one(case, loss_of):
     assert loss_of(case[2], devices=2) == pytest.approx(loss_of(case[2]), rel=1e-5)
 

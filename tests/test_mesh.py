@@ -96,6 +96,7 @@ def test_a_run_changes_its_mesh_at_every_restart(simulated, alone, tmp_path):
     assert parameters < 0.05
 
 
+@pytest.mark.slow
 def test_split_parameters_are_saved_whole_and_restored_bit_equal_in_any_layout(simulated, tmp_path):
     layout = LAYOUTS["slices of fsdp"]
     state = train(simulated, tmp_path / "run", **layout)

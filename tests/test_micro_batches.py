@@ -98,7 +98,7 @@ def check(name, devices, count, tolerance):
         ("primus", 8, 2),
         pytest.param("primus", 1, 4, marks=pytest.mark.slow),
         pytest.param("primus", 8, 8, marks=pytest.mark.slow),
-        ("multitask", 8, 2),
+        pytest.param("multitask", 8, 2, marks=pytest.mark.slow),
         pytest.param("multitask", 1, 4, marks=pytest.mark.slow),
         pytest.param("multitask", 8, 8, marks=pytest.mark.slow),
     ],

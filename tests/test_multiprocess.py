@@ -97,7 +97,8 @@ def test_who_is_missing_is_named(simulated, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("victim", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [1, 0])
 def test_when_one_is_killed_the_other_says_so_and_ends(simulated, tmp_path, victim):
     with job(tmp_path / "run", simulated, 2, *LONG) as children:
         assert children[0].wait_for("step 25/"), all_said(children)

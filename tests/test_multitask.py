@@ -168,6 +168,7 @@ def test_gradient_steps_learn_what_gravity_gives_away(drawn):
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
+@pytest.mark.slow
 def test_the_same_loop_trains_validates_and_exports_it(simulated, tmp_path):
     config = Config(
         steps=2,

@@ -110,7 +110,7 @@ def test_as_released_an_empty_queue_costs_two_log_n():
         assert metrics[f"loss_neighbor_{name}"] == pytest.approx(2 * np.log(BATCH), rel=1e-6)
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize("devices", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 8])
 def test_sharded_equals_dense_in_value_gradient_and_queue(full, devices):
     objective, params, extra, key, value, after, _ = full
     batch = make_batch()

@@ -195,7 +195,7 @@ def test_ridge_never_predicts_a_class_that_is_never_shown():
         assert not (logits.argmax(1) == 2).any()
 
 
-@pytest.mark.parametrize("classifier", ["logistic", "ridge"])
+@pytest.mark.parametrize("classifier", [pytest.param("logistic", marks=pytest.mark.slow), "ridge"])
 def test_vmapped_equals_looped(classifier):
     x, _, pool, rows, valid = grid_input(3)
     fold, test = fold_of(rows), everything(x, 3)

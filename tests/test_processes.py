@@ -52,6 +52,7 @@ def never_killed(simulated, tmp_path_factory):
     return digest(load_state(workdir, "latest")[0])
 
 
+@pytest.mark.slow
 def test_killed_at_a_random_step_and_resumed_ends_bit_identical(never_killed, simulated, tmp_path):
     step = random.randint(2, STEPS - 2)
     code, said = interrupt(tmp_path / "run", simulated, step, signal.SIGKILL)
@@ -63,6 +64,7 @@ def test_killed_at_a_random_step_and_resumed_ends_bit_identical(never_killed, si
     assert [r["step"] for r in rows if "loss" in r] == list(range(1, STEPS + 1))
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written_the_one_before_is_used(
     never_killed, simulated, tmp_path
 ):

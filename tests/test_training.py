@@ -227,6 +227,7 @@ def test_validation_touches_neither_weights_nor_queue(finished, simulated, tmp_p
     assert digest(often) == digest(state)
 
 
+@pytest.mark.slow
 def test_eight_devices_train_what_one_does(finished, simulated, tmp_path):
     whole, state = finished
     many = pretrain(config_of(simulated, devices=8), tmp_path / "run", say=lambda line: None)
