@@ -18,7 +18,7 @@ from primus_jax.using.sources import Chunk
 from primus_jax.window import check_imu, resample, resampling, to_si
 
 # Rows worked on together, however the recording is cut: the first so many decide the rate.
-TOGETHER = 65536
+TOGETHER = 16384
 # A cubic spline forgets a row by a factor of 0.27 per row: after these nothing is left of it.
 MEMORY = 32
 # Deviation from the grid, in periods, below which rows are taken to lie on it.
