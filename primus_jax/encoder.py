@@ -145,7 +145,7 @@ class Encoder:
                 path of a CSV or Parquet file. Tables may have a column `time`; without times rows
                 are evenly spaced.
             hop_seconds: between the starts of neighbouring windows.
-            rate_hz: samples per second; with times it is measured, on the first 65,536 rows, and
+            rate_hz: samples per second; with times it is measured, on the first 16,384 rows, and
                 checked if given.
             acc_unit: "m/s2" or "g".
             gyro_unit: "rad/s" or "deg/s".
