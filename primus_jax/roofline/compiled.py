@@ -69,11 +69,7 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
             f"embeddings. Set --config.data.towers=''."
         )
     batch_size = config.data.batch_size
-    if batch_size % mesh.size:
-        raise PrimusError(
-            f"config.data.batch_size {batch_size} does not divide among {mesh.size} devices. "
-            f"Use a multiple of {mesh.size}."
-        )
+    sharding.check_batch(mesh, batch_size)
     start = time.monotonic()
     objective = config.objective.build(config.encoder, config.compute)
     optimizer = make_optimizer(config.optim, config.steps)

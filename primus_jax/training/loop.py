@@ -59,11 +59,7 @@ def pretrain(
     with processes.together():
         config.validate()
         mesh = sharding.make_mesh(config.devices, config.mesh.replicas)
-        if config.data.batch_size % mesh.size:
-            raise PrimusError(
-                f"config.data.batch_size {config.data.batch_size} does not divide among "
-                f"{mesh.size} devices. Use a multiple of {mesh.size}, or --config.devices."
-            )
+        sharding.check_batch(mesh, config.data.batch_size)
         folders = [DatasetFolder(path) for path in config.data.train]
         live = open_live(config, folders)
         data = _pipeline(config, folders, live, "train", config.data.batch_size)

@@ -77,6 +77,15 @@ def lay_out(devices: list[Any], replicas: int = 1) -> Mesh:
     return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
+def check_batch(mesh: Mesh, batch_size: int) -> None:
+    """Raise PrimusError unless the devices can share a global batch evenly."""
+    if batch_size % mesh.size:
+        raise PrimusError(
+            f"config.data.batch_size {batch_size} does not divide among {mesh.size} devices. "
+            f"Use a multiple of {mesh.size}, or another number of devices."
+        )
+
+
 def batch_axes(mesh: Mesh) -> str | tuple[str, ...]:
     """The axes over which the batch is split, as collectives take them: all of the mesh."""
     return mesh.axis_names[0] if len(mesh.axis_names) == 1 else mesh.axis_names
