@@ -22,17 +22,17 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from primus_jax.atomic import replace_file
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import Config, DataConfig
 from primus_jax.data.pipeline import example_batch
+from primus_jax.files import replace_file
 from primus_jax.losses.contrastive import info_nce
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.neighbors import gather, nearest
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.training import sharding
-from primus_jax.training.optim import OptimConfig, make_optimizer
+from primus_jax.optim import OptimConfig, make_optimizer
+from primus_jax.parallel import sharding
 from primus_jax.training.state import abstract_state, init_state, state_maker
 from primus_jax.training.step import make_train_step
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from primus_jax.classify.adapt import Labelled, evaluate
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder, load_encoder
-from primus_jax.using.adapt import Labelled, evaluate
 
 
 def labelled(encoder: Encoder, folder: DatasetFolder, most: int, gyro: bool) -> Labelled:

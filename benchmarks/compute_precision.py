@@ -18,19 +18,19 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from data_prep.builder import WindowSpec, write_dataset
-from data_prep.splits import Splits
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.simulated.simulate import recordings
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
-from primus_jax.data.simulate import recordings
-from primus_jax.evals.plots import COLORS
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.models.motion import embedding_size
 from primus_jax.objectives.primus import PrimusConfig
+from primus_jax.optim import OptimConfig
+from primus_jax.reports.plots import COLORS
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
-from primus_jax.training.optim import OptimConfig
 
 REFERENCE = "float32"
 WAYS = {

@@ -12,12 +12,12 @@ import time
 import jax
 import numpy as np
 
-from data_prep.embed_towers import DTYPES, TowerRunner
-from primus_jax.models.clip import Towers
-from primus_jax.models.clip_config import CLIP_MEAN, CLIP_STD, ClipConfig, TextConfig, VisionConfig
-from primus_jax.models.clip_text import TextTower
-from primus_jax.models.clip_vision import VisionTower
-from primus_jax.training.sharding import make_mesh
+from data_prep.embed.towers import DTYPES, TowerRunner
+from primus_jax.models.clip.config import CLIP_MEAN, CLIP_STD, ClipConfig, TextConfig, VisionConfig
+from primus_jax.models.clip.text import TextTower
+from primus_jax.models.clip.towers import Towers
+from primus_jax.models.clip.vision import VisionTower
+from primus_jax.parallel.sharding import make_mesh
 
 COMMON = {"layers": 12, "activation": "quick_gelu", "epsilon": 1e-5, "projection": 512}
 TEXT = TextConfig(

@@ -15,14 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from primus_jax.commands.pretrain import read_config
 from primus_jax.config import Config
+from primus_jax.config_file import read_config
 from primus_jax.data.pipeline import example_batch
+from primus_jax.optim import make_optimizer
+from primus_jax.parallel import sharding
 from primus_jax.roofline.flops import count_products
 from primus_jax.roofline.hlo import parse
 from primus_jax.roofline.traffic import bytes_sent, memory_traffic
-from primus_jax.training import sharding
-from primus_jax.training.optim import make_optimizer
 from primus_jax.training.state import abstract_state, init_state, state_maker
 from primus_jax.training.step import make_train_step
 

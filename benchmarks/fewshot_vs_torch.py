@@ -15,8 +15,8 @@ import time
 import numpy as np
 
 from primus_jax.evals.features import Features
-from primus_jax.evals.fewshot import fewshot, make_draws
-from primus_jax.evals.paper_protocol import PaperConfig, paper_fewshot
+from primus_jax.evals.fewshot.fewshot import fewshot, make_draws
+from primus_jax.evals.fewshot.paper_protocol import PaperConfig, paper_fewshot
 
 SHOTS = (1, 2, 5, 10, 20, 50, 100)
 SETS = {"a": (14, 12, 5353), "b": (27, 15, 7277), "c": (8, 19, 9120)}  # people, classes, windows

@@ -15,9 +15,9 @@ import numpy as np
 import onnxruntime
 from accelerometer_only import labelled
 
+from primus_jax.classify.adapt import evaluate
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import load_encoder
-from primus_jax.using.adapt import evaluate
 
 
 class Onnx:

@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from primus_jax.objectives.neighbors import after, enqueue, gather, init_queue, nearest, read
-from primus_jax.training.sharding import AXIS, make_mesh
+from primus_jax.parallel.sharding import AXIS, make_mesh
 
 
 def make_step(mesh, split: bool, block: int):

@@ -22,11 +22,11 @@ Learning rate: a quarter of the small recipe's, as wider layers take less; not t
 import dataclasses
 from pathlib import Path
 
-from primus_jax.commands.pretrain import read_config
 from primus_jax.config import Config
+from primus_jax.config_file import read_config
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.imu_encoder import EncoderConfig
-from primus_jax.training.sharding import MeshConfig
+from primus_jax.parallel.sharding import MeshConfig
 
 RECIPE = Path(__file__).parent / "primus_pod.py"
 

@@ -20,7 +20,7 @@ from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.training.optim import OptimConfig
+from primus_jax.optim import OptimConfig
 
 
 def get_config() -> Config:

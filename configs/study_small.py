@@ -26,10 +26,10 @@ are resampled to 200 Hz.
 import dataclasses
 from pathlib import Path
 
-from primus_jax.commands.pretrain import read_config
-from primus_jax.evals.comparison import Protocol
+from primus_jax.config_file import read_config
+from primus_jax.evals.fewshot.comparison import Protocol
 from primus_jax.objectives.multitask import MultitaskConfig
-from primus_jax.study import Study
+from primus_jax.study.study import Study
 
 RECIPE = Path(__file__).parent / "primus_small.py"
 

@@ -6,7 +6,7 @@ Cost: about a minute on 2 CPU cores. Expected, few-shot on the same simulated pe
 the 1-shot accuracy of random initialisation. Simulated: it shows that the path works.
 """
 
-from primus_jax import demo_config
+from primus_jax.demo import config as demo_config
 
 
 def get_config():

@@ -3,9 +3,8 @@
 Needs PyAV and Pillow: `pip install 'primus-jax[video]'`.
 """
 
-import dataclasses
 import itertools
-import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,26 +12,18 @@ from typing import Any
 import numpy as np
 
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording, Video
+from primus_jax.recordings.windows import WindowSpec
 
 SIZE = 224
 # Between wanted pictures further apart than this (s), seeking is cheaper than decoding on.
 FAR = 10.0
 # Containers round presentation times, Matroska to 1 ms: this close (s) before a picture is at it.
 CLOSE = 1e-3
-
-
-@dataclasses.dataclass(frozen=True)
-class Video:
-    """A video of a recording.
-
-    Attributes:
-        path: the file.
-        start_seconds: time in the file at which the recording's first sample was taken. Time in a
-            file counts from its first picture, whatever its first timestamp is.
-    """
-
-    path: str | os.PathLike[str]
-    start_seconds: float = 0.0
+NO_VIDEO = "frames of windows without a video (the windows are kept)"
+NOT_SHOWN = "frames of windows that the video does not show (the windows are kept)"
+# Windows whose frames are read together: the video is opened once for them.
+TOGETHER = 16
 
 
 def frame_times(seconds: float, frames: int) -> np.ndarray:
@@ -239,3 +230,42 @@ class _Decoder:
         return PrimusError(
             f"{self._path}: damaged near {self._seconds:.3f} s ({why}). Copy it again."
         )
+
+
+def window_frames(
+    recording: Recording, starts: np.ndarray, spec: WindowSpec, drops: Counter[str]
+) -> Iterator[np.ndarray | None]:
+    """Yield the frames of every window, uint8 `[spec.frames, size, size, 3]`, or None without.
+
+    Frames are evenly spaced inside their window. A window that the video does not show, or whose
+    video is missing or unreadable, has none and is counted in `drops`.
+
+    Args:
+        recording: with its video.
+        starts: int `[n]`, first samples of the windows at `spec.rate_hz`, as `cut` returns them.
+        spec: of the windows.
+        drops: counts windows without frames by reason.
+    """
+    if recording.video is None:
+        drops[NO_VIDEO] += len(starts)
+        yield from [None] * len(starts)
+        return
+    inside = frame_times(spec.samples / spec.rate_hz, spec.frames)
+    times = starts[:, None] / spec.rate_hz + inside
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        shown = read_frames(recording.video, rows.ravel(), spec.frame_size)
+        return shown.reshape(*rows.shape, *shown.shape[1:])
+
+    for first in range(0, len(times), TOGETHER):
+        rows = times[first : first + TOGETHER]
+        try:
+            yield from read(rows)
+        except PrimusError:
+            for row in rows:
+                try:
+                    frames = read(row[None])[0]
+                except PrimusError:
+                    drops[NOT_SHOWN] += 1
+                    frames = None
+                yield frames

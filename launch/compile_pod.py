@@ -32,14 +32,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import jax
 
-from primus_jax.atomic import replace_file
-from primus_jax.commands.pretrain import read_config
 from primus_jax.config import to_dict
+from primus_jax.config_file import read_config
 from primus_jax.errors import PrimusError
+from primus_jax.files import replace_file
+from primus_jax.parallel.sharding import lay_out
 from primus_jax.roofline.chips import CHIPS, Chip, find_chip
 from primus_jax.roofline.compiled import CompiledStep, compile_step
 from primus_jax.roofline.estimate import Estimate, estimate
-from primus_jax.training.sharding import lay_out
 
 MOST_FAKE = 256
 

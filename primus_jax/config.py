@@ -15,8 +15,8 @@ from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.training.optim import OptimConfig
-from primus_jax.training.sharding import MeshConfig
+from primus_jax.optim import OptimConfig
+from primus_jax.parallel.sharding import MeshConfig
 
 
 @dataclasses.dataclass

@@ -10,15 +10,15 @@ import jax
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.folder import check_length, write_folder
-from primus_jax.export.loading import AssumptionWarning, assumption, read_encoder
-from primus_jax.export.torch import Params
+from primus_jax.hub.folder import check_length, write_folder
+from primus_jax.hub.loading import AssumptionWarning, assumption, read_encoder
+from primus_jax.hub.torch_names import Params
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder, check_window
-from primus_jax.using.signal import to_windows
-from primus_jax.using.sources import table_format
+from primus_jax.recordings.arrays import to_windows
+from primus_jax.recordings.chunks import table_format
 
 if TYPE_CHECKING:
-    from primus_jax.using.search import Match
+    from primus_jax.recordings.search import Match
 
 
 # Windows may be this many times as long as the encoder's own.
@@ -151,7 +151,7 @@ class Encoder:
             gyro_unit: "rad/s" or "deg/s".
             head: "emb", or "ssl" or "mmcl" where the encoder has them; None takes `self.head`.
             columns: of tables: `acc` and `gyro`, three names each; `time`, a name or None;
-                `time_unit`, s, ms, us or ns; see `data_prep.table.TableFormat`.
+                `time_unit`, s, ms, us or ns; see `primus_jax.recordings.table_format.TableFormat`.
 
         Returns:
             times float64 `[n]`, starts of the windows in seconds after the first row, and
@@ -161,7 +161,7 @@ class Encoder:
             PrimusError: anything wrong with the recording (which row), no whole window in it, or
                 an unknown head.
         """
-        from primus_jax.using.recording import collect
+        from primus_jax.recordings.embedding import collect
 
         layout = table_format(rate_hz, acc_unit, gyro_unit, columns)
         return collect(self, recording, layout, hop_seconds, head)
@@ -198,7 +198,7 @@ class Encoder:
             text_embeddings: float `[sentences, dim]`, of the text tower of pretraining; or
             towers: that tower, as a folder in Hugging Face's layout or `models.clip.load_towers`'s
                 result, and
-            tokenizer: `data_prep.tokens.load_tokenizer`'s argument or result; None: the files are
+            tokenizer: `primus_jax.models.clip.tokenizer.load_tokenizer`'s argument or result; None: the files are
                 in the towers' folder.
 
         Returns:
@@ -208,7 +208,7 @@ class Encoder:
             PrimusError: the encoder was not pretrained with text, widths differ, or anything wrong
                 with the recording.
         """
-        from primus_jax.using.search import search
+        from primus_jax.recordings.search import search
 
         return search(
             self,

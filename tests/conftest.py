@@ -9,9 +9,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import pytest
 
-from data_prep.builder import WindowSpec, write_dataset
-from data_prep.splits import Splits
-from primus_jax.data.simulate import recordings
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.simulated.simulate import recordings
 
 # A shell that runs the tests in the background has SIGINT ignored, which every child would inherit.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

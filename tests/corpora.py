@@ -9,8 +9,8 @@ from typing import Any
 
 from recordings import recording
 
-from data_prep.recording import Recording
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
 
 
 @dataclasses.dataclass(frozen=True)

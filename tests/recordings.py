@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.recording import Recording
+from primus_jax.recordings.recording import Recording
 
 GRAVITY = 9.80665
 

@@ -6,7 +6,7 @@ from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.study import Study
+from primus_jax.study.study import Study
 
 def base(steps, every, train):
     return Config(

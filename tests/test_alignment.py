@@ -14,7 +14,7 @@ from data_prep.egoexo4d.alignment import (
     Limits,
     measure,
 )
-from data_prep.imu import GAPS, uniform_pieces
+from primus_jax.recordings.grid import GAPS, uniform_pieces
 from primus_jax.window import resample
 
 START = 284_324_000_000

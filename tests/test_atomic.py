@@ -2,8 +2,8 @@
 
 import pytest
 
-from primus_jax.atomic import new_folder, replace_file
 from primus_jax.errors import PrimusError
+from primus_jax.files import new_folder, replace_file
 
 
 def test_a_failure_leaves_what_was_there(tmp_path):

@@ -8,8 +8,8 @@ import pytest
 from processes import free_port
 
 from primus_jax.errors import PrimusError
-from primus_jax.training.channel import meet
-from primus_jax.training.cluster import Place
+from primus_jax.parallel.channel import meet
+from primus_jax.parallel.cluster import Place
 
 HOSTS = ("node0", "node1", "node2", "node3")
 
@@ -96,7 +96,7 @@ def test_whoever_speaks_another_language_is_not_let_in():
 
 
 def test_a_port_that_somebody_else_has_is_named(monkeypatch):
-    monkeypatch.setattr("primus_jax.training.channel.LISTEN_SECONDS", 0.5)
+    monkeypatch.setattr("primus_jax.parallel.channel.LISTEN_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         (error,) = all_meet(places(port, (0,)))

@@ -10,7 +10,7 @@ from clip_folder import TEXT, VISION, write_clip_folder
 from safetensors.numpy import load_file, save_file
 
 from primus_jax.errors import PrimusError
-from primus_jax.models.clip import embed_image, embed_text, embed_video, load_towers
+from primus_jax.models.clip.towers import embed_image, embed_text, embed_video, load_towers
 
 SMALL = TEXT | {"vocab_size": 50, "eos_token_id": 49}
 

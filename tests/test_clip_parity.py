@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from primus_jax.models.clip import embed_image, embed_text, embed_video, load_towers
-from primus_jax.models.clip_config import CLIP_MEAN, CLIP_STD
+from primus_jax.models.clip.config import CLIP_MEAN, CLIP_STD
+from primus_jax.models.clip.towers import embed_image, embed_text, embed_video, load_towers
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

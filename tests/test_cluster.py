@@ -3,7 +3,7 @@
 import pytest
 
 from primus_jax.errors import PrimusError
-from primus_jax.training.cluster import Place, expand_hosts, find_place
+from primus_jax.parallel.cluster import Place, expand_hosts, find_place
 
 SLURM = {
     "SLURM_JOB_ID": "4097",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from primus_jax.commands.pretrain import read_config
+from primus_jax.config_file import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "launch" / "compile_pod.py"

@@ -10,13 +10,13 @@ import pytest
 
 from primus_jax.config import Config, DataConfig
 from primus_jax.errors import PrimusError
-from primus_jax.export.layout import layout
+from primus_jax.hub.layout import layout
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.training.optim import OptimConfig, make_optimizer
-from primus_jax.training.sharding import make_mesh
+from primus_jax.optim import OptimConfig, make_optimizer
+from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 from tests.test_primus import make_batch
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from primus_jax.commands.pretrain import read_config
 from primus_jax.config import Config, DataConfig, config_hash, flatten, from_dict, to_dict
+from primus_jax.config_file import read_config
 from primus_jax.errors import PrimusError
-from primus_jax.training.optim import OptimConfig, make_schedule
+from primus_jax.optim import OptimConfig, make_schedule
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 CONFIGS = [path for path in FILES if "def get_config" in path.read_text()]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from primus_jax.evals.confusion import draw_confusion, matrix_side, plot_all_confusions
+from primus_jax.reports.confusion import draw_confusion, matrix_side, plot_all_confusions
 
 
 def row(method="PRIMUS", dataset="one", shots=5, names=("walking", "sitting", "lying")):

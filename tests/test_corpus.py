@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from corpora import PlantedCorpus, log
 
-from data_prep.corpus import write_corpus
-from data_prep.engine_beam import BeamEngine
-from data_prep.engine_pool import LocalPool
-from data_prep.splits import Splits
-from data_prep.windows import WindowSpec
+from data_prep.dataset.beam import BeamEngine
+from data_prep.dataset.corpus import write_corpus
+from data_prep.dataset.pool import LocalPool
+from data_prep.dataset.splits import Splits
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.windows import WindowSpec
 
 SPEC = WindowSpec(50.0, 2.0, 2.0)
 TESTS = str(Path(__file__).parent)

@@ -16,9 +16,9 @@ from data_prep import quality
 from data_prep.ego4d import placing, reader, signals
 from data_prep.ego4d.placing import touching
 from data_prep.har.source import NOT_GRAVITY
-from data_prep.recording import Recording
-from data_prep.windows import OUTSIDE, TOO_SHORT, WindowSpec, cut
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT, WindowSpec, cut
 
 SPEC = WindowSpec()
 

@@ -10,9 +10,9 @@ from data_prep import quality
 from data_prep.ego4d import signals
 from data_prep.ego4d.signals import Signal, read_signal
 from data_prep.har.source import NOT_GRAVITY
-from data_prep.har.timeline import LATE, MISSING_ROWS, NEVER_BOTH, SAME_TIME
-from data_prep.imu import REPEATED
+from data_prep.streams import LATE, MISSING_ROWS, NEVER_BOTH, SAME_TIME
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.grid import REPEATED
 
 NOISE = 0.06
 

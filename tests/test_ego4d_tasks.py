@@ -17,10 +17,10 @@ from data_prep.ego4d import placing, reader
 from data_prep.ego4d.prompts import MOVEMENT, MOVEMENT4, PROMPTS, SCENARIO
 from data_prep.ego4d.tasks import SCENARIOS, read_labels, scenario_of
 from data_prep.video import read_frames
-from data_prep.windows import WindowSpec, cut
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.prompts import read_prompts
+from primus_jax.evals.crossmodal.prompts import read_prompts
+from primus_jax.recordings.windows import WindowSpec, cut
 
 
 @pytest.fixture(scope="module")

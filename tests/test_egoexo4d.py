@@ -12,12 +12,13 @@ from videos import frame_number
 import data_prep.egoexo4d as egoexo4d
 from data_prep.egoexo4d.alignment import CLOCK, LENGTH
 from data_prep.egoexo4d.units import NO_IMU, NO_TIMESYNC, NOTHING_TOLD, SHORT
-from data_prep.imu import GAPS, REPEATED
 from data_prep.quality import IMPOSSIBLE
-from data_prep.windows import OUTSIDE, WindowSpec, cut, window_frames
+from data_prep.video import window_frames
 from primus_jax import cli
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.grid import GAPS, REPEATED
+from primus_jax.recordings.windows import OUTSIDE, WindowSpec, cut
 
 
 def corpus_of(raw, *options):

@@ -16,16 +16,16 @@ from clip_vocabulary import write_vocabulary
 from recordings import people, recording
 from videos import write_video
 
-from data_prep.builder import write_dataset
-from data_prep.embed import embed_dataset
-from data_prep.splits import Splits
-from data_prep.tokens import load_tokenizer
-from data_prep.video import Video
-from data_prep.windows import WindowSpec
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import write_dataset
+from data_prep.embed.dataset import embed_dataset
 from primus_jax.cli import main
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
-from primus_jax.models.clip import embed_text, embed_video, load_towers
+from primus_jax.models.clip.tokenizer import load_tokenizer
+from primus_jax.models.clip.towers import embed_text, embed_video, load_towers
+from primus_jax.recordings.recording import Video
+from primus_jax.recordings.windows import WindowSpec
 
 SPEC = WindowSpec(seconds=2.0, hop_seconds=1.0, frames=3, frame_size=32)
 
@@ -274,7 +274,7 @@ def test_unfinished_work_of_other_settings_is_not_used(root, tmp_path):
 
 
 def test_equal_sentences_go_through_the_tower_once(root, tmp_path, monkeypatch):
-    from data_prep import embed_towers
+    from data_prep.embed import towers as embed_towers
 
     seen = []
 

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from data_prep.builder import write_dataset
-from data_prep.recording import Recording
-from data_prep.splits import Splits
-from data_prep.windows import WindowSpec
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import write_dataset
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder
 from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.windows import WindowSpec
 
 SMALL = EncoderConfig(readout="pool", embed_dim=8, channels=4, multihead=False)
 SPEC = WindowSpec(50.0, 3.0, 3.0)

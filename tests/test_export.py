@@ -15,11 +15,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.folder import read_folder, write_folder
-from primus_jax.export.layout import layout
-from primus_jax.export.torch import from_torch_names, to_torch_names
-from primus_jax.export.torch_file import read_torch_file
+from primus_jax.hub.folder import read_folder, write_folder
+from primus_jax.hub.layout import layout
+from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.imu_encoder import CHOICES, EncoderConfig, ImuEncoder, min_samples
+from primus_jax.weights.torch_file import read_torch_file
 
 GOLDEN = Path(__file__).parent / "golden" / "tiny_imu2clip.pt"
 TINY = EncoderConfig(channels=4, embed_dim=3, bins=5, third_pool="max", multihead=False)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from recordings import people, signal
 
-from data_prep.builder import write_dataset
-from data_prep.packs import Packs
-from data_prep.splits import Splits
-from data_prep.windows import WindowSpec
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import write_dataset
+from data_prep.user.packs import Packs
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.evals.features import dataset_features
 from primus_jax.models.imu_encoder import EncoderConfig
-from primus_jax.study import ResampledEncoder
+from primus_jax.recordings.windows import WindowSpec
+from primus_jax.study.run import ResampledEncoder
 from primus_jax.window import resample
 
 PEOPLE = tuple(f"usc_had/s0{k}" for k in range(1, 5))
@@ -54,7 +54,7 @@ def check(encoders, recordings, tmp_path, capsys):
     return rows
 
 
-@pytest.mark.filterwarnings("ignore::primus_jax.export.loading.AssumptionWarning")
+@pytest.mark.filterwarnings("ignore::primus_jax.hub.loading.AssumptionWarning")
 def test_the_released_imu2clip_encoders_on_real_windows(shared_data, tmp_path, capsys):
     encoders = {
         part: next((shared_data / "imu2clip").glob(f"*_{part}_ie_*_imu_encoder.pt"))

@@ -5,17 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from data_prep.builder import write_dataset
-from data_prep.recording import Recording
-from data_prep.splits import Splits
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import write_dataset
 from primus_jax.cli import main
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.comparison import FILES, encoder_hash
 from primus_jax.evals.features import Features, dataset_features
-from primus_jax.evals.fewshot import fewshot, standard_error, summarize
-from primus_jax.evals.sampling import (
+from primus_jax.evals.fewshot.comparison import FILES, encoder_hash
+from primus_jax.evals.fewshot.fewshot import fewshot, standard_error, summarize
+from primus_jax.evals.fewshot.sampling import (
     choose_sides,
     draw_shots,
     folder_people,
@@ -23,6 +22,7 @@ from primus_jax.evals.sampling import (
     validation_people,
 )
 from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.recordings.recording import Recording
 
 SMALL = EncoderConfig(readout="pool", embed_dim=16, channels=8, multihead=False)
 
@@ -239,7 +239,7 @@ def movements(people: int = 5, activities: int = 3):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> DatasetFolder:
-    from data_prep.windows import WindowSpec
+    from primus_jax.recordings.windows import WindowSpec
 
     return write_dataset(
         movements(),

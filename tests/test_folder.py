@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from recordings import people, recording, signal
 
-from data_prep.builder import write_dataset
-from data_prep.recording import Recording
-from data_prep.splits import Splits
-from data_prep.windows import WindowSpec
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import write_dataset
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.windows import WindowSpec
 
 SPEC = WindowSpec(50.0, 2.0, 2.0)
 ABOUT = {"source": "made by a test", "licence": "CC0", "spec": SPEC}

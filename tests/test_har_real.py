@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep.har import SOURCES
-from data_prep.packs import read_pack
+from data_prep.user.packs import read_pack
 from primus_jax.cli import main
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.window import resample

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep.har.hhar import _clock
-from data_prep.har.timeline import Stream, increasing, join, ordered, runs
+from data_prep.streams import Stream, increasing, join, ordered, runs
 
 
 def stream(first, last, rate, slope):

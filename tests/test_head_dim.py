@@ -10,14 +10,14 @@ from primus_jax.config import Config, DataConfig
 from primus_jax.data.pipeline import example_batch
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.paired import check_width
-from primus_jax.export.recognise import recognise
-from primus_jax.export.torch import to_torch_names
+from primus_jax.evals.crossmodal.paired import check_width
+from primus_jax.hub.recognise import recognise
+from primus_jax.hub.torch_names import to_torch_names
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.training.optim import OptimConfig, make_optimizer
-from primus_jax.training.sharding import make_mesh
+from primus_jax.optim import OptimConfig, make_optimizer
+from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.state import abstract_state, state_maker
 from primus_jax.training.step import make_train_step
 
@@ -77,7 +77,7 @@ def test_a_width_equal_to_the_embedding_is_not_told_apart():
 
 def test_the_exported_pytorch_model_agrees(encoder, tmp_path):
     torch = pytest.importorskip("torch")
-    from primus_jax.export.modeling_primus import PrimusEncoder
+    from primus_jax.hub.modeling_primus import PrimusEncoder
 
     encoder.save(tmp_path / "folder")
     with torch.no_grad():

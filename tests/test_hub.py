@@ -1,6 +1,7 @@
 """The hub folder outside this package: PyTorch, ONNX, int8, StableHLO, the model card."""
 
 import dataclasses
+import functools
 import json
 import re
 import subprocess
@@ -15,12 +16,12 @@ from jax import export
 
 import primus_jax
 from primus_jax.cli import main
-from primus_jax.commands.export import write
+from primus_jax.commands.check_windows import check_windows, simulated_windows
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.export.check_windows import simulated_windows
-from primus_jax.export.loading import AssumptionWarning
-from primus_jax.export.torch import to_torch_names
+from primus_jax.export.run import ExportOptions, write_export
+from primus_jax.hub.loading import AssumptionWarning
+from primus_jax.hub.torch_names import to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder, sample_range
 
 MOTION = EncoderConfig(trunk="motion", channels=4, embed_dim=232, blocks=2, head_layers=2)
@@ -71,7 +72,7 @@ def assert_close(ours, theirs):
 
 def module_of(encoder):
     torch = pytest.importorskip("torch")
-    from primus_jax.export.modeling_primus import PrimusEncoder
+    from primus_jax.hub.modeling_primus import PrimusEncoder
 
     module = PrimusEncoder(dataclasses.asdict(encoder.config), encoder.head)
     tensors = to_torch_names(encoder.params, encoder.config)
@@ -79,16 +80,19 @@ def module_of(encoder):
     return torch, module
 
 
-def folder_of(encoder, folder, **options):
-    return write(
+def folder_of(encoder, folder, check_data=None, **options):
+    return write_export(
         folder,
         encoder.params,
         encoder.config,
+        ExportOptions(
+            head=encoder.head,
+            check_windows=functools.partial(check_windows, check_data),
+            **options,
+        ),
         rate_hz=encoder.rate_hz,
         window_seconds=encoder.window_seconds,
         provenance={},
-        head=encoder.head,
-        **options,
     )
 
 
@@ -130,7 +134,7 @@ def test_jax_to_pytorch_to_jax_is_exact(tmp_path):
 def test_fine_tuned_in_pytorch_and_back(tmp_path):
     """Rate, window, head and an architecture that shapes do not tell come back too."""
     torch, config = pytest.importorskip("torch"), CONFIGS[4]
-    from primus_jax.export.modeling_primus import PrimusEncoder
+    from primus_jax.hub.modeling_primus import PrimusEncoder
 
     made = encoder_of(config)
     made.rate_hz, made.window_seconds, made.head = 25.0, 10.0, "mmcl"

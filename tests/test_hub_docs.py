@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder, load_encoder
-from primus_jax.export.loading import RELEASED_RATES
+from primus_jax.hub.loading import RELEASED_RATES
 from primus_jax.models.imu_encoder import EncoderConfig, sample_range
 
 TEXT = (Path(__file__).parents[1] / "docs" / "weights.md").read_text(encoding="utf-8")

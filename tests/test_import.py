@@ -12,10 +12,10 @@ from safetensors.numpy import save_file
 from primus_jax.cli import main
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.export.layout import layout
-from primus_jax.export.loading import AssumptionWarning, read_encoder
-from primus_jax.export.recognise import recognise
-from primus_jax.export.torch import from_torch_names
+from primus_jax.hub.layout import layout
+from primus_jax.hub.loading import AssumptionWarning, read_encoder
+from primus_jax.hub.recognise import recognise
+from primus_jax.hub.torch_names import from_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig
 
 PRIMUS = EncoderConfig(channels=8, embed_dim=16)

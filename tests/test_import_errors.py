@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from primus_jax.atomic import replace_file
 from primus_jax.cli import main
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.export.layout import layout
+from primus_jax.files import replace_file
+from primus_jax.hub.layout import layout
 from primus_jax.models.imu_encoder import EncoderConfig
 
 PRIMUS = EncoderConfig(channels=8, embed_dim=16)

@@ -13,9 +13,9 @@ import pytest
 from safetensors.numpy import save
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.folder import check_description
-from primus_jax.export.layout import layout
-from primus_jax.export.loading import read_encoder
+from primus_jax.hub.folder import check_description
+from primus_jax.hub.layout import layout
+from primus_jax.hub.loading import read_encoder
 from primus_jax.models.imu_encoder import EncoderConfig
 
 TINY = EncoderConfig(channels=4, embed_dim=3, bins=5, third_pool="max", multihead=False)

@@ -11,7 +11,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.torch import from_torch_names, layout
+from primus_jax.hub.torch_names import from_torch_names, layout
 from primus_jax.models.imu_encoder import (
     CHOICES,
     EncoderConfig,

@@ -10,13 +10,14 @@ import pytest
 from recordings import people, recording
 from videos import frame_number, write_video
 
-from data_prep.builder import write_dataset
-from data_prep.splits import Splits
-from data_prep.video import Video
-from data_prep.windows import NO_VIDEO, NOT_SHOWN, WindowSpec
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import write_dataset
+from data_prep.video import NO_VIDEO, NOT_SHOWN
 from primus_jax.cli import main
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.evals.window_picture import draw_windows
+from primus_jax.recordings.recording import Video
+from primus_jax.recordings.windows import WindowSpec
+from primus_jax.reports.windows import draw_windows
 
 SPEC = WindowSpec(50.0, 2.0, 2.0, frames=2, frame_size=32)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from primus_jax.training.cluster import find_place, split_address
+from primus_jax.parallel.cluster import find_place, split_address
 from primus_jax.training.stop import EXIT_INTERRUPTED
 
 yaml = pytest.importorskip("yaml")

@@ -6,20 +6,20 @@ import shutil
 import numpy as np
 import pytest
 
-from data_prep.builder import write_dataset
-from data_prep.recording import Recording
-from data_prep.splits import Splits
-from data_prep.windows import WindowSpec
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import write_dataset
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.comparison import compare
 from primus_jax.evals.features import Features, dataset_features
-from primus_jax.evals.fewshot import fewshot
+from primus_jax.evals.fewshot.comparison import compare
+from primus_jax.evals.fewshot.fewshot import fewshot
+from primus_jax.evals.fewshot.leaks import check_pretraining, check_sides
+from primus_jax.evals.fewshot.sampling import choose_sides
 from primus_jax.evals.hand_features import HandFeatures
-from primus_jax.evals.leaks import check_pretraining, check_sides
-from primus_jax.evals.sampling import choose_sides
 from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.windows import WindowSpec
 
 SMALL = EncoderConfig(readout="pool", embed_dim=8, channels=4, multihead=False)
 

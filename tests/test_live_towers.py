@@ -13,24 +13,24 @@ import pytest
 from clip_folder import TEXT, VISION, write_clip_folder
 from recordings import recording
 
-from data_prep.builder import WindowSpec, write_dataset
-from data_prep.embed import embed_dataset
-from data_prep.splits import Splits
-from data_prep.tokens import Tokenizer
-from data_prep.video import Video
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.embed.dataset import embed_dataset
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline, example_batch
 from primus_jax.errors import PrimusError
-from primus_jax.models.clip import load_towers
+from primus_jax.models.clip.tokenizer import Tokenizer
+from primus_jax.models.clip.towers import load_towers
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.training import sharding
+from primus_jax.optim import make_optimizer
+from primus_jax.parallel import sharding
+from primus_jax.recordings.recording import Video
 from primus_jax.training.live import open_live
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
-from primus_jax.training.optim import make_optimizer
 from primus_jax.training.run import load_state, read_run
 from primus_jax.training.state import abstract_state, init_state, state_maker
 from primus_jax.training.step import make_train_step, sharded_loss

@@ -7,8 +7,8 @@ from safetensors.numpy import save_file
 
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.export.loading import AssumptionWarning
-from primus_jax.export.torch import to_torch_names
+from primus_jax.hub.loading import AssumptionWarning
+from primus_jax.hub.torch_names import to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.window import GRAVITY
 

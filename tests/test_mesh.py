@@ -15,15 +15,15 @@ from primus_jax.errors import PrimusError
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.primus import PrimusConfig
+from primus_jax.optim import OptimConfig, make_optimizer
+from primus_jax.parallel import sharding
+from primus_jax.parallel.sharding import MeshConfig
 from primus_jax.roofline.traffic import bytes_sent
-from primus_jax.training import sharding
 from primus_jax.training.checkpoint import Checkpoints
 from primus_jax.training.digest import digest
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
-from primus_jax.training.optim import OptimConfig, make_optimizer
 from primus_jax.training.run import load_state
-from primus_jax.training.sharding import MeshConfig
 from primus_jax.training.state import abstract_state, state_maker
 from primus_jax.training.step import make_train_step
 

@@ -14,7 +14,7 @@ from primus_jax.models.compute import ComputeConfig, micro_batched
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.training.sharding import make_mesh
+from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
 ROWS, TIME, DIM = 64, 130, 8

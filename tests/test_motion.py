@@ -9,7 +9,7 @@ import pytest
 
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.export.torch import from_torch_names, to_torch_names
+from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.models.motion import (
     BANDS,

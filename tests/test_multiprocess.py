@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from processes import Child, finish, job, pretrain_command, seconds_until_end
 
-from data_prep.builder import WindowSpec, write_dataset
-from data_prep.splits import Splits
-from primus_jax.data.simulate import recordings
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.simulated.simulate import recordings
 from primus_jax.training.run import load_state
 
 SHORT = ("--config.steps=16", "--config.checkpoint.every=8")

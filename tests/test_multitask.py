@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from primus_jax.augment import shuffle_axes
-from primus_jax.commands.export import export
-from primus_jax.commands.pretrain import read_config
 from primus_jax.config import CheckpointConfig, Config, DataConfig, from_dict, to_dict
+from primus_jax.config_file import read_config
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
+from primus_jax.export.run import export
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.multitask import TASKS, Multitask, MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
+from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
-from primus_jax.training.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
 ENCODER = EncoderConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from recordings import people, recording, write_pack
 
-from data_prep.embeddings import Embeddings, load_embeddings
-from data_prep.packs import LABEL, PLACEMENT, Packs
+from data_prep.user.packs import LABEL, PLACEMENT, Packs
+from primus_jax.data.embeddings import Embeddings, load_embeddings
 from primus_jax.errors import PrimusError
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals import paper_protocol as paper
-from primus_jax.evals.class_head import class_embeddings
+from primus_jax.evals.crossmodal.class_head import class_embeddings
 from primus_jax.evals.features import Features
-from primus_jax.evals.sampling import padded_rows
+from primus_jax.evals.fewshot import paper_protocol as paper
+from primus_jax.evals.fewshot.sampling import padded_rows
 from primus_jax.models.imu_encoder import EncoderConfig
 
 SMALL = EncoderConfig(

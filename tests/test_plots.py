@@ -7,8 +7,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from primus_jax.evals import plots
-from primus_jax.evals.report import Section, Table, write_report
+from primus_jax.reports import plots
+from primus_jax.reports.html import Section, Table, write_report
 
 
 def shot_rows(datasets=("one", "two"), methods=("PRIMUS", "random initialisation")):

@@ -12,7 +12,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.objectives.primus import Primus, PrimusConfig
-from primus_jax.training.sharding import make_mesh
+from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
 ENCODER = EncoderConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)

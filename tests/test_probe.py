@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from primus_jax.evals import logistic, probe, ridge
+from primus_jax.evals.fewshot import logistic, probe, ridge
 
 linear_model = pytest.importorskip("sklearn.linear_model")
 TIGHT = 5e-6

@@ -11,10 +11,10 @@ from primus_jax.data.pipeline import example_batch
 from primus_jax.errors import PrimusError
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.primus import Primus, PrimusConfig
+from primus_jax.optim import OptimConfig
+from primus_jax.parallel.sharding import make_mesh, rows
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
-from primus_jax.training.optim import OptimConfig
-from primus_jax.training.sharding import make_mesh, rows
 from primus_jax.training.state import abstract_state, state_maker
 from primus_jax.training.step import make_train_step, sharded_loss
 

@@ -13,19 +13,19 @@ from primus_jax.commands import retrieve as command
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals import ranks
-from primus_jax.evals.paired import PairedWindows, contrastive_head, paired_windows
-from primus_jax.evals.ranks import (
+from primus_jax.evals.crossmodal import ranks
+from primus_jax.evals.crossmodal.paired import PairedWindows, contrastive_head, paired_windows
+from primus_jax.evals.crossmodal.ranks import (
     block_size,
     chance_distribution,
     count_block,
     rank_counts,
     rank_distribution,
     rank_metrics,
-    unit_rows,
 )
-from primus_jax.evals.retrieval import KS, plot_retrieval, retrieve
+from primus_jax.evals.crossmodal.retrieval import KS, plot_retrieval, retrieve
 from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.numerics import unit_rows
 
 SMALL = EncoderConfig(readout="pool", channels=8, multihead=True)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from primus_jax.data import sensor, simulate, stand_in
-from primus_jax.data.sensor import Mems
+from data_prep.simulated import sensor, simulate, stand_in
+from data_prep.simulated.sensor import Mems
 from primus_jax.errors import PrimusError
 from primus_jax.window import GRAVITY
 

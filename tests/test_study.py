@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 from study_files import BASE
 
-from data_prep.builder import WindowSpec, write_dataset
-from data_prep.splits import Splits
-from primus_jax import study as studies
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.simulated.simulate import recordings
 from primus_jax.cli import main
-from primus_jax.commands.pretrain import run_file
-from primus_jax.data.simulate import recordings
+from primus_jax.config_file import run_file
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.study_tables import differences
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.multitask import MultitaskConfig
-from primus_jax.study import ResampledEncoder, Study
+from primus_jax.study import study as studies
+from primus_jax.study.run import ResampledEncoder
+from primus_jax.study.study import Study
+from primus_jax.study.tables import differences
 from primus_jax.window import resample
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")

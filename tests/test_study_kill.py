@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from study_files import BASE
 
-from data_prep.builder import WindowSpec, write_dataset
-from data_prep.splits import Splits
-from primus_jax.data.simulate import recordings
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.simulated.simulate import recordings
 
 STUDY = (
     BASE

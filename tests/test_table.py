@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from recordings import GRAVITY, signal, table_columns, write_csv
 
-from data_prep import imu
-from data_prep.narration import read_narrations
-from data_prep.recording import Recording
-from data_prep.table import NOT_NARRATED, TableFormat, Tables
-from data_prep.windows import OUTSIDE, TOO_SHORT
+from data_prep.user.narrations import read_narrations
+from data_prep.user.tables import NOT_NARRATED, Tables
 from primus_jax.errors import PrimusError
+from primus_jax.recordings import grid as imu
+from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.table_format import TableFormat
+from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
 
 
 def read(path, layout=None, narrations=None, **fields) -> tuple[list[Recording], Counter[str]]:

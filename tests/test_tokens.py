@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from data_prep.tokens import _read_merges, load_tokenizer
 from primus_jax.errors import PrimusError
+from primus_jax.models.clip.tokenizer import _read_merges, load_tokenizer
 
 CAT = [49406, 320, 1125, 539, 320, 2368, 49407]
 

@@ -7,19 +7,19 @@ import jax
 import numpy as np
 import pytest
 
-from data_prep.builder import WindowSpec, write_dataset
-from data_prep.splits import Splits
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.simulated.simulate import recordings
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline
-from primus_jax.data.simulate import recordings
 from primus_jax.errors import PrimusError
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.objectives.primus import PrimusConfig
+from primus_jax.optim import OptimConfig
 from primus_jax.training.digest import digest
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
-from primus_jax.training.optim import OptimConfig
 from primus_jax.training.run import load_state
 from primus_jax.training.watch import NotFinite
 

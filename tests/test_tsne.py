@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from primus_jax.evals.tsne import tsne
+from primus_jax.reports.tsne import tsne
 
 
 def test_clusters_stay_clusters():

@@ -7,13 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
-from data_prep.table import TableFormat
 from primus_jax import SignalWarning
+from primus_jax.classify.classifier import load_classifier
+from primus_jax.classify.folds import hold_out, training_rows
+from primus_jax.classify.predict import predict
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
-from primus_jax.using.classifier import load_classifier
-from primus_jax.using.folds import hold_out, training_rows
-from primus_jax.using.predict import predict
+from primus_jax.recordings.table_format import TableFormat
 from tests.user_files import tiny_encoder, write_user_csv
 
 UNITS = ["--acc-unit", "g", "--gyro-unit", "deg/s"]
@@ -230,7 +230,7 @@ def test_a_description_that_says_too_little_is_refused(adapted, tmp_path, change
 def test_long_names_leave_room_for_the_matrix_and_numbers_stand_out(tmp_path):
     from matplotlib.image import imread
 
-    from primus_jax.using.pictures import plot_confusion
+    from primus_jax.classify.pictures import plot_confusion
 
     def size(names):
         plot_confusion(np.eye(6, dtype=int), names, tmp_path / "a.png", "title", "subtitle")

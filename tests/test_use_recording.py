@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep.table import TableFormat
 from primus_jax import SignalWarning
 from primus_jax.errors import PrimusError
-from primus_jax.using.sources import read_chunks
-from primus_jax.using.stream import Report, Resampler, recording_windows
+from primus_jax.recordings.chunks import read_chunks
+from primus_jax.recordings.stream import Report, Resampler, recording_windows
+from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import CHANNELS, GRAVITY, resample
 from tests.user_files import moving, tiny_encoder
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from primus_jax.errors import PrimusError
-from primus_jax.using.search import peaks
+from primus_jax.recordings.search import peaks
 from primus_jax.window import GRAVITY
 from tests.clip_folder import write_clip_folder
 from tests.clip_vocabulary import write_vocabulary

@@ -19,7 +19,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "using.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
 
 
-@pytest.mark.filterwarnings("ignore::primus_jax.using.signal.SignalWarning")
+@pytest.mark.filterwarnings("ignore::primus_jax.recordings.arrays.SignalWarning")
 def test_every_block_runs_as_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     encoder: Encoder = tiny_encoder()

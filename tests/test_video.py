@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from videos import BLUE, RED, YELLOW, board, frame_number, write_video
 
-from data_prep.video import Video, crop, frame_times, read_frames
+from data_prep.video import crop, frame_times, read_frames
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Video
 
 # An uneven clock: 41 pictures, 10 to 200 ms apart.
 UNEVEN = np.cumsum(np.r_[0, np.random.default_rng(0).uniform(0.01, 0.2, 40)])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from recordings import recording, signal
 
-from data_prep.recording import Recording
-from data_prep.splits import Splits, assign
-from data_prep.windows import MISSING, OUTSIDE, STUCK, TOO_SHORT, WindowSpec, cut
+from data_prep.dataset.splits import Splits, assign
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.windows import MISSING, OUTSIDE, STUCK, TOO_SHORT, WindowSpec, cut
 
 SPEC = WindowSpec(50.0, 2.0, 1.0)
 

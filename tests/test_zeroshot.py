@@ -6,19 +6,19 @@ import json
 import numpy as np
 import pytest
 
-from data_prep.embeddings import load_embeddings
 from primus_jax.commands import zeroshot as command
+from primus_jax.data.embeddings import load_embeddings
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.prompts import (
+from primus_jax.evals.crossmodal.prompts import (
     ClassPrompts,
     embed_prompts,
     read_prompts,
     stored_prompts,
     templated_prompts,
 )
-from primus_jax.evals.zeroshot import zero_shot, zero_shot_table
+from primus_jax.evals.crossmodal.zeroshot import zero_shot, zero_shot_table
 from primus_jax.models.imu_encoder import EncoderConfig
 
 SMALL = EncoderConfig(readout="pool", channels=8)

@@ -10,7 +10,7 @@ from data_prep.ego4d.tasks import NARRATIONS, TASKS
 from data_prep.narration_text import OTHERS, WEARER
 
 if TYPE_CHECKING:
-    from data_prep.corpus import Corpus
+    from data_prep.dataset.units import Corpus
 
 TITLE = "Ego4D"
 DOWNLOAD = (

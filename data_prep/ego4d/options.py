@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from data_prep.dataset.splits import NAMES
 from data_prep.ego4d.layout import find_layout
 from data_prep.ego4d.metadata import read_json, read_metadata
 from data_prep.ego4d.narrations import check_file
@@ -10,7 +11,6 @@ from data_prep.ego4d.placing import Placing
 from data_prep.ego4d.reader import Ego4D
 from data_prep.ego4d.tasks import MOVEMENT, read_labels
 from data_prep.quality import read_bad_windows
-from data_prep.splits import NAMES
 from primus_jax.errors import PrimusError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from data_prep.ego4d.signals import Signal
 from data_prep.quality import reason_of
-from data_prep.windows import OUTSIDE, TOO_SHORT
+from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
 
 CENTRED, PAPER, EXACT = "centred", "paper", "exact"
 LISTED = "a listed bad window"

@@ -13,8 +13,7 @@ from data_prep.ego4d.placing import EXACT, Placing
 from data_prep.ego4d.signals import Signal, read_signal
 from data_prep.ego4d.tasks import MOVEMENT, NARRATIONS, SCENARIO, read_labels, scenario_of
 from data_prep.quality import bad_spans
-from data_prep.recording import Recording
-from data_prep.video import Video
+from primus_jax.recordings.recording import Recording, Video
 
 SOURCE = (
     "Ego4D. Grauman et al., Ego4D: Around the World in 3,000 Hours of Egocentric Video, CVPR 2022"
@@ -34,7 +33,7 @@ REPEATED_ROWS = "repeated rows of the labels"
 
 @dataclasses.dataclass(frozen=True)
 class Ego4D:
-    """The corpus (`data_prep.corpus.Corpus`): a unit is a video.
+    """The corpus (`data_prep.dataset.units.Corpus`): a unit is a video.
 
     Attributes:
         layout: where the files are.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.columns import read_columns
 from data_prep.narration_text import clean
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.columns import read_columns
 
 NARRATIONS, MOVEMENT, SCENARIO = "narrations", "movement", "scenario"
 TASKS = (NARRATIONS, MOVEMENT, SCENARIO)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.columns import read_columns
 from data_prep.egoexo4d.samples import Samples, ordered
-from primus_jax.atomic import replace_file
 from primus_jax.errors import PrimusError
+from primus_jax.files import replace_file
+from primus_jax.recordings.columns import read_columns
 
 STAMP = "timestamp_ns"
 VALUES = ("accel_x", "accel_y", "accel_z", "gyro_x", "gyro_y", "gyro_z")

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from data_prep.egoexo4d.takes import Take
-from data_prep.imu import Piece, uniform_pieces
 from data_prep.quality import bad_spans, reason_of, without_impossible
-from data_prep.recording import Recording
-from data_prep.video import Video
-from data_prep.windows import OUTSIDE, TOO_SHORT
+from primus_jax.recordings.grid import Piece, uniform_pieces
+from primus_jax.recordings.recording import Recording, Video
+from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
 
 LISTED = "a listed bad window"
 FILLED = "missing samples"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.imu import REPEATED
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.grid import REPEATED
 from primus_jax.window import GRAVITY
 
 # Stream id in the VRS file and nominal rate in Hz of the two IMUs.

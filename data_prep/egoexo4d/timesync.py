@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.columns import column_names, read_columns
 from data_prep.egoexo4d.annotations import version_of
 from data_prep.egoexo4d.takes import Take
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.columns import column_names, read_columns
 
 
 def frame_stamps(take: Take) -> np.ndarray:

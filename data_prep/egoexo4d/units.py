@@ -16,9 +16,9 @@ from data_prep.egoexo4d.samples import STREAMS, Samples
 from data_prep.egoexo4d.takes import Take, read_split, read_takes
 from data_prep.egoexo4d.timesync import frame_stamps
 from data_prep.quality import read_bad_windows
-from data_prep.recording import Recording
-from data_prep.windows import TOO_SHORT
-from primus_jax.atomic import replace_file
+from primus_jax.files import replace_file
+from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.windows import TOO_SHORT
 
 NARRATIONS, ACTIVITY, KEYSTEP = TASKS
 NOTHING_TOLD = {
@@ -36,7 +36,7 @@ _ENOUGH = 0.99
 
 @dataclasses.dataclass(frozen=True)
 class EgoExo4D:
-    """A downloaded Ego-Exo4D as a `data_prep.corpus.Corpus`; a unit is a take.
+    """A downloaded Ego-Exo4D as a `data_prep.dataset.units.Corpus`; a unit is a take.
 
     Attributes:
         raw: the folder that the downloader filled.

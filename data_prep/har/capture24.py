@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.columns import read_columns
 from data_prep.har.raw_files import read_large_csv
 from data_prep.har.source import Source, believable
-from data_prep.har.timeline import UNLABELLED, increasing, runs
-from data_prep.imu import uniform_pieces
-from data_prep.recording import Recording
+from data_prep.streams import UNLABELLED, increasing, runs
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.columns import read_columns
+from primus_jax.recordings.grid import uniform_pieces
+from primus_jax.recordings.recording import Recording
 from primus_jax.window import GRAVITY
 
 RATE = 100.0

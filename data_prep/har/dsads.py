@@ -14,9 +14,9 @@ import numpy as np
 
 from data_prep.har.raw_files import read_rows, text_lines
 from data_prep.har.source import Source, believable, sentence
-from data_prep.imu import GAPS
-from data_prep.recording import Recording
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.grid import GAPS
+from primus_jax.recordings.recording import Recording
 
 PLACEMENTS = ("torso", "right arm", "left arm", "right leg", "left leg")
 ACTIVITIES = (

@@ -16,9 +16,9 @@ import numpy as np
 
 from data_prep.har.raw_files import read_large_csv
 from data_prep.har.source import Source, believable
-from data_prep.har.timeline import MISSING_ROWS, UNLABELLED, Stream, alone, join, ordered
-from data_prep.recording import Recording
+from data_prep.streams import MISSING_ROWS, UNLABELLED, Stream, alone, join, ordered
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
 
 PLACEMENTS = {"Phones": "waist", "Watch": "wrist"}
 ACTIVITIES = {

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.columns import read_columns
 from data_prep.har.source import Source, believable
-from data_prep.recording import Recording
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.columns import read_columns
+from primus_jax.recordings.recording import Recording
 from primus_jax.window import to_si
 
 ACTIVITIES = {

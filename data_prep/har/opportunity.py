@@ -17,10 +17,10 @@ import numpy as np
 
 from data_prep.har.raw_files import read_rows, text_lines
 from data_prep.har.source import Source, believable
-from data_prep.har.timeline import UNLABELLED, increasing, runs
-from data_prep.imu import uniform_pieces
-from data_prep.recording import Recording
+from data_prep.streams import UNLABELLED, increasing, runs
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.grid import uniform_pieces
+from primus_jax.recordings.recording import Recording
 
 RATE = 30.0
 COLUMNS = 250

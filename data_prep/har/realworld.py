@@ -18,9 +18,9 @@ import numpy as np
 
 from data_prep.har.raw_files import read_rows
 from data_prep.har.source import ODD_NAME, Source, believable
-from data_prep.har.timeline import join, ordered
-from data_prep.recording import Recording
+from data_prep.streams import join, ordered
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
 
 PLACEMENTS = {
     "chest": "chest",

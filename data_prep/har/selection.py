@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_prep.har.source import Source
-from data_prep.packs import LABEL, PLACEMENT
-from data_prep.recording import Recording
+from data_prep.user.packs import LABEL, PLACEMENT
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
 
 
 class Selection:

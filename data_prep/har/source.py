@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.recording import Recording
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
 from primus_jax.window import ACC_LIMIT, GRAVITY, GYRO_LIMIT
 
 ODD_NAME = "files with an unexpected name"

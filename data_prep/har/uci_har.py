@@ -14,8 +14,8 @@ import numpy as np
 
 from data_prep.har.raw_files import read_rows, text_lines
 from data_prep.har.source import Source, believable
-from data_prep.recording import Recording
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
 from primus_jax.window import to_si
 
 ACTIVITIES = (

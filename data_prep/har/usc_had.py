@@ -11,8 +11,8 @@ from pathlib import Path
 
 from data_prep.har.raw_files import read_mat
 from data_prep.har.source import Source, believable
-from data_prep.recording import Recording
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
 from primus_jax.window import to_si
 
 ACTIVITIES = (

@@ -15,9 +15,9 @@ import numpy as np
 
 from data_prep.har.raw_files import read_rows, text_lines
 from data_prep.har.source import Source, believable
-from data_prep.har.timeline import join, ordered
-from data_prep.recording import Recording
+from data_prep.streams import join, ordered
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
 
 PLACEMENTS = {"phone": "trouser pocket", "watch": "dominant wrist"}
 ACTIVITIES = {

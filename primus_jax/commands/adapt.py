@@ -12,7 +12,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from primus_jax.commands.speaking import spoken_warnings
+from primus_jax.commands.console import spoken_warnings
 from primus_jax.commands.table_options import add_names, add_table_format, table_format
 from primus_jax.errors import PrimusError
 
@@ -47,12 +47,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _adapt(args: argparse.Namespace) -> None:
-    from data_prep.table import Tables
-    from primus_jax.atomic import new_folder
+    from data_prep.user.tables import Tables
+    from primus_jax.classify.adapt import evaluate, labelled_windows, train
+    from primus_jax.classify.classifier import DESCRIPTION, ENCODER, WEIGHTS
+    from primus_jax.classify.pictures import plot_confusion
     from primus_jax.encoder import load_encoder
-    from primus_jax.using.adapt import evaluate, labelled_windows, train
-    from primus_jax.using.classifier import DESCRIPTION, ENCODER, WEIGHTS
-    from primus_jax.using.pictures import plot_confusion
+    from primus_jax.files import new_folder
 
     if args.shots < 2:
         raise PrimusError(f"--shots {args.shots}; expected at least 2.")

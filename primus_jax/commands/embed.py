@@ -52,10 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the new data set folder and describe it."""
-    from data_prep.embed import embed_dataset
-    from data_prep.tokens import load_tokenizer
+    from data_prep.embed.dataset import embed_dataset
     from primus_jax.commands.info import describe
-    from primus_jax.models.clip import load_towers
+    from primus_jax.models.clip.tokenizer import load_tokenizer
+    from primus_jax.models.clip.towers import load_towers
 
     started = time.monotonic()
     folder = embed_dataset(

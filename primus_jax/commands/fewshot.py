@@ -15,8 +15,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from primus_jax.atomic import new_folder
 from primus_jax.errors import PrimusError
+from primus_jax.files import new_folder
 
 RANDOM = "random initialisation"
 RANDOM_SEEDS = (0, 1, 2)
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate every method on every data set, and write the folder."""
     from primus_jax.data.folder import DatasetFolder
     from primus_jax.encoder import Encoder, load_encoder
-    from primus_jax.evals.comparison import FILES, Protocol, compare, write_comparison
+    from primus_jax.evals.fewshot.comparison import FILES, Protocol, compare, write_comparison
     from primus_jax.evals.hand_features import NAME, HandFeatures
 
     paths = _named(args.encoder)

@@ -12,7 +12,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from primus_jax.commands.export import add_folder_arguments, folder_options, report, write
+from primus_jax.commands.export import add_folder_arguments, folder_options, report
 from primus_jax.errors import PrimusError
 
 KINDS = {int: "a whole number", bool: "true or false"}
@@ -41,8 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Recognise the encoder, write the folder."""
-    from primus_jax.export.folder import file_digest
-    from primus_jax.export.loading import read_encoder
+    from primus_jax.export.run import write_export
+    from primus_jax.hub.loading import read_encoder
+    from primus_jax.weights.safetensors import file_digest
 
     path = Path(args.file)
     stated = {"rate_hz": args.rate, "window_seconds": args.window}
@@ -53,14 +54,14 @@ def run(args: argparse.Namespace) -> int:
     provenance = dict(description.get("provenance", {}))
     if path.is_file():
         provenance |= {"source": path.name, "source_sha256": file_digest(path)}
-    written = write(
+    written = write_export(
         args.to,
         params,
         config,
+        folder_options(args),
         rate_hz=description["rate_hz"],
         window_seconds=description["window_seconds"],
         provenance=provenance,
-        **folder_options(args),
     )
     report(f"imported {args.file} to {args.to}", written)
     found = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(config).items())

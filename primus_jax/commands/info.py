@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         raise PrimusError(f"--picture shows one data set; {len(folders)} are given.")
     print("\n\n".join(describe(folder) for folder in folders))
     if args.picture is not None:
-        from primus_jax.evals.window_picture import draw_windows
+        from primus_jax.reports.windows import draw_windows
 
         draw_windows(folders[0], args.picture, args.seed)
         print(f"\n{args.picture}")

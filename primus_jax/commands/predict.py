@@ -9,7 +9,7 @@ which get no label.
 import argparse
 from pathlib import Path
 
-from primus_jax.commands.speaking import spoken_warnings
+from primus_jax.commands.console import spoken_warnings
 from primus_jax.commands.table_options import add_table_format, table_format
 
 FILES = ("predictions.csv", "timeline.png")
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from primus_jax.atomic import new_folder
-    from primus_jax.using.classifier import load_classifier
-    from primus_jax.using.pictures import plot_timeline
-    from primus_jax.using.predict import predict
+    from primus_jax.classify.classifier import load_classifier
+    from primus_jax.classify.pictures import plot_timeline
+    from primus_jax.classify.predict import predict
+    from primus_jax.files import new_folder
 
     classifier, encoder = load_classifier(args.classifier)
     with new_folder(args.out, overwrite=args.overwrite, own=FILES) as folder:

@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _pack(args: argparse.Namespace) -> "DatasetFolder":
     """Packed recordings: the arrays are listed in docs/data.md."""
-    from data_prep.packs import Packs
+    from data_prep.user.packs import Packs
 
     embeddings = _embeddings(args)
     packs = Packs(args.files, embeddings, args.placement, args.drop_labels)
@@ -115,8 +115,8 @@ def _pack(args: argparse.Namespace) -> "DatasetFolder":
 
 def _table(args: argparse.Namespace) -> "DatasetFolder":
     """Your own recordings, one file each, or one long file with a recording column."""
-    from data_prep.narration import read_narrations
-    from data_prep.table import Tables
+    from data_prep.user.narrations import read_narrations
+    from data_prep.user.tables import Tables
 
     narrations = read_narrations(args.narrations) if args.narrations else None
     tables = Tables(args.files, table_format(args), narrations)
@@ -133,7 +133,7 @@ def _table(args: argparse.Namespace) -> "DatasetFolder":
 
 def _simulated(args: argparse.Namespace) -> "DatasetFolder":
     """Simulated people with simulated sensors: nothing is measured, nothing is downloaded."""
-    from primus_jax.data import simulate
+    from data_prep.simulated import simulate
 
     recordings = simulate.recordings(
         seed=args.seed,
@@ -164,7 +164,7 @@ def _public(args: argparse.Namespace) -> "DatasetFolder":
 
 
 def _embeddings(args: argparse.Namespace):
-    from data_prep.embeddings import load_embeddings
+    from primus_jax.data.embeddings import load_embeddings
 
     return load_embeddings(args.embeddings) if args.embeddings else None
 
@@ -179,7 +179,7 @@ def _write(
     source: str,
     licence: str,
 ) -> "DatasetFolder":
-    from data_prep.builder import write_dataset
+    from data_prep.dataset.write import write_dataset
 
     public = getattr(args, "public", None)
     return write_dataset(

@@ -9,7 +9,7 @@ from primus_jax.commands.prepare_options import splits, tokenizer, window_spec
 from primus_jax.errors import PrimusError
 
 if TYPE_CHECKING:
-    from data_prep.engine import Engine
+    from data_prep.dataset.units import Engine
     from primus_jax.data.folder import DatasetFolder
 
 CORPORA = ("ego4d", "egoexo4d")
@@ -60,7 +60,7 @@ def _add_corpus(kinds: Any, name: str) -> argparse.ArgumentParser:
 
 
 def _prepare(args: argparse.Namespace) -> "DatasetFolder":
-    from data_prep.corpus import write_corpus
+    from data_prep.dataset.corpus import write_corpus
 
     engine = _engine(args)
     return write_corpus(
@@ -78,7 +78,7 @@ def _prepare(args: argparse.Namespace) -> "DatasetFolder":
 
 def _engine(args: argparse.Namespace) -> "Engine":
     if args.beam_runner:
-        from data_prep.engine_beam import BeamEngine
+        from data_prep.dataset.beam import BeamEngine
 
         if args.workers:
             raise PrimusError("--workers is for this machine; a Beam runner has options for that.")
@@ -87,7 +87,7 @@ def _engine(args: argparse.Namespace) -> "Engine":
         except ValueError as error:
             raise PrimusError(f"--beam-options {args.beam_options!r}: {error}") from error
         return BeamEngine(args.beam_runner, tuple(words))
-    from data_prep.engine_pool import LocalPool
+    from data_prep.dataset.pool import LocalPool
 
     if args.beam_options:
         raise PrimusError("--beam-options needs --beam-runner.")

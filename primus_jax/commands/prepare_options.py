@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from primus_jax.errors import PrimusError
 
 if TYPE_CHECKING:
-    from data_prep.splits import Splits
-    from data_prep.tokens import Tokenizer
-    from data_prep.windows import WindowSpec
+    from data_prep.dataset.splits import Splits
+    from primus_jax.models.clip.tokenizer import Tokenizer
+    from primus_jax.recordings.windows import WindowSpec
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def window_spec(args: argparse.Namespace) -> "WindowSpec":
     Raises:
         PrimusError: impossible windows.
     """
-    from data_prep.windows import WindowSpec
+    from primus_jax.recordings.windows import WindowSpec
 
     hop = args.window if args.hop is None else args.hop
     frames = getattr(args, "frames", 0)
@@ -64,7 +64,7 @@ def tokenizer(args: argparse.Namespace) -> "Tokenizer | None":
     Raises:
         PrimusError: it cannot be loaded.
     """
-    from data_prep.tokens import load_tokenizer
+    from primus_jax.models.clip.tokenizer import load_tokenizer
 
     return load_tokenizer(args.tokenizer) if args.tokenizer else None
 
@@ -79,7 +79,7 @@ def splits(args: argparse.Namespace, published: Mapping[str, str] | None = None)
     Raises:
         PrimusError: not three fractions that sum to 1, or no published split.
     """
-    from data_prep.splits import Splits
+    from data_prep.dataset.splits import Splits
 
     if args.splits == ["official"]:
         people = (published or {}).items()

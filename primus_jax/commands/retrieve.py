@@ -14,8 +14,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from primus_jax.atomic import new_folder
 from primus_jax.errors import PrimusError
+from primus_jax.files import new_folder
 
 if TYPE_CHECKING:
     from primus_jax.data.folder import DatasetFolder
@@ -77,7 +77,7 @@ def describe_inputs(
     encoder: "Encoder", folder: "DatasetFolder", args: argparse.Namespace, head: str
 ) -> dict[str, Any]:
     """What a row of results.jsonl says about its encoder, its data set and its making."""
-    from primus_jax.evals.comparison import encoder_hash
+    from primus_jax.evals.fewshot.comparison import encoder_hash
     from primus_jax.provenance import provenance
 
     return {
@@ -105,14 +105,14 @@ def run(args: argparse.Namespace) -> int:
 def _retrieve(args: argparse.Namespace, out: Path | None) -> None:
     from primus_jax.data.folder import DatasetFolder
     from primus_jax.encoder import load_encoder
-    from primus_jax.evals.paired import (
+    from primus_jax.evals.crossmodal.paired import (
         TARGETS,
         check_width,
         chosen_splits,
         contrastive_head,
         paired_windows,
     )
-    from primus_jax.evals.retrieval import plot_retrieval, retrieval_table, retrieve
+    from primus_jax.evals.crossmodal.retrieval import plot_retrieval, retrieval_table, retrieve
 
     encoder, folder = load_encoder(args.encoder), DatasetFolder(args.data)
     head = args.head or contrastive_head(encoder.config)

@@ -33,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the study, then do what is missing of it."""
-    from primus_jax.commands.pretrain import run_file
-    from primus_jax.study import Study, run_study
+    from primus_jax.config_file import run_file
+    from primus_jax.study.run import run_study
+    from primus_jax.study.study import Study
 
     study = run_file(args.study, "get_study", Study)
     if args.train:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 if TYPE_CHECKING:
-    from data_prep.table import TableFormat
+    from primus_jax.recordings.table_format import TableFormat
 
 
 def add_table_format(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,8 @@ def table_format(args: argparse.Namespace) -> "TableFormat":
     Raises:
         PrimusError: impossible values.
     """
-    from data_prep.table import TableFormat
-    from primus_jax.using.sources import distinct
+    from primus_jax.recordings.chunks import distinct
+    from primus_jax.recordings.table_format import TableFormat
 
     layout = TableFormat(
         acc=tuple(args.acc),

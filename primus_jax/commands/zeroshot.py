@@ -19,7 +19,7 @@ from primus_jax.errors import PrimusError
 
 if TYPE_CHECKING:
     from primus_jax.data.folder import DatasetFolder
-    from primus_jax.evals.prompts import ClassPrompts
+    from primus_jax.evals.crossmodal.prompts import ClassPrompts
 
 FILES = ("results.jsonl", "table.md")
 
@@ -45,13 +45,13 @@ def run(args: argparse.Namespace) -> int:
 def _zero_shot(args: argparse.Namespace, out: Path | None) -> None:
     from primus_jax.data.folder import DatasetFolder
     from primus_jax.encoder import load_encoder
-    from primus_jax.evals.paired import (
+    from primus_jax.evals.crossmodal.paired import (
         check_width,
         chosen_splits,
         contrastive_head,
         paired_windows,
     )
-    from primus_jax.evals.zeroshot import zero_shot, zero_shot_table
+    from primus_jax.evals.crossmodal.zeroshot import zero_shot, zero_shot_table
 
     encoder, folder = load_encoder(args.encoder), DatasetFolder(args.data)
     head = args.head or contrastive_head(encoder.config)
@@ -89,8 +89,8 @@ def _prompts(
     args: argparse.Namespace, folder: "DatasetFolder", splits: list[str]
 ) -> "ClassPrompts":
     """The class prompts that the options ask for."""
-    from data_prep.embeddings import load_embeddings
-    from primus_jax.evals.prompts import (
+    from primus_jax.data.embeddings import load_embeddings
+    from primus_jax.evals.crossmodal.prompts import (
         embed_prompts,
         read_prompts,
         stored_prompts,

@@ -11,7 +11,7 @@ import numpy as np
 from primus_jax.errors import PrimusError
 from primus_jax.export.onnx_encoder import onnx_encoder
 from primus_jax.export.onnx_graph import OPSET, import_onnx
-from primus_jax.export.torch import Params, to_torch_names
+from primus_jax.hub.torch_names import Params, to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 
 # Of the largest value of an output.

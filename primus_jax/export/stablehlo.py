@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import export
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.torch import Params
+from primus_jax.hub.torch_names import Params
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 
 PLATFORMS = ("cpu", "cuda", "tpu")

@@ -9,7 +9,6 @@ from primus_jax.losses.pairs import (
     FORMS,
     AxisName,
     choose_form,
-    dot,
     gather,
     make_batch,
     negatives,
@@ -18,20 +17,9 @@ from primus_jax.losses.pairs import (
     tie_width,
     total,
 )
+from primus_jax.numerics import dot, normalize
 
 __all__ = ["FORMS", "info_nce", "info_nce_with_accuracy", "normalize"]
-
-
-def normalize(x: jax.Array) -> jax.Array:
-    """Scale the rows of `x` `[..., dim]` to unit Euclidean norm.
-
-    A zero row stays zero, and the gradient passes it unchanged. Squares neither overflow nor
-    vanish; a row that is not finite becomes one of nan.
-    """
-    largest = lax.stop_gradient(jnp.max(jnp.abs(x), -1, keepdims=True))
-    x = x / jnp.where(largest > 0, largest, jnp.ones_like(largest))
-    square = jnp.sum(x * x, -1, keepdims=True)
-    return x * lax.rsqrt(jnp.where(square > 0, square, jnp.ones_like(square)))
 
 
 def info_nce(

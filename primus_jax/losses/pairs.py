@@ -125,8 +125,3 @@ def rank(logits, own, keep, tie) -> Rank:
 def tie_width(dtype, dim: int, scale: jax.Array) -> jax.Array:
     """Logits nearer than this are equal but for rounding: 16 + sqrt(dim) roundings of a cosine."""
     return (16 + dim**0.5) * jnp.finfo(dtype).eps * jnp.abs(lax.stop_gradient(scale))
-
-
-def dot(x: jax.Array, y: jax.Array) -> jax.Array:
-    """A matrix product in the full precision of its dtype, on every kind of device."""
-    return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)

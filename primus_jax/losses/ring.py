@@ -26,8 +26,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from primus_jax.errors import PrimusError
-from primus_jax.losses.pairs import AxisName, Batch, Rank, dot, negatives, tie_width
-from primus_jax.models.gru import vary_like
+from primus_jax.losses.pairs import AxisName, Batch, Rank, negatives, tie_width
+from primus_jax.numerics import dot, vary_like
 
 
 class Rule(NamedTuple):

@@ -8,11 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from primus_jax.losses import ring
-from primus_jax.losses.contrastive import normalize
 from primus_jax.losses.pairs import (
     AxisName,
     choose_form,
-    dot,
     gather,
     make_batch,
     negatives,
@@ -21,6 +19,7 @@ from primus_jax.losses.pairs import (
     tie_width,
     total,
 )
+from primus_jax.numerics import dot, normalize
 
 
 def sigmoid(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from primus_jax.errors import PrimusError
-from primus_jax.models.gru import vary_like
+from primus_jax.numerics import vary_like
 
 DTYPES = ("float32", "bfloat16")
 # (params, batch, key) -> outputs, leaves [rows, ...]; see `forward` in `objectives/base.py`.

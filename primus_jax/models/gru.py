@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from primus_jax.models.layers import symmetric_uniform
+from primus_jax.numerics import vary_like
 
 
 def gru_step(
@@ -36,21 +37,6 @@ def gru_step(
     update = jax.nn.sigmoid(input_z + state_z)
     new = jnp.tanh(input_n + reset * state_n)
     return (1 - update) * new + update * state
-
-
-def varying_axes(*arrays: jax.Array) -> frozenset[str]:
-    """Names of the mesh axes over which any of `arrays` varies inside `shard_map`; else empty."""
-    types = (getattr(jax.typeof(array), "manual_axis_type", None) for array in arrays)
-    return frozenset().union(*(getattr(kind, "varying", frozenset()) for kind in types))
-
-
-def vary_like(array: jax.Array, *others: jax.Array) -> jax.Array:
-    """`array`, typed as varying over every mesh axis over which one of `others` varies.
-
-    A scan carry needs it: `shard_map(check_vma=True)` wants the same type before and after a step.
-    """
-    missing = varying_axes(*others) - varying_axes(array)
-    return lax.pcast(array, tuple(sorted(missing)), to="varying") if missing else array
 
 
 class Gru(nn.Module):

@@ -23,8 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from primus_jax.losses.contrastive import normalize
-from primus_jax.models.gru import vary_like
+from primus_jax.numerics import normalize, vary_like
 
 Queue = dict[str, Any]
 Axes = str | tuple[str, ...] | None

@@ -20,8 +20,8 @@ from absl import logging as absl_logging
 from orbax.checkpoint import v1 as ocp
 
 from primus_jax.errors import PrimusError
+from primus_jax.parallel.processes import CommonError, Processes
 from primus_jax.training.digest import digest
-from primus_jax.training.processes import CommonError, Processes
 from primus_jax.training.state import TrainState
 
 METRIC = "validation_loss"

@@ -14,8 +14,8 @@ from primus_jax.config import Config
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import LiveInput
 from primus_jax.errors import PrimusError
-from primus_jax.models.clip import Towers, embed_text, embed_video, load_towers
-from primus_jax.models.clip_config import ClipConfig
+from primus_jax.models.clip.config import ClipConfig
+from primus_jax.models.clip.towers import Towers, embed_text, embed_video, load_towers
 
 # For each target of an objective: the tower, what it reads, and what adds that to a data set.
 NEEDS = {"text": ("text", "tokens", "--tokenizer"), "video": ("vision", "frames", "--frames")}

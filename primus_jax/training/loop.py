@@ -14,12 +14,12 @@ from primus_jax.config import Config
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline, example_batch
 from primus_jax.errors import PrimusError
-from primus_jax.training import sharding
+from primus_jax.optim import make_optimizer
+from primus_jax.parallel import sharding
+from primus_jax.parallel.processes import CommonError, Processes
 from primus_jax.training.checkpoint import Checkpoints
 from primus_jax.training.live import Live, open_live
 from primus_jax.training.metrics import MetricsLog, NoMetrics, Progress
-from primus_jax.training.optim import make_optimizer
-from primus_jax.training.processes import CommonError, Processes
 from primus_jax.training.run import check_shared, describe_data, open_run, start_facts
 from primus_jax.training.state import TrainState, abstract_state, init_state, state_maker
 from primus_jax.training.step import make_eval_step, make_train_step

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from primus_jax.atomic import replace_file
+from primus_jax.files import replace_file
 
 
 class MetricsLog:

@@ -8,16 +8,16 @@ from typing import Any
 
 import jax
 
-from primus_jax.atomic import replace_file
 from primus_jax.config import Config, config_hash, flatten, from_dict, to_dict
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import example_batch
 from primus_jax.errors import PrimusError
+from primus_jax.files import replace_file
+from primus_jax.optim import make_optimizer
+from primus_jax.parallel import sharding
+from primus_jax.parallel.processes import Processes
 from primus_jax.provenance import provenance
-from primus_jax.training import sharding
 from primus_jax.training.checkpoint import Checkpoints
-from primus_jax.training.optim import make_optimizer
-from primus_jax.training.processes import Processes
 from primus_jax.training.state import TrainState, abstract_state, state_maker
 
 # What may differ between a run and its continuation without changing what is trained.

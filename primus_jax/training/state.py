@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from primus_jax.errors import PrimusError
 from primus_jax.objectives.base import Objective
-from primus_jax.training.sharding import extra_specs, split_specs
+from primus_jax.parallel.sharding import extra_specs, split_specs
 
 # A number that no step reaches keeps this key apart from those of training.
 INIT_STREAM = 2**32 - 1

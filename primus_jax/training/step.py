@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from primus_jax.models.compute import micro_batched
 from primus_jax.objectives.base import Objective
-from primus_jax.training.sharding import batch_axes, extra_specs, gather, rows, split_specs
+from primus_jax.parallel.sharding import batch_axes, extra_specs, gather, rows, split_specs
 from primus_jax.training.state import TrainState, state_specs
 
 # Numbers that no step reaches keep other keys apart from those of training.
@@ -32,7 +32,7 @@ def sharded_loss(
     fsdp: bool = False,
     micro_batches: int = 1,
 ) -> Callable[..., Any]:
-    """The objective's loss as a function of global arrays, laid out as `training/sharding.py` says.
+    """The objective's loss as a function of global arrays, laid out as `parallel/sharding.py` says.
 
     The replication check stays on (`check_vma`), so that the transpose sums the gradient over
     devices exactly once; nothing here adds a `psum` of its own.

@@ -6,8 +6,8 @@ import math
 import jax
 
 from primus_jax.data.pipeline import Pipeline
+from primus_jax.parallel.processes import CommonError
 from primus_jax.training.metrics import MetricsLog, Progress
-from primus_jax.training.processes import CommonError
 
 # Steps that may be in flight before the host looks, so that the device never waits for it.
 LAG = 2

@@ -1,0 +1,137 @@
+"""A corpus that is prepared unit by unit -> a data set folder, in parallel and restartable."""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from data_prep.dataset.assembly import SHARD_BYTES, assemble
+from data_prep.dataset.parts import FORMAT, part_path, read_part
+from data_prep.dataset.recipe import Recipe
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.units import Corpus, Engine, UnitJob
+from data_prep.dataset.work_folder import open_work_folder
+from data_prep.dataset.write import check_out, dataset_folder, tfds_name
+from primus_jax.data.folder import DatasetFolder
+from primus_jax.errors import PrimusError
+from primus_jax.models.clip.tokenizer import Tokenizer
+from primus_jax.recordings.windows import WindowSpec
+
+
+def write_corpus(
+    corpus: Corpus,
+    out: str | os.PathLike[str],
+    *,
+    spec: WindowSpec,
+    splits: Splits | None,
+    engine: Engine,
+    tokenizer: Tokenizer | None = None,
+    name: str = "",
+    overwrite: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+    report: Callable[[str], None] = print,
+) -> DatasetFolder:
+    """Prepare a corpus into a data set folder, going on where an earlier run was stopped.
+
+    Every unit becomes a part in the work folder `OUT.partial`; then shards are written in the
+    order of the unit ids. The result does not depend on the engine, the number of workers or
+    restarts. A unit that fails is left out and listed in `metadata["failed"]`; the work folder then
+    stays, so that a run with `overwrite` prepares only what failed. Else it is removed.
+
+    Args:
+        corpus: the source.
+        out: the folder to make.
+        spec: rate, length, hop and frames of the windows.
+        splits: fractions by group, and seed; None takes the corpus's official split.
+        engine: prepares the units.
+        tokenizer: gives `tokens`; none are stored without one.
+        name: of the data set; from the folder's name if "".
+        overwrite: replace an existing folder.
+        shard_bytes: about the size of a shard before compression.
+        report: takes progress lines.
+
+    Raises:
+        PrimusError: no units, no windows, a work folder of another recipe, no official split, a
+            folder that exists or cannot be written, or too few groups for the splits.
+    """
+    out = Path(out)
+    check_out(out, overwrite=overwrite)
+    official = None if splits else corpus.official_split()
+    if official == {}:
+        raise PrimusError(f"{corpus.name} has no official split. Give three fractions.")
+    units = sorted(corpus.units())
+    if not units:
+        raise PrimusError(f"{corpus.name} {corpus.version}: nothing to prepare was found.")
+    recipe = Recipe(spec, tokenizer)
+    work = out.with_name(f"{out.name}.partial")
+    job = UnitJob(corpus, recipe, open_work_folder(work, _identity(corpus, recipe)))
+    waiting = [unit for unit in units if not job.done(unit)]
+    for unit in waiting:
+        job.forget(unit)
+    if len(waiting) < len(units):
+        report(f"  going on: {len(units) - len(waiting):,} of {len(units):,} units are done")
+    if waiting:
+        engine.run(job, waiting, report)
+    parts = {unit: read_part(part_path(work, unit)) for unit in units}
+    failed = {unit: job.failure(unit) for unit, part in parts.items() if part is None}
+    for unit, message in failed.items():
+        report(f"  FAILED {unit}: {message}")
+    if len(failed) == len(units):
+        first = next(iter(failed.values()))
+        raise PrimusError(f"all {len(units)} units of {corpus.name} failed; the first: {first}")
+    about = {
+        "name": tfds_name(name or out.name),
+        "simulated": False,
+        "source": corpus.source,
+        "licence": corpus.licence,
+        "corpus": {"name": corpus.name, "version": corpus.version},
+        "towers": {"text": None, "video": None},
+        "failed": failed,
+        **corpus.facts(),
+    }
+    with dataset_folder(out, overwrite=overwrite) as folder:
+        assemble(
+            folder,
+            [part for part in parts.values() if part is not None],
+            about,
+            recipe=recipe,
+            splits=splits or official,
+            shard_bytes=shard_bytes,
+            beam=engine.beam,
+            report=report,
+        )
+    if failed:
+        report(f"  {work} keeps the other units: repair the files, and pass --overwrite")
+    else:
+        shutil.rmtree(work)
+    return DatasetFolder(out)
+
+
+def _identity(corpus: Corpus, recipe: Recipe) -> dict[str, Any]:
+    """What the parts depend on, as JSON: the corpus with its settings, windows, tokenizer."""
+    stated = ("name", "version", "source", "licence")
+    fields = dataclasses.fields(corpus) if dataclasses.is_dataclass(corpus) else ()
+    settings = {f.name: _plain(getattr(corpus, f.name)) for f in fields if f.name not in stated}
+    return {
+        "corpus": corpus.name,
+        "corpus version": corpus.version,
+        **{f"setting {name}": value for name, value in settings.items()},
+        "windows": dataclasses.asdict(recipe.spec),
+        "tokenizer": recipe.tokenizer and recipe.tokenizer.digest,
+        "part format": FORMAT,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON, the same in every process."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

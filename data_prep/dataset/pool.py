@@ -1,0 +1,116 @@
+"""Units on the cores of one machine: a few processes, each given one unit after another."""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import ClassVar
+
+from data_prep.dataset.units import UnitJob
+
+# A unit is given to a second process if its first one died.
+ATTEMPTS = 2
+
+
+@dataclasses.dataclass
+class _Worker:
+    process: multiprocessing.Process
+    unit: str
+    attempt: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalPool:
+    """Worker processes of this machine; all cores if `workers` is 0.
+
+    Processes are spawned, not forked: libraries with threads do not survive a fork. Each has a
+    pipe of its own, so a killed one is noticed at once, and the unit it had is known.
+    """
+
+    workers: int = 0
+    beam: ClassVar[None] = None
+
+    def run(self, job: UnitJob, units: Sequence[str], report: Callable[[str], None]) -> None:
+        """Call `job(unit)` for every unit, several at a time."""
+        waiting = deque((unit, 1) for unit in units)
+        limit = self.workers or os.cpu_count() or 1
+        running: dict[Connection, _Worker] = {}
+        done, failed, told = 0, 0, time.monotonic()
+        try:
+            while waiting or running:
+                while waiting and len(running) < limit:
+                    connection, process = _start(job)
+                    running[connection] = _Worker(process, *waiting.popleft())
+                    _send(connection, running[connection].unit)
+                for connection in wait(list(running)):
+                    worker = running[connection]
+                    try:
+                        good = connection.recv()
+                    except (EOFError, OSError):
+                        del running[connection]
+                        good = _died(job, worker, waiting)
+                        connection.close()
+                    else:
+                        if waiting:
+                            worker.unit, worker.attempt = waiting.popleft()
+                            _send(connection, worker.unit)
+                        else:
+                            del running[connection]
+                            connection.close()
+                            worker.process.join()
+                    if good is not None:
+                        done, failed = done + 1, failed + (not good)
+                if time.monotonic() - told > 2 or done == len(units):
+                    told = time.monotonic()
+                    report(f"  {done:,} of {len(units):,} units, {failed:,} failed")
+        finally:
+            for connection, worker in running.items():
+                worker.process.kill()
+                worker.process.join()
+                connection.close()
+
+
+def _start(job: UnitJob) -> tuple[Connection, multiprocessing.Process]:
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, job), daemon=True)
+    process.start()
+    theirs.close()
+    return mine, process
+
+
+def _send(connection: Connection, unit: str) -> None:
+    try:
+        connection.send(unit)
+    except OSError:
+        # It died meanwhile: reading from it says so.
+        return
+
+
+def _died(job: UnitJob, worker: _Worker, waiting: deque[tuple[str, int]]) -> bool | None:
+    """Give the unit of a dead process to another, or note its failure (False)."""
+    worker.process.join()
+    if job.done(worker.unit):
+        return True
+    if worker.attempt < ATTEMPTS:
+        waiting.append((worker.unit, worker.attempt + 1))
+        return None
+    code = worker.process.exitcode
+    why = f"signal {-code}" if code and code < 0 else f"exit code {code}"
+    job.fail(worker.unit, f"its worker process died {ATTEMPTS} times ({why}); out of memory?")
+    return False
+
+
+def _work(connection: Connection, job: UnitJob) -> None:
+    """What a process does: units from the pipe until it closes."""
+    # Ctrl-C reaches the whole group; the parent ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        while True:
+            connection.send(job(connection.recv()))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return

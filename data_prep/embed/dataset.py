@@ -1,0 +1,134 @@
+"""The frozen towers run once over a data set: the same windows with embeddings beside them."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from data_prep.dataset.work_folder import open_work_folder
+from data_prep.dataset.write import check_out, dataset_folder
+from data_prep.embed.parts import embed_parts
+from data_prep.embed.plan import KINDS, Plan, check_towers
+from data_prep.embed.towers import DTYPES
+from data_prep.embed.write import write_embedded
+from primus_jax.data.folder import DatasetFolder
+from primus_jax.errors import PrimusError
+from primus_jax.models.clip.tokenizer import Tokenizer
+from primus_jax.models.clip.towers import Towers
+from primus_jax.parallel.sharding import make_mesh
+
+
+def embed_dataset(
+    data: str | os.PathLike[str],
+    towers: Towers,
+    out: str | os.PathLike[str],
+    *,
+    kinds: Sequence[str] | None = None,
+    tokenizer: Tokenizer | None = None,
+    dtype: str = "float32",
+    batch: int = 256,
+    devices: int = 0,
+    keep_frames: bool = False,
+    overwrite: bool = False,
+    overwrite_embeddings: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> DatasetFolder:
+    """Write a data set folder with the windows of `data`, in its shards and order, and embeddings.
+
+    Finished parts are kept in `OUT.partial`: the same call after a stop goes on, and ends with the
+    same values as one that was not stopped. Equal sentences are embedded once. Embeddings are
+    float16; windows without a sentence (frames) have zeros and `has_text_embedding`
+    (`has_video_embedding`) False.
+
+    Args:
+        data: a data set folder, with frames for video and token ids or sentences for text.
+        towers: from `load_towers`.
+        out: the folder to make, whole or not at all.
+        kinds: "text", "video" or both; None: what the data set has.
+        tokenizer: gives token ids, which are then stored as well, where the data set has none.
+        dtype: of the arithmetic, "float32" or "bfloat16"; parameters stay float32.
+        batch: sentences or frames at a time, on all devices together.
+        devices: how many to use; 0: all.
+        keep_frames: store the embedded frames again (they are most of the bytes).
+        overwrite: replace an existing `out`.
+        overwrite_embeddings: replace embeddings that the data set has already.
+        report: takes progress lines.
+
+    Raises:
+        PrimusError: nothing to embed; no token ids and no tokenizer, or both; no such tower; frames
+            or widths that do not fit it; embeddings that are there already; unfinished work with
+            other settings; a folder that exists or cannot be written.
+    """
+    folder, out = DatasetFolder(data), Path(out)
+    if out.resolve() == folder.path.resolve():
+        raise PrimusError(f"{out} is the data set itself. Choose another output folder.")
+    check_out(out, overwrite=overwrite)
+    if batch < 1 or dtype not in DTYPES:
+        raise PrimusError(
+            f"a batch of {batch} in {dtype}; expected a positive number and {' or '.join(DTYPES)}."
+        )
+    chosen = _kinds(folder, kinds)
+    _check_stored(folder, chosen, overwrite_embeddings)
+    if "text" in chosen:
+        _check_tokens(folder, tokenizer)
+    plan = Plan(
+        folder,
+        towers,
+        chosen,
+        tokenizer if "text" in chosen else None,
+        dtype,
+        batch,
+        keep_frames,
+    )
+    check_towers(plan)
+    mesh = make_mesh(devices)
+    work = open_work_folder(out.with_name(f"{out.name}.partial"), plan.identity)
+    embed_parts(plan, work, mesh, report)
+    with dataset_folder(out, overwrite=overwrite) as target:
+        write_embedded(plan, work, target, report)
+    shutil.rmtree(work)
+    return DatasetFolder(out)
+
+
+def _kinds(folder: DatasetFolder, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    counts = folder.metadata["counts"].values()
+    there = {
+        "text": any(split["with_text"] for split in counts),
+        "video": "frames" in folder.metadata["tensors"],
+    }
+    for kind in wanted or ():
+        if not there[kind]:
+            lacks = "a sentence" if kind == "text" else "frames (`primus-jax prepare --frames N`)"
+            raise PrimusError(f"{folder.path}: no window has {lacks}; there is no {kind} to embed.")
+    kinds = tuple(kind for kind in KINDS if there[kind] and (not wanted or kind in wanted))
+    if not kinds:
+        raise PrimusError(
+            f"{folder.path} has neither sentences nor frames, so there is nothing to embed. "
+            f"Prepare it again with texts, or with video and `--frames N`."
+        )
+    return kinds
+
+
+def _check_stored(folder: DatasetFolder, kinds: tuple[str, ...], replace: bool) -> None:
+    stored = [kind for kind in kinds if f"{kind}_embedding" in folder.metadata["tensors"]]
+    if stored and not replace:
+        others = [kind for kind in kinds if kind not in stored]
+        keep = f", or --only {others[0]} to keep them" if others else ""
+        raise PrimusError(
+            f"{folder.path} has {' and '.join(stored)} embeddings already. Pass "
+            f"--overwrite-embeddings to replace them{keep}."
+        )
+
+
+def _check_tokens(folder: DatasetFolder, tokenizer: Tokenizer | None) -> None:
+    if "tokens" not in folder.metadata["tensors"]:
+        if tokenizer is None:
+            raise PrimusError(
+                f"{folder.path} stores sentences but no token ids. Give --tokenizer "
+                f"(bpe_simple_vocab_16e6.txt.gz, or a folder with vocab.json and merges.txt)."
+            )
+    elif tokenizer is not None:
+        raise PrimusError(
+            f"{folder.path} stores token ids of {folder.metadata['tokenizer']['name']} already. "
+            f"Leave --tokenizer out, or prepare the data set again with another one."
+        )

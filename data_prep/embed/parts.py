@@ -1,0 +1,181 @@
+"""Embeddings of a data set in parts: finished parts stay, so that a stopped run goes on.
+
+A part is one .npz for 1,024 windows in the order of the data set: `text_row` int64 (which distinct
+sentence of the whole data set, -1: none), `has_video` bool and `video` float16 `[windows, dim]` of
+each, and `keys` and `text` float16 `[new, dim]` of the sentences that no earlier part has.
+"""
+
+import hashlib
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from data_prep.embed.plan import Plan
+from data_prep.embed.towers import TowerRunner
+from primus_jax.data.folder import DatasetFolder
+from primus_jax.errors import PrimusError
+from primus_jax.files import replace_file
+
+PART = 1024
+# Windows read together; one with eight frames has 1.2 MB.
+_READ = 16
+# Seconds between two progress lines.
+_TELL = 5.0
+Part = dict[str, np.ndarray]
+
+
+class Windows:
+    """All windows of a data set, by number in the order of its splits and shards."""
+
+    def __init__(self, folder: DatasetFolder) -> None:
+        self._sources = [folder.source(split) for split in folder.splits]
+        self._ends = np.cumsum([len(source) for source in self._sources])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def read(self, first: int, count: int) -> Iterator[dict[str, Any]]:
+        """Yield `count` windows from number `first`, a few at a time in memory."""
+        for end, source in zip(self._ends.tolist(), self._sources, strict=True):
+            begin = end - len(source)
+            stop = min(first + count, end)
+            for number in range(max(first, begin), stop, _READ):
+                numbers = range(number - begin, min(number + _READ, stop) - begin)
+                yield from source.__getitems__(numbers)
+
+
+def embed_parts(plan: Plan, work: Path, mesh: Mesh, report: Callable[[str], None]) -> None:
+    """Make the parts that are missing in `work`.
+
+    Raises:
+        PrimusError: token ids that the text tower does not know, or a damaged shard or tower.
+    """
+    windows = Windows(plan.folder)
+    runners = {
+        kind: TowerRunner(
+            kind,
+            plan.towers,
+            mesh,
+            plan.batch if kind == "text" else -(-plan.batch // plan.frames),
+            plan.dtype,
+        )
+        for kind in plan.kinds
+    }
+    maker = _PartMaker(plan, windows, runners, report)
+    for number, first in enumerate(range(0, len(windows), PART)):
+        count = min(PART, len(windows) - first)
+        part = read_part(work, number)
+        if part is None:
+            part = maker.make(first, count)
+            with replace_file(part_path(work, number)) as temporary:
+                np.savez(temporary, **part)
+        maker.know(part)
+
+
+def part_path(work: Path, number: int) -> Path:
+    """Where part `number` lies."""
+    return work / f"part-{number:06d}.npz"
+
+
+def read_part(work: Path, number: int) -> Part | None:
+    """A finished part, or None where it is missing or damaged."""
+    try:
+        with part_path(work, number).open("rb") as file, np.load(file) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+class _PartMaker:
+    """Makes parts one after another, and knows the sentences of those before."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        windows: Windows,
+        runners: dict[str, TowerRunner],
+        report: Callable[[str], None],
+    ) -> None:
+        self._plan, self._windows, self._runners, self._report = plan, windows, runners, report
+        self._rows: dict[bytes, int] = {}
+        self._made = 0
+        self._started = self._told = time.monotonic()
+
+    def know(self, part: Part) -> None:
+        """Sentences of a part need not be embedded again."""
+        for key in part["keys"]:
+            self._rows[key.tobytes()] = len(self._rows)
+
+    def make(self, first: int, count: int) -> Part:
+        """Embed `count` windows from number `first`."""
+        texts: list[tuple[int, str, np.ndarray | None]] = []
+        has_video = np.zeros(count, bool)
+
+        def frames() -> Iterator[np.ndarray]:
+            for place, window in enumerate(self._windows.read(first, count)):
+                self._made += 1
+                self._tell(first + place)
+                if window["text"]:
+                    texts.append((place, window["text"], window.get("tokens")))
+                if "video" in self._runners and window["has_frames"]:
+                    has_video[place] = True
+                    yield window["frames"]
+
+        video = np.zeros((count, self._plan.width), np.float16)
+        if "video" in self._runners:
+            # Which windows have frames is known only after all were read.
+            vectors = self._runners["video"](frames())
+            video[has_video] = vectors
+        else:
+            list(frames())
+        part = {"has_video": has_video, "video": video}
+        return part | self._embed_texts(texts if "text" in self._runners else [], count)
+
+    def _embed_texts(
+        self, texts: list[tuple[int, str, np.ndarray | None]], count: int
+    ) -> dict[str, np.ndarray]:
+        rows = np.full(count, -1, np.int64)
+        new: dict[bytes, tuple[int, np.ndarray]] = {}
+        for (place, _, _), tokens in zip(texts, self._tokens(texts), strict=True):
+            key = hashlib.blake2b(tokens.tobytes(), digest_size=16).digest()
+            row = self._rows.get(key)
+            if row is None:
+                row, _ = new.setdefault(key, (len(self._rows) + len(new), tokens))
+            rows[place] = row
+        vectors = np.empty((0, self._plan.width), np.float16)
+        if new:
+            vectors = self._runners["text"](tokens for _, tokens in new.values())
+        keys = np.frombuffer(b"".join(new), np.uint8).reshape(-1, 16)
+        return {"text_row": rows, "keys": keys, "text": vectors}
+
+    def _tokens(self, texts: list[tuple[int, str, np.ndarray | None]]) -> list[np.ndarray]:
+        tokenizer = self._plan.tokenizer
+        if tokenizer is None:
+            tokens = [ids for _, _, ids in texts]
+        else:
+            tokens = list(tokenizer([text for _, text, _ in texts]))
+        vocabulary = self._plan.towers.config.text.vocabulary if texts else 0
+        for (_, text, _), ids in zip(texts, tokens, strict=True):
+            if ids.min() < 0 or ids.max() >= vocabulary:
+                raise PrimusError(
+                    f"token id {ids.max()} of {text!r}; the text tower {self._plan.towers.name} "
+                    f"knows {vocabulary}. Use its own tokenizer, or another tower."
+                )
+        return tokens
+
+    def _tell(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._told < _TELL:
+            return
+        self._told = now
+        rate = self._made / (now - self._started)
+        left = (len(self._windows) - done) / rate
+        self._report(
+            f"  {done:,} of {len(self._windows):,} windows, {rate:,.1f} windows/s, "
+            f"{left / 60:,.1f} min left"
+        )

@@ -1,0 +1,152 @@
+"""Packed recordings: one .npz file for a data set, int16 samples with two scales.
+
+Arrays: signal int16 [N, 6], acc_scale, gyro_scale, offsets int64 [R + 1], rate_hz; unicode [R]
+subject, label, text, placement, recording; unicode scalars name, license, source; and optionally
+clip int [R], recordings of which (several sensors, one motion) share a split and a video embedding.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from primus_jax.data.embeddings import Embeddings, load_arrays
+from primus_jax.errors import PrimusError
+from primus_jax.recordings.recording import Recording
+
+_PER_RECORDING = ("subject", "label", "text", "placement", "recording")
+_HEADER = ("name", "license", "source")
+_ARRAYS = ("signal", "acc_scale", "gyro_scale", "offsets", "rate_hz", *_PER_RECORDING, *_HEADER)
+PLACEMENT = "recordings of another placement"
+LABEL = "recordings with a dropped label"
+
+
+def read_pack(path: Path) -> dict[str, np.ndarray]:
+    """Read and check one pack.
+
+    Raises:
+        PrimusError: not an .npz file, a missing array, or arrays that do not fit together.
+    """
+    pack = load_arrays(path, (*_ARRAYS, "clip"))
+    missing = [name for name in _ARRAYS if name not in pack]
+    if missing:
+        raise PrimusError(f"{path}: no array {missing[0]!r}; is it a pack of recordings?")
+    signal, offsets = pack["signal"], pack["offsets"]
+    if signal.ndim != 2 or signal.shape[1] != 6 or signal.dtype.kind not in "if":
+        raise PrimusError(f"{path}: signal {signal.dtype} {signal.shape}; expected numbers [N, 6].")
+    if (
+        offsets.ndim != 1
+        or offsets.dtype.kind != "i"
+        or len(offsets) < 2
+        or offsets[0] != 0
+        or offsets[-1] != len(signal)
+        or (np.diff(offsets) < 1).any()
+    ):
+        raise PrimusError(
+            f"{path}: offsets must rise from 0 to the {len(signal)} samples of signal."
+        )
+    recordings = len(offsets) - 1
+    for name in (*_PER_RECORDING, *(["clip"] if "clip" in pack else [])):
+        if pack[name].shape != (recordings,):
+            raise PrimusError(f"{path}: {name} {pack[name].shape}; expected ({recordings},).")
+    for name in ("acc_scale", "gyro_scale", "rate_hz"):
+        value = pack[name]
+        if value.shape != () or value.dtype.kind not in "iuf" or not 0 < value < np.inf:
+            raise PrimusError(f"{path}: {name} is {value!r}; expected a positive number.")
+    for name in _HEADER:
+        if pack[name].dtype.kind != "U" or pack[name].shape != ():
+            raise PrimusError(f"{path}: {name}; expected one string.")
+    return pack
+
+
+class Packs:
+    """The recordings of some packs, read one pack at a time.
+
+    Subjects, groups and ids begin with the pack's name, since "s01" of two packs are two people.
+    `drops` counts what was left out since iteration began.
+
+    Args:
+        paths: pack files.
+        embeddings: stored embeddings; sentences without one carry none.
+        placements: keep only these.
+        drop_labels: leave these out.
+
+    Raises:
+        PrimusError: while iterating, a bad pack, or a placement or label that no pack has.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        embeddings: Embeddings | None = None,
+        placements: Sequence[str] = (),
+        drop_labels: Sequence[str] = (),
+    ) -> None:
+        self.paths = [Path(path) for path in paths]
+        self.embeddings = embeddings or Embeddings({}, {})
+        self.placements = frozenset(placements)
+        self.drop_labels = frozenset(drop_labels)
+        self.drops: Counter[str] = Counter()
+        headers = [load_arrays(path, _HEADER) for path in self.paths]
+        text = [{name: str(header.get(name, "")) for name in _HEADER} for header in headers]
+        self.source = "; ".join(f"{h['name']}: {h['source']}" for h in text)
+        self.licence = "; ".join(f"{h['name']}: {h['license']}" for h in text)
+
+    def __iter__(self) -> Iterator[Recording]:
+        self.drops.clear()
+        placements: set[str] = set()
+        labels: set[str] = set()
+        for path in self.paths:
+            pack = read_pack(path)
+            placements.update(pack["placement"].tolist())
+            labels.update(pack["label"].tolist())
+            yield from self._recordings(path, pack)
+        for asked, known, what in (
+            (self.placements, placements, "placement"),
+            (self.drop_labels, labels, "label"),
+        ):
+            if asked - known:
+                raise PrimusError(
+                    f"no recording has the {what} {sorted(asked - known)[0]!r}; the packs have "
+                    f"{sorted(known)}."
+                )
+
+    def _recordings(self, path: Path, pack: dict[str, np.ndarray]) -> Iterator[Recording]:
+        name = str(pack["name"])
+        scale = np.repeat([pack["acc_scale"], pack["gyro_scale"]], 3).astype(np.float32)
+        rows = pack.get("clip", np.arange(len(pack["offsets"]) - 1))
+        video = self.embeddings.video.get(name)
+        if video is not None and not (rows.min() >= 0 and rows.max() < len(video)):
+            raise PrimusError(
+                f"{path}: {name}_video_embedding has {len(video)} rows; the pack points at "
+                f"{rows.max()}. Were they made from the same pack?"
+            )
+        signal, offsets = np.ascontiguousarray(pack["signal"]), pack["offsets"]
+        used: Counter[str] = Counter()
+        stems = Counter(pack["recording"].tolist())
+        several = len(set(pack["placement"].tolist())) > 1
+        for r, row in enumerate(rows.tolist()):
+            subject, label, text, placement, stem = (str(pack[key][r]) for key in _PER_RECORDING)
+            if self.placements and placement not in self.placements:
+                self.drops[PLACEMENT] += 1
+                continue
+            if label in self.drop_labels:
+                self.drops[LABEL] += 1
+                continue
+            shared = several and stems[stem] > 1
+            stem = f"{name}/{stem}/{placement}" if shared else f"{name}/{stem}"
+            used[stem] += 1
+            known = subject not in ("", "unknown")
+            yield Recording(
+                id=stem if used[stem] == 1 else f"{stem}~{used[stem]}",
+                signal=signal[offsets[r] : offsets[r + 1]] * scale,
+                rate_hz=float(pack["rate_hz"]),
+                subject=f"{name}/{subject}" if known else "unknown",
+                group=f"{name}/clip{row}" if "clip" in pack else "",
+                placement=placement,
+                label=label,
+                text=text,
+                text_embedding=self.embeddings.text.get(text),
+                video_embedding=None if video is None else video[row],
+            )

@@ -1,0 +1,180 @@
+"""A classifier of embeddings that travels as numbers: fitted, saved, loaded, applied."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+from primus_jax.encoder import Encoder, load_encoder
+from primus_jax.errors import PrimusError
+from primus_jax.evals.fewshot.logistic import dot, fit_logistic, logistic_losses
+from primus_jax.evals.fewshot.probe import CLASSIFIERS, CLIP, LEAST_VALIDATION, Scaler, fit_scaler
+from primus_jax.weights.safetensors import read_safetensors
+
+FORMAT = "primus-jax classifier 1"
+WEIGHTS, DESCRIPTION, ENCODER = "classifier.safetensors", "classifier.json", "encoder"
+INNER = 3
+TENSORS = ("mean", "deviation", "kernel", "bias")
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """Multinomial logistic regression on standardised embeddings.
+
+    Attributes:
+        labels: names of the classes.
+        mean: and deviation, float32 `[dim]`: of the training windows; standardised values are
+            clipped to +-8, as in `evals/fewshot/probe.py`.
+        deviation: see mean.
+        kernel: float32 `[dim, classes]`.
+        bias: float32 `[classes]`.
+        description: the rest of classifier.json: window_seconds, hop_seconds, head, gyro, c, and
+            how it was evaluated.
+    """
+
+    labels: tuple[str, ...]
+    mean: np.ndarray
+    deviation: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
+    description: dict[str, Any]
+
+    def probabilities(self, embedding: np.ndarray) -> np.ndarray:
+        """Embeddings `[n, dim]` -> float32 `[n, classes]`, rows that sum to 1."""
+        x = np.clip((embedding - self.mean) / self.deviation, -CLIP, CLIP)
+        logits = x @ self.kernel + self.bias
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        return (p / p.sum(1, keepdims=True)).astype(np.float32)
+
+    def save(self, folder: Path, encoder: Encoder) -> None:
+        """Write numbers, description and the encoder into an existing folder.
+
+        Raises:
+            PrimusError: the folder holds an encoder already.
+        """
+        tensors = {name: np.asarray(getattr(self, name), np.float32) for name in TENSORS}
+        save_file(tensors, folder / WEIGHTS)
+        digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        row = {"format": FORMAT, "labels": list(self.labels), "weights_sha256": digest}
+        row |= self.description
+        (folder / DESCRIPTION).write_text(json.dumps(row, indent=1, allow_nan=False) + "\n")
+        encoder.save(folder / ENCODER)
+
+
+def load_classifier(folder: Path) -> tuple[Classifier, Encoder]:
+    """What `Classifier.save` wrote.
+
+    Raises:
+        PrimusError: not such a folder, damaged, or of another version.
+    """
+    for name in (DESCRIPTION, WEIGHTS, ENCODER):
+        if not (folder / name).exists():
+            raise PrimusError(
+                f"{folder} has no {name}; expected a folder that `primus-jax adapt` wrote."
+            )
+    try:
+        row = json.loads((folder / DESCRIPTION).read_text())
+    except (ValueError, RecursionError) as error:
+        raise PrimusError(f"{folder / DESCRIPTION} is not JSON ({error}). Adapt again.") from error
+    _check_description(row, folder / DESCRIPTION)
+    if hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest() != row["weights_sha256"]:
+        raise PrimusError(
+            f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written with: it is "
+            f"damaged or was replaced. Adapt again."
+        )
+    tensors, _ = read_safetensors(folder / WEIGHTS)
+    encoder = load_encoder(folder / ENCODER)
+    head, classes = row["head"], len(row["labels"])
+    width = encoder.config.width(head) if head in encoder.config.heads else None
+    expected = {
+        "mean": (width,),
+        "deviation": (width,),
+        "kernel": (width, classes),
+        "bias": (classes,),
+    }
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if found != expected:
+        raise PrimusError(
+            f"{folder}: {classes} labels and the head {head!r} of an encoder with "
+            f"{encoder.config.heads} do not go with tensors {found}. Adapt again."
+        )
+    return Classifier(tuple(row["labels"]), **tensors, description=row), encoder
+
+
+def _check_description(row: Any, path: Path) -> None:
+    """Raise PrimusError unless classifier.json holds what prediction needs."""
+    if not isinstance(row, dict) or row.get("format") != FORMAT:
+        raise PrimusError(f"{path}: expected the format {FORMAT!r}. Adapt again.")
+    labels, seconds = row.get("labels"), row.get("window_seconds")
+    right = {
+        "labels": isinstance(labels, list) and all(isinstance(name, str) for name in labels),
+        "weights_sha256": isinstance(row.get("weights_sha256"), str),
+        "window_seconds": type(seconds) in (int, float) and 0 < seconds < float("inf"),
+        "head": isinstance(row.get("head"), str),
+        "gyro": isinstance(row.get("gyro"), bool),
+    }
+    for name, there in right.items():
+        if not there:
+            raise PrimusError(
+                f"{path}: {name!r} is {row.get(name)!r:.80}, which `primus-jax adapt` does not "
+                f"write. Adapt again."
+            )
+
+
+def fit(
+    x: np.ndarray, label: np.ndarray, classes: int, rows: np.ndarray, fold: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Fit on some rows; the penalty is the one with the lowest loss on folds of them left out.
+
+    As `evals.probe.probe_grid`: the penalty's candidates, what counts as enough to choose by, and
+    the default where there is not enough are the same.
+
+    Args:
+        x: float32 `[n, dim]`.
+        label: int `[n]`.
+        classes: number of labels.
+        rows: bool `[n]`, those to fit on.
+        fold: int `[n]`, 0 to `INNER` - 1.
+
+    Returns:
+        mean, deviation, kernel, bias (as in `Classifier`; a class without rows has bias -inf), C.
+    """
+    centre = x[rows].mean(0)
+    mean, deviation, kernel, bias, c = jax.device_get(
+        _fit(
+            (x - centre).astype(np.float32),
+            np.eye(classes, dtype=np.float32)[label],
+            rows.astype(np.float32),
+            fold.astype(np.int32),
+        )
+    )
+    return mean + centre, deviation, kernel, bias, float(c)
+
+
+@functools.partial(jax.jit)
+def _fit(x: jax.Array, target: jax.Array, weight: jax.Array, fold: jax.Array) -> tuple:
+    kind = CLASSIFIERS["logistic"]
+    scaler: Scaler = fit_scaler(x, weight > 0)
+    z = weight[:, None] * scaler(x)
+    # principal axes, which change nothing of the result and make the solver fast
+    basis = jnp.linalg.eigh(dot(z.T, z))[1]
+    z = dot(z, basis)
+    held = (fold == jnp.arange(INNER, dtype=fold.dtype)[:, None]).astype(x.dtype)
+    train = weight * (1 - held)
+    seen = (dot(train, target) > 0).astype(x.dtype)
+    test = weight * held * dot(seen, target.T)
+    grid = jnp.asarray(kind.grid, x.dtype)
+    losses = jax.vmap(logistic_losses, (None, None, 0, None))(z, target, train, grid)
+    total = jnp.einsum("fr,fgr->g", test, losses, precision=jax.lax.Precision.HIGHEST)
+    shown = (dot(weight, target) > 0).sum().astype(x.dtype)
+    enough = test.sum() >= LEAST_VALIDATION * shown
+    c = jnp.where(enough, grid[jnp.argmin(total)], jnp.float32(kind.default_c))
+    found = fit_logistic(z, target, weight, c)
+    return *scaler, dot(basis, found.kernel), found.bias, c

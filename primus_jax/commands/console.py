@@ -1,0 +1,27 @@
+"""Warnings of the library as lines for people."""
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+
+from primus_jax.recordings.arrays import SignalWarning
+
+
+@contextlib.contextmanager
+def spoken_warnings() -> Iterator[None]:
+    """Print each `SignalWarning` once, as a line on stderr; others come through as they are."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SignalWarning)
+        usual = warnings.showwarning
+
+        def show(message, category, *place, **options):
+            if not issubclass(category, SignalWarning):
+                usual(message, category, *place, **options)
+            elif str(message) not in said:
+                said.add(str(message))
+                print(f"warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,206 @@
+"""Which encoder a file holds: from the names and shapes of its tensors alone.
+
+Frameworks put prefixes before the names (`module.`, `imu_encoder.`, `model.`); whatever stands
+before the first convolution is taken for one, and what does not have it belongs to something else.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from primus_jax.errors import PrimusError
+from primus_jax.hub.layout import Table, layout
+from primus_jax.models.imu_encoder import HEADS, EncoderConfig
+from primus_jax.models.motion import embedding_size
+from primus_jax.weights.printable import shown
+
+Shapes = Mapping[str, tuple[int, ...]]
+# The first convolution: of PRIMUS, of IMU2CLIP, of the motion trunk.
+ANCHORS = ("backbone.1.net.0.weight", "net.1.net.0.weight", "trunk.stem.weight")
+# A Lightning module may hold copies of the encoder; this is the name of the trained one.
+PREFERRED = "imu_encoder."
+MOST_LISTED = 12
+
+
+def recognise(
+    shapes: Shapes, config: EncoderConfig | None = None, prefix: str | None = None
+) -> tuple[EncoderConfig, dict[str, str]]:
+    """Names and shapes of a state dict -> (architecture, our names for PyTorch -> theirs).
+
+    Sizes, heads and their layers, single- or multi-head and the trunk come from names and shapes.
+    What these cannot tell is as released: GroupNorm input, no activation, GRU over channels,
+    adaptive pooling in PRIMUS (`backbone.*`) and max-pooling in IMU2CLIP (`net.*`).
+
+    Args:
+        shapes: of every tensor, by name.
+        config: the architecture, if it is known.
+        prefix: what stands before the encoder's names; None finds it.
+
+    Raises:
+        PrimusError: no encoder, several, or tensors that are missing, unexpected or wrongly shaped
+            under the prefix: all of them listed.
+    """
+    prefix = find_prefix(shapes) if prefix is None else prefix
+    inner = {n.removeprefix(prefix): s for n, s in shapes.items() if n.startswith(prefix)}
+    trunks = [anchor.split(".")[0] for anchor in ANCHORS if anchor in inner]
+    if not trunks:
+        raise PrimusError(f"no IMU encoder under the prefix '{shown(prefix)}'; {_found(shapes)}")
+    if len(trunks) > 1:
+        raise PrimusError(
+            f"it holds {len(trunks)} IMU encoders, {' and '.join(f'{t}.*' for t in trunks)}, under "
+            f"one prefix, '{shown(prefix)}'. Say which one: write it to a file of its own."
+        )
+    [theirs] = trunks
+    config = guess(inner, theirs) if config is None else config
+    config.validate()
+    ours = theirs
+    if theirs != "trunk" and config.trunk != "motion":
+        # A single-head PRIMUS or a multi-head IMU2CLIP: the same tensors under the other name.
+        ours = "backbone" if config.multihead else "net"
+    names = {}
+    for name in inner:
+        first, dot, rest = name.partition(".")
+        names[f"{ours}{dot}{rest}" if first == theirs else name] = f"{prefix}{name}"
+    check_shapes({ours: shapes[name] for ours, name in names.items()}, layout(config))
+    return config, names
+
+
+def find_prefix(names: Collection[str]) -> str:
+    """What stands before the names of the one encoder among `names`."""
+    prefixes = {
+        name.removesuffix(anchor)
+        for name in names
+        for anchor in ANCHORS
+        if f".{name}".endswith(f".{anchor}")
+    }
+    preferred = {prefix for prefix in prefixes if f".{prefix}".endswith(f".{PREFERRED}")}
+    chosen = sorted(preferred or prefixes)
+    if not chosen:
+        raise PrimusError(f"not the weights of an IMU encoder; {_found(names)}")
+    if len(chosen) > 1:
+        listed = [f"'{shown(prefix)}'" for prefix in chosen[:MOST_LISTED]]
+        raise PrimusError(
+            f"it holds {len(chosen)} IMU encoders, under the prefixes "
+            f"{', '.join(listed)}. Say which one by prefix (--prefix)."
+        )
+    return chosen[0]
+
+
+def guess(shapes: Shapes, first: str) -> EncoderConfig:
+    """The architecture with tensors of these shapes, whose trunk's names begin with `first`."""
+    multihead = any(name.startswith(f"{head}_head.") for name in shapes for head in HEADS)
+    layers = 2 if any(f"{head}_head.2.weight" in shapes for head in HEADS) else 1
+    lasts = [f"{head}_head.2.weight" if layers == 2 else f"{head}_head.weight" for head in HEADS]
+    # Where tensors disagree, most of them are right, so that a damaged one is named by its shape.
+    wide = [(name, 0) for name in lasts] + [(name.replace("weight", "bias"), 0) for name in lasts]
+    if first == "trunk":
+        stem = ("trunk.stem.weight", "trunk.stem.bias", "trunk.block00_norm.weight")
+        channels = _most(_lengths(shapes, [(name, 0) for name in stem]), EncoderConfig.channels)
+        blocks = 0
+        while f"trunk.block0{blocks}_norm.weight" in shapes:
+            blocks += 1
+        size = embedding_size(channels)
+        return EncoderConfig(
+            trunk="motion",
+            channels=channels,
+            embed_dim=size,
+            multihead=multihead,
+            blocks=max(blocks, 1),
+            head_layers=layers,
+            head_dim=_head_dim(shapes, wide, size),
+        )
+    pooled = "pool.weight" in shapes
+    gru = f"{first}.5"
+    convolutions = [(f"{first}.{i}.net.0.weight", 0) for i in (1, 2, 3)]
+    norms = [(f"{first}.4.weight", 0), (f"{first}.4.bias", 0)]
+    if pooled:
+        sizes = _lengths(shapes, [("pool.weight", 0), ("pool.bias", 0)])
+    else:
+        rows = [(f"{gru}.{n}_l0", 0) for n in ("weight_hh", "weight_ih", "bias_ih", "bias_hh")]
+        sizes = [rows // 3 for rows in _lengths(shapes, rows) if rows % 3 == 0]
+    sizes += _lengths(shapes, [(name, 1) for name in lasts])
+    size = _most(sizes, EncoderConfig.embed_dim)
+    steps = shapes.get(f"{gru}.weight_ih_l0", ())
+    fits = not pooled and len(steps) == 2 and steps[0] == 3 * size and steps[1] > 0
+    return EncoderConfig(
+        readout="pool" if pooled else "gru_channels",
+        third_pool="adaptive" if first == "backbone" else "max",
+        bins=steps[1] if fits else EncoderConfig.bins,
+        channels=_most(_lengths(shapes, convolutions + norms), EncoderConfig.channels),
+        embed_dim=size,
+        multihead=multihead,
+        head_layers=layers,
+        head_dim=_head_dim(shapes, wide, size),
+    )
+
+
+def check_shapes(shapes: Shapes, table: Table) -> None:
+    """Raise PrimusError, listing every fault, unless these are the names and shapes of `table`."""
+    _refuse(_shape_faults(shapes, table))
+
+
+def check_tensors(tensors: Mapping[str, np.ndarray], table: Table) -> None:
+    """Raise PrimusError, listing every fault, unless these are finite tensors of `table`."""
+    arrays = {name: np.asarray(value) for name, value in tensors.items()}
+    faults = _shape_faults({name: value.shape for name, value in arrays.items()}, table)
+    for name, value in arrays.items():
+        if name not in table or value.shape != table[name][1]:
+            continue
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            faults.setdefault("not floating point", []).append(f"{name} {value.dtype}")
+        elif not np.isfinite(value.astype(np.float32)).all():
+            faults.setdefault("holding NaN or infinity", []).append(name)
+    _refuse(faults)
+
+
+def _lengths(shapes: Shapes, axes: Iterable[tuple[str, int]]) -> list[int]:
+    """Lengths of these axes of named tensors, of those that there are."""
+    found = ((shapes.get(name, ()), axis) for name, axis in axes)
+    return [shape[axis] for shape, axis in found if len(shape) > axis and shape[axis] > 0]
+
+
+def _most(lengths: list[int], otherwise: int) -> int:
+    """The most frequent length, the first of equally frequent ones."""
+    return Counter(lengths).most_common(1)[0][0] if lengths else otherwise
+
+
+def _head_dim(shapes: Shapes, axes: Iterable[tuple[str, int]], embed_dim: int) -> int:
+    """Width of the heads; 0, not said, if it is `embed_dim`: as the trained architecture said."""
+    width = _most(_lengths(shapes, axes), embed_dim)
+    return 0 if width == embed_dim else width
+
+
+def _shape_faults(shapes: Shapes, table: Table) -> dict[str, list[str]]:
+    return {
+        "missing": [f"{n} {list(shape)}" for n, (_, shape) in table.items() if n not in shapes],
+        "of the wrong shape": [
+            f"{name} {shown(str(list(shape)))} instead of {list(table[name][1])}"
+            for name, shape in shapes.items()
+            if name in table and shape != table[name][1]
+        ],
+        "unexpected": [
+            f"{shown(name)} {shown(str(list(shape)))}"
+            for name, shape in shapes.items()
+            if name not in table
+        ],
+    }
+
+
+def _refuse(faults: dict[str, list[str]]) -> None:
+    parts = []
+    for kind, names in faults.items():
+        more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+        if names:
+            parts.append(f"{kind}: {', '.join(names[:MOST_LISTED])}{more}")
+    if parts:
+        raise PrimusError(f"these are not the weights of this encoder: {'; '.join(parts)}.")
+
+
+def _found(names: Collection[str]) -> str:
+    listed = ", ".join(map(shown, list(names)[:8])) or "nothing"
+    return (
+        f"found {listed}; expected backbone.1.net.0.weight (PRIMUS), net.1.net.0.weight "
+        f"(IMU2CLIP) or trunk.stem.weight (motion), with or without a prefix."
+    )

@@ -1,0 +1,307 @@
+"""Windows of a recording of any length, in constant memory.
+
+Rows -> a uniform grid, cut at gaps -> resampled by overlap and save -> windows on a hop. What comes
+out does not depend on how the rows were cut into chunks.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from primus_jax.errors import PrimusError
+from primus_jax.recordings import grid as imu
+from primus_jax.recordings.arrays import check_rate, check_units
+from primus_jax.recordings.chunks import Chunk
+from primus_jax.recordings.table_format import TableFormat
+from primus_jax.window import check_imu, resample, resampling, to_si
+
+# Rows worked on together, however the recording is cut: the first so many decide the rate.
+TOGETHER = 16384
+# A cubic spline forgets a row by a factor of 0.27 per row: after these nothing is left of it.
+MEMORY = 32
+# Deviation from the grid, in periods, below which rows are taken to lie on it.
+ON_GRID = 0.01
+
+
+@dataclasses.dataclass
+class Report:
+    """What was found in a recording while it was read."""
+
+    rate_hz: float = 0.0
+    rows: int = 0
+    seconds: float = 0.0
+    gaps: int = 0
+    gap_seconds: float = 0.0
+    missing: int = 0
+    short: int = 0
+    windows: int = 0
+
+    def problems(self) -> str:
+        """What is missing, in a sentence; "" if nothing is."""
+        parts = []
+        if self.gaps:
+            parts.append(f"{self.gaps} gaps, together {self.gap_seconds:.4g} s, were skipped")
+        if self.missing:
+            parts.append(f"{self.missing} rows held missing values")
+        if self.short:
+            parts.append(f"{self.short} stretches between gaps were shorter than a window")
+        return "; ".join(parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """`[time, 6]` samples that follow the block before; `start` (seconds after the recording's
+    first row) is set on the first block of a stretch without gaps, and None on the others."""
+
+    start: float | None
+    samples: np.ndarray
+
+
+def recording_windows(
+    chunks: Iterable[Chunk],
+    layout: TableFormat,
+    rate_hz: float,
+    window: int,
+    hop_seconds: float,
+    report: Report,
+    batch: int = 512,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (start seconds float64 `[n]`, windows float32 `[n, window, 6]`), n at most `batch`.
+
+    Args:
+        chunks: of one recording, in order.
+        layout: its rate and units.
+        rate_hz: of the windows.
+        window: samples of a window.
+        hop_seconds: between the starts of neighbouring windows; a stretch after a gap begins anew.
+        report: is filled in.
+        batch: of windows.
+
+    Raises:
+        PrimusError: anything wrong with the recording, or a hop that is not positive.
+    """
+    if not (np.isfinite(hop_seconds) and hop_seconds * rate_hz >= 1):
+        raise PrimusError(
+            f"hop_seconds is {hop_seconds!r}; expected at least one sample, {1 / rate_hz:g} s."
+        )
+    blocks = _resampled(uniform_blocks(chunks, layout, rate_hz, report), rate_hz, report)
+    for starts, windows in _cut(blocks, rate_hz, window, hop_seconds, report):
+        for i in range(0, len(starts), batch):
+            yield starts[i : i + batch], windows[i : i + batch]
+
+
+def uniform_blocks(
+    chunks: Iterable[Chunk], layout: TableFormat, target_hz: float, report: Report
+) -> Iterator[Block]:
+    """Rows in SI on a uniform grid of `report.rate_hz`, cut where more than
+    `primus_jax.recordings.grid.MAX_GAP` of them are missing, bridged by a cubic spline where fewer are. The
+    rate is measured, and units are doubted, on the first `TOGETHER` rows."""
+    grid: _Grid | None = None
+    row = 0
+    for time, raw in _joined(chunks):
+        if grid is None:
+            report.rate_hz = rate = _rate(time, layout)
+            check_rate(rate, target_hz)
+            check_units(
+                to_si(raw, layout.acc_unit, layout.gyro_unit), layout.acc_unit, layout.gyro_unit
+            )
+            grid = _Grid(rate, report)
+        if time is None:
+            time = (row + np.arange(len(raw))) / report.rate_hz
+        row += len(raw)
+        finite = np.isfinite(raw).all(1)
+        report.rows += len(raw)
+        report.missing += int((~finite).sum())
+        si = to_si(raw[finite], layout.acc_unit, layout.gyro_unit)
+        yield from grid.push(time[finite], si)
+    if grid is None:
+        raise PrimusError("the recording holds no rows.")
+    yield from grid.finish()
+
+
+def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Chunks of exactly `TOGETHER` rows (the last may be shorter), times checked, repetitions of
+    rows left out: what follows sees the same chunks however the recording was cut."""
+    waiting: list[Chunk] = []
+    rows, seen, last = 0, 0, None
+    for chunk in chunks:
+        if not len(chunk.raw):
+            continue
+        if waiting and (chunk.time is None) != (waiting[0].time is None):
+            raise PrimusError("some chunks of the recording have times, others have none.")
+        time, raw = chunk
+        if time is not None:
+            if last is not None:
+                time, raw = np.append(last[0], time), np.concatenate([last[1], raw])
+            before = seen - (last is not None)
+            keep = imu.check_time(time, raw, lambda i, b=before: f"the recording, row {b + i + 1}")
+            keep[: int(last is not None)] = False
+            last = time[-1:], raw[-1:]
+            seen += len(chunk.raw)
+            chunk = Chunk(time[keep], raw[keep])
+        waiting.append(chunk)
+        rows += len(chunk.raw)
+        if rows < TOGETHER:
+            continue
+        time, raw = _concatenated(waiting)
+        whole = rows - rows % TOGETHER
+        for i in range(0, whole, TOGETHER):
+            part = slice(i, i + TOGETHER)
+            yield Chunk(None if time is None else time[part], raw[part])
+        waiting = [Chunk(None if time is None else time[whole:], raw[whole:])]
+        rows -= whole
+    if rows:
+        yield _concatenated(waiting)
+
+
+def _concatenated(chunks: list[Chunk]) -> Chunk:
+    time = None if chunks[0].time is None else np.concatenate([chunk.time for chunk in chunks])
+    return Chunk(time, np.concatenate([chunk.raw for chunk in chunks]))
+
+
+def _rate(time: np.ndarray | None, layout: TableFormat) -> float:
+    if time is None:
+        if layout.rate_hz is None:
+            raise PrimusError("unknown rate: an array holds no times; state rate_hz.")
+        return layout.rate_hz
+    if len(time) < 2:
+        raise PrimusError("the recording has a single row; its rate cannot be measured.")
+    return imu.sampling_rate(time, layout.rate_hz, "the recording")
+
+
+class _Grid:
+    """Increasing rows -> uniform blocks; holds back what later rows may still change."""
+
+    def __init__(self, rate_hz: float, report: Report) -> None:
+        self.rate, self.report = rate_hz, report
+        self.time, self.values = np.empty(0), np.empty((0, 6))
+        self.first: float | None = None
+        self.origin = 0.0
+        self.next = 0
+
+    def push(self, time: np.ndarray, values: np.ndarray) -> Iterator[Block]:
+        """Blocks that these rows complete."""
+        if not len(time):
+            return
+        if self.first is None:
+            self.first = self.origin = time[0]
+        time = np.concatenate([self.time, time])
+        values = np.concatenate([self.values, values])
+        step = np.diff(time)
+        breaks = np.flatnonzero(step > (imu.MAX_GAP + 0.5) / self.rate) + 1
+        self.report.gaps += len(breaks)
+        self.report.gap_seconds += float(step[breaks - 1].sum())
+        self.report.seconds = float(time[-1] - self.first) + 1 / self.rate
+        pieces = np.split(np.arange(len(time)), breaks)
+        for piece in pieces[:-1]:
+            yield from self._emit(time[piece], values[piece], whole=True)
+            self.origin, self.next = time[piece[-1] + 1], 0
+        rest = pieces[-1]
+        yield from self._emit(time[rest], values[rest], whole=False)
+        # rows before the next grid point matter only as far as the spline remembers
+        place = np.searchsorted(time[rest], self.origin + self.next / self.rate)
+        rest = rest[max(int(place) - MEMORY, 0) :]
+        self.time, self.values = time[rest], values[rest]
+
+    def finish(self) -> Iterator[Block]:
+        """What was held back."""
+        if len(self.time):
+            yield from self._emit(self.time, self.values, whole=True)
+
+    def _emit(self, time: np.ndarray, values: np.ndarray, *, whole: bool) -> Iterator[Block]:
+        t = (time - self.origin) * self.rate
+        place = np.rint(t).astype(np.int64)
+        pending = place >= self.next
+        even = (np.abs(t - place) < ON_GRID).all() and (np.diff(place) == 1).all()
+        if even and place[0] <= self.next:
+            samples = values[pending]
+        else:
+            last = t[-1] if whole else t[max(len(t) - 1 - MEMORY, 0)]
+            grid = np.arange(self.next, int(np.floor(last + 1e-6)) + 1)
+            samples = imu.curve(grid.astype(np.float64), t, values, 1.0)
+        if not len(samples):
+            return
+        start = self.origin - self.first if self.next == 0 else None
+        self.next += len(samples)
+        yield Block(start, check_imu(samples, "the recording"))
+
+
+class Resampler:
+    """`window.resample` of a signal that arrives in blocks: overlap and save.
+
+    What `push` and `finish` return, one after another, is what `resample` returns for the whole.
+    """
+
+    def __init__(self, from_hz: float, to_hz: float) -> None:
+        self.rates = from_hz, to_hz
+        self.up, self.down, self.reach = resampling(from_hz, to_hz)
+        self.held = np.empty((0, 6), np.float32)
+        # held samples whose output was returned already
+        self.done = 0
+
+    def push(self, samples: np.ndarray) -> np.ndarray:
+        """Take `[time, 6]`; return the output that no later sample changes."""
+        self.held = np.concatenate([self.held, samples])
+        ready = (len(self.held) - self.reach) // self.down * self.down
+        if ready <= self.done:
+            return np.empty((0, 6), np.float32)
+        output = self._output(ready * self.up // self.down)
+        drop = max(ready - self.reach, 0) // self.down * self.down
+        self.held, self.done = self.held[drop:], ready - drop
+        return output
+
+    def finish(self) -> np.ndarray:
+        """The rest, its end continued as `resample` does."""
+        return self._output(None) if len(self.held) else self.held
+
+    def _output(self, stop: int | None) -> np.ndarray:
+        return resample(self.held, *self.rates)[self.done * self.up // self.down : stop]
+
+
+def _resampled(blocks: Iterable[Block], rate_hz: float, report: Report) -> Iterator[Block]:
+    resampler, start = None, None
+    for block in blocks:
+        if block.start is not None:
+            if resampler is not None:
+                yield Block(start, resampler.finish())
+            resampler, start = Resampler(report.rate_hz, rate_hz), block.start
+        samples = resampler.push(block.samples)
+        if len(samples):
+            yield Block(start, samples)
+            start = None
+    if resampler is not None:
+        yield Block(start, resampler.finish())
+
+
+def _cut(
+    blocks: Iterable[Block], rate_hz: float, window: int, hop_seconds: float, report: Report
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Windows on the hop, none across a gap."""
+    held, origin, first, number = np.empty((0, 6), np.float32), None, 0, 0
+    nominal = rate_hz
+    for block in blocks:
+        if block.start is not None:
+            # of the ratio that resampling takes: the difference would add up over a day
+            up, down, _ = resampling(report.rate_hz, nominal)
+            rate_hz = report.rate_hz * up / down
+            rate_hz = nominal if math.isclose(rate_hz, nominal) else rate_hz
+            report.short += origin is not None and number == 0
+            held, origin, first, number = held[:0], block.start, 0, 0
+        held = np.concatenate([held, block.samples])
+        # the k-th window starts at the sample nearest to k hops, so that the hop does not drift
+        most = int((first + len(held) - window) / (hop_seconds * rate_hz)) + 2
+        starts = np.rint(np.arange(number, max(most, number)) * hop_seconds * rate_hz)
+        starts = starts.astype(np.int64)
+        starts = starts[starts + window <= first + len(held)]
+        if len(starts):
+            view = np.lib.stride_tricks.sliding_window_view(held, window, 0)
+            windows = view[starts - first].swapaxes(1, 2)
+            number += len(starts)
+            report.windows += len(starts)
+            yield origin + starts / rate_hz, windows
+        ahead = int(np.rint(number * hop_seconds * rate_hz))
+        drop = min(max(ahead - first, 0), len(held))
+        held, first = held[drop:], first + drop
+    report.short += origin is not None and number == 0

@@ -1,0 +1,192 @@
+"""Run what is missing of a study: pretrain, export, evaluate, report."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from primus_jax.config import Config, to_dict
+from primus_jax.data.folder import DatasetFolder
+from primus_jax.encoder import Encoder, load_encoder
+from primus_jax.errors import PrimusError
+from primus_jax.evals.fewshot.comparison import SCRATCH, compare, encoder_hash
+from primus_jax.evals.hand_features import NAME as HAND
+from primus_jax.evals.hand_features import HandFeatures
+from primus_jax.export.run import ExportOptions, export
+from primus_jax.files import replace_file
+from primus_jax.study.report import write_results
+from primus_jax.study.study import RANDOM, Say, Study, encoder_folder, slug
+from primus_jax.training.loop import pretrain
+from primus_jax.window import resample
+
+
+class ResampledEncoder(Encoder):
+    """An encoder that takes windows at another rate than its own, and resamples each."""
+
+    def __init__(self, encoder: Encoder, rate_hz: float):
+        super().__init__(
+            encoder.config, encoder.params, rate_hz, encoder.window_seconds, encoder.metadata,
+            encoder.head,
+        )  # fmt: skip
+        self.own_hz = encoder.rate_hz
+
+    def encode_windows(self, imu, head=None, batch_size=256):
+        """As `Encoder.encode_windows`, for windows at `self.rate_hz`."""
+        parts = [
+            super(ResampledEncoder, self).encode_windows(
+                resample(imu[start : start + batch_size], self.rate_hz, self.own_hz),
+                head,
+                batch_size,
+            )
+            for start in range(0, len(imu), batch_size)
+        ]
+        return np.concatenate(parts)
+
+
+def run_study(study: Study, out: Path, say: Say = print) -> bool:
+    """Do what is missing of a study in the folder `out`, then write its results.
+
+    Returns False where a signal stopped it first; the same call goes on.
+
+    Raises:
+        PrimusError: an invalid study, missing data, a run of another config in `out`, or a leak
+            between pretraining and test.
+    """
+    study.validate()
+    folders = study.folders()
+    if out.is_dir() and any(out.iterdir()) and not (out / "runs").is_dir():
+        raise PrimusError(f"{out} is not empty and holds no study. Choose another --out.")
+    _check_data(study, folders)
+    out.mkdir(parents=True, exist_ok=True)
+    if not _pretrain_all(study, out, say):
+        return False
+    methods = _methods(study, out)
+    rows = []
+    for role, folder in folders:
+        say(f"evaluating on {folder.name} ({role})")
+        for name, encoders in methods.items():
+            found = _evaluate(
+                study, out, folder, name, _at_rate(study, name, encoders, folder), say
+            )
+            rows += [{"role": role, **row} for row in found]
+    write_results(study, rows, methods, folders, out, say)
+    return True
+
+
+def _check_data(study: Study, folders: list[tuple[str, DatasetFolder]]) -> None:
+    """Raise before hours of pretraining what would otherwise be raised after them."""
+    for path in study.external.values():
+        load_encoder(path)
+    for name, config in study.methods.items():
+        for path in config.data.train:
+            train = DatasetFolder(path)
+            for _, folder in folders:
+                if not np.isclose(train.rate_hz, folder.rate_hz, rtol=1e-6):
+                    raise PrimusError(
+                        f"study, method {name!r}: {path} has windows at {train.rate_hz:g} Hz, "
+                        f"{folder.path} at {folder.rate_hz:g} Hz. Prepare both with the same "
+                        f"--target-rate."
+                    )
+
+
+def _pretrain_all(study: Study, out: Path, say: Say) -> bool:
+    """Every seed of every method, exported; False where a signal stopped it."""
+    jobs = [(seed, name) for seed in study.pretraining_seeds for name in study.methods]
+    for number, (seed, name) in enumerate(jobs, 1):
+        config = dataclasses.replace(study.methods[name], seed=seed)
+        target = encoder_folder(out, name, seed)
+        title = f"pretraining {number}/{len(jobs)}: {name}, seed {seed}"
+        if _is_export_of(target, config):
+            say(f"{title}: done before")
+            continue
+        say(title)
+        workdir = out / "runs" / slug(name) / str(seed)
+        state = pretrain(config, workdir, say=lambda line: say(f"  {line}"))
+        if int(state.step) < config.steps:
+            return False
+        export(workdir, target, ExportOptions(overwrite=True))
+        # The compiled step of a finished run is of no use to the next one.
+        jax.clear_caches()
+    return True
+
+
+def _is_export_of(folder: Path, config: Config) -> bool:
+    """Whether the folder was exported from a finished run of this config on these data."""
+    if not (folder / "config.json").is_file():
+        return False
+    made = json.loads((folder / "config.json").read_text())["provenance"]
+    hashes = [DatasetFolder(path).content_hash for path in config.data.train]
+    then = [about["content_hash"] for about in made["data"].values()]
+    return made["config"] == to_dict(config) and then == hashes
+
+
+def _methods(study: Study, out: Path) -> dict[str, list[Encoder | HandFeatures]]:
+    """Rows of the table: name -> encoders, baselines last."""
+    methods: dict[str, list[Any]] = {
+        name: [load_encoder(encoder_folder(out, name, seed)) for seed in study.pretraining_seeds]
+        for name in study.methods
+    }
+    designs: dict[str, str] = {}
+    for name, encoders in methods.items():
+        designs.setdefault(repr(encoders[0].config), name)
+    trained = dict(methods)
+    methods |= {name: [load_encoder(path)] for name, path in study.external.items()}
+    for name in designs.values() if study.random_seeds else ():
+        like = trained[name][0]
+        methods[RANDOM if len(designs) == 1 else f"{RANDOM} ({name})"] = [
+            Encoder.random(like.config, seed, like.rate_hz, like.window_seconds)
+            for seed in study.random_seeds
+        ]
+    if study.hand_features:
+        methods[HAND] = [HandFeatures(trained[study.lead][0].rate_hz)]
+    if study.protocol.from_scratch:
+        methods[SCRATCH] = trained[study.lead][:1]
+    return methods
+
+
+def _at_rate(study: Study, name: str, encoders: list[Any], folder: DatasetFolder) -> list[Any]:
+    """The encoders, for windows of this data set; only those of others are resampled for."""
+    if name not in study.external or np.isclose(encoders[0].rate_hz, folder.rate_hz, rtol=1e-6):
+        return encoders
+    return [ResampledEncoder(encoder, folder.rate_hz) for encoder in encoders]
+
+
+def _evaluate(
+    study: Study, out: Path, folder: DatasetFolder, name: str, encoders: list[Any], say: Say
+) -> list[dict[str, Any]]:
+    """Rows of one method on one data set, read from `out` where nothing about them changed."""
+    scratch = name == SCRATCH
+    protocol = dataclasses.replace(study.protocol, from_scratch=scratch)
+    made_from = {
+        "method": name,
+        "encoders": [encoder_hash(encoder) for encoder in encoders],
+        "dataset": folder.content_hash,
+        "dataset_name": folder.name,
+        "shots": study.shots,
+        "seeds": study.seeds,
+        "people": study.people,
+        "protocol": dataclasses.asdict(protocol),
+    }
+    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+    path = out / "evaluations" / slug(folder.name) / f"{slug(name)}.json"
+    if path.is_file():
+        kept = json.loads(path.read_text())
+        if kept["key"] == key:
+            return kept["rows"]
+    rows = compare(
+        {name if not scratch else "its encoder": encoders},
+        [folder],
+        shots=study.shots,
+        seeds=study.seeds,
+        people=study.people,
+        protocol=protocol,
+        say=lambda line: say(f"  {line}"),
+    )
+    rows = [row for row in rows if row["method"] == name]
+    with replace_file(path) as temporary:
+        temporary.write_text(json.dumps({"key": key, "rows": rows}, allow_nan=False) + "\n")
+    return rows

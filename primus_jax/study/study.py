@@ -1,0 +1,121 @@
+"""A study: methods pretrained with the same seeds and evaluated on the same people and shots.
+
+Everything lies in one folder, and every part that is whole is kept when the study runs again:
+
+    runs/METHOD/SEED          pretraining, with checkpoints; resumes
+    encoders/METHOD/SEED      export of the checkpoint of lowest validation loss
+    evaluations/SET/METHOD    rows of one method on one data set
+    study.json, results.jsonl, table.md, figures, report.html
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from primus_jax.config import Config
+from primus_jax.data.folder import DatasetFolder
+from primus_jax.errors import PrimusError
+from primus_jax.evals.fewshot.comparison import SCRATCH, Protocol
+from primus_jax.evals.hand_features import NAME as HAND
+
+RANDOM = "random initialisation"
+ROLES = ("development", "test")
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass
+class Study:
+    """What is compared, on what.
+
+    Attributes:
+        methods: name -> pretraining config; its seed is replaced by each of `pretraining_seeds`.
+        development: labelled data set folders on which choices were made.
+        test: labelled data set folders on which none were.
+        pretraining_seeds: of every method; the encoders of one method are averaged.
+        shots, seeds, people: of the few-shot evaluation, see `evals.fewshot.fewshot`.
+        protocol: see `evals.comparison.Protocol`; its `from_scratch` adds the lead's
+            architecture trained on the labelled windows alone.
+        ablation: names of `methods`: the whole one, then those with a part left out.
+        random_seeds: untrained initialisations of every architecture, averaged; (): none.
+        hand_features: add hand-crafted statistics.
+        external: name -> encoder file or folder of others; windows are resampled to its rate.
+    """
+
+    methods: dict[str, Config]
+    development: tuple[str, ...]
+    test: tuple[str, ...] = ()
+    pretraining_seeds: tuple[int, ...] = (0, 1, 2)
+    shots: tuple[int, ...] = (1, 5, 10, 20, 50)
+    seeds: int = 5
+    people: str = "resampled"
+    protocol: Protocol = dataclasses.field(default_factory=Protocol)
+    ablation: tuple[str, ...] = ()
+    random_seeds: tuple[int, ...] = (0, 1, 2)
+    hand_features: bool = True
+    external: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def validate(self) -> None:
+        """Raise PrimusError for what cannot be run or would be mixed up."""
+        if not self.methods or not self.pretraining_seeds:
+            raise PrimusError("study: no methods or no pretraining seeds; there is nothing to do.")
+        if not self.development and not self.test:
+            raise PrimusError("study: no development and no test data sets to evaluate on.")
+        names = [*self.methods, *self.external]
+        slugs = [slug(name) for name in names]
+        taken = tuple(slug(name) for name in (RANDOM, HAND, SCRATCH))
+        for name, short in zip(names, slugs, strict=True):
+            if not short or slugs.count(short) > 1 or short.startswith(taken):
+                raise PrimusError(f"study: the method name {name!r} is empty or taken; change it.")
+        for name, values in (
+            ("pretraining", self.pretraining_seeds),
+            ("random", self.random_seeds),
+        ):
+            if len(set(values)) < len(values):
+                raise PrimusError(f"study.{name}_seeds {values} names a seed twice.")
+        unknown = [name for name in self.ablation if name not in self.methods]
+        if unknown or len(self.ablation) == 1:
+            raise PrimusError(
+                f"study.ablation {self.ablation}; expected () or two or more of "
+                f"{tuple(self.methods)}, the whole method first."
+            )
+        self.protocol.validate()
+        for name, config in self.methods.items():
+            try:
+                config.validate()
+            except PrimusError as error:
+                raise PrimusError(f"study, method {name!r}: {error}") from error
+
+    @property
+    def lead(self) -> str:
+        """The method that the others are compared with: the whole one of the ablation."""
+        return self.ablation[0] if self.ablation else next(iter(self.methods))
+
+    def folders(self) -> list[tuple[str, DatasetFolder]]:
+        """(role, data set) pairs; raises PrimusError where two have one name."""
+        found = [(role, DatasetFolder(path)) for role in ROLES for path in getattr(self, role)]
+        names = [folder.name for _, folder in found]
+        if len(set(names)) < len(names):
+            raise PrimusError(
+                f"study: data sets {names}: two have one name. Prepare one again with --name."
+            )
+        return found
+
+    def with_train(self, folders: tuple[str, ...]) -> "Study":
+        """The same study, every method pretrained on these data sets, in proportion to size."""
+        data = {"train": folders, "weights": ()}
+        methods = {
+            name: dataclasses.replace(config, data=dataclasses.replace(config.data, **data))
+            for name, config in self.methods.items()
+        }
+        return dataclasses.replace(self, methods=methods)
+
+
+def slug(name: str) -> str:
+    """A folder's name for a method: "PRIMUS without SS" -> "primus_without_ss"."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def encoder_folder(out: Path, method: str, seed: int) -> Path:
+    """Where the export of a method's seed lies."""
+    return out / "encoders" / slug(method) / str(seed)
