@@ -237,7 +237,7 @@ def measure_step(mesh: Mesh, encoder: EncoderConfig, batch: int, dtype: str) -> 
     make = state_maker(objective, optimizer, config.seed, example)
     state = init_state(make, abstract_state(make, objective, mesh))
     rows = random_rows(batch, example)
-    there, stop = sharding.global_batch(mesh, rows), sharding.flag(mesh, False)
+    there, stop = sharding.global_batch(mesh, rows), sharding.stop_flags(mesh, False)
     step = make_train_step(objective, optimizer, mesh, config.seed)
     compiled = step.lower(state, {}, there, stop).compile()
     key = jax.random.fold_in(jax.random.key(config.seed), 0)

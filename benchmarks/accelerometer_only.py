@@ -2,7 +2,7 @@
 
     python benchmarks/accelerometer_only.py --encoder encoders/a encoders/b --data data/usc_had
 
-For each encoder and data set: windows as they are, and the same with the gyroscope's channels zero
+For each encoder and dataset: windows as they are, and the same with the gyroscope's channels zero
 (the policy of `Encoder.encode` for three channels). The classifier is trained and tested on the
 same kind. Give an encoder pretrained with sensor dropout (`AugmentConfig.drop_gyro`) beside one
 without. Windows of recordings that have no gyroscope are left out.

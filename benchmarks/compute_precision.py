@@ -45,7 +45,7 @@ WAYS = {
 def main() -> None:
     """Train, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="*", default=[], help="data sets; none: simulated people")
+    parser.add_argument("--data", nargs="*", default=[], help="datasets; none: simulated people")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--channels", type=int, default=8)
@@ -56,7 +56,7 @@ def main() -> None:
         data = tuple(args.data) or (simulated(Path(folder) / "data"),)
         for name, (seed, compute) in WAYS.items():
             workdir, start = Path(folder) / name, time.process_time()
-            pretrain(config_of(data, args, seed, compute), workdir, say=lambda line: None)
+            pretrain(config_of(data, args, seed, compute), workdir, log=lambda line: None)
             seconds[name] = time.process_time() - start
             losses[name] = np.array([r["loss"] for r in read_metrics(workdir) if "loss" in r])
             print(summary(name, losses[name], losses[REFERENCE], seconds[name]), flush=True)
@@ -92,7 +92,7 @@ def config_of(data: tuple[str, ...], args, seed: int, compute: ComputeConfig) ->
 
 
 def simulated(folder: Path) -> str:
-    """A data set of simulated people."""
+    """A dataset of simulated people."""
     write_dataset(
         recordings(seed=0, people=12, bouts=1, seconds=30.0),
         folder,

@@ -69,7 +69,7 @@ def line(config: Config, devices: int, rate: float, bandwidth: float) -> str:
         shape = rows[f"{name}_embedding"].shape
         rows[f"{name}_embedding"] = rng.normal(size=shape).astype(np.float16)
         rows[f"{name}_mask"] = np.ones(batch, bool)
-    there, stop = sharding.global_batch(mesh, rows), sharding.flag(mesh, False)
+    there, stop = sharding.global_batch(mesh, rows), sharding.stop_flags(mesh, False)
     step = make_train_step(objective, optimizer, mesh, config.seed)
     traced = step.trace(state, {}, there, stop)
     compiled = traced.lower().compile()

@@ -1,8 +1,8 @@
-"""The few-shot grid, one compiled program per data set, against a plain loop of PyTorch fits.
+"""The few-shot grid, one compiled program per dataset, against a plain loop of PyTorch fits.
 
     python benchmarks/fewshot_vs_torch.py
 
-Made-up features of three data sets (their size that of small activity data sets), 7 shot counts,
+Made-up features of three datasets (their size that of small activity datasets), 7 shot counts,
 5 seeds. Here: the probes with their penalty chosen on people left out, and the paper's protocol,
 all with compilation. There: the paper's protocol as its published script does it, one AdamW fit
 after another, batch by batch. A ratio within one run; only the paper's protocol is the same work on
@@ -87,7 +87,7 @@ def timed(what: str, run) -> float:
 
 
 def main() -> None:
-    """Time every side on the same made-up data sets."""
+    """Time every side on the same made-up datasets."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
@@ -104,7 +104,7 @@ def main() -> None:
             lambda f: fewshot(f, SHOTS, options.seeds, classifier=classifier).accuracy.mean()
         )
 
-    print(f"{len(sets)} made-up data sets x {len(SHOTS)} shot counts x {options.seeds} seeds")
+    print(f"{len(sets)} made-up datasets x {len(SHOTS)} shot counts x {options.seeds} seeds")
     ridge = timed(
         f"here, ridge probe ({fits} fits, and those that choose the penalty)",
         lambda: probes("ridge"),

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from primus_jax.objectives.neighbors import after, enqueue, gather, init_queue, nearest, read
+from primus_jax.objectives.neighbors import enqueue, gather, init_queue, nearest, order_after, read
 from primus_jax.parallel.sharding import AXIS, make_mesh
 
 
@@ -30,7 +30,7 @@ def make_step(mesh, split: bool, block: int):
         query = whole if split else batch
         index, _ = nearest(queue, query, ("imu",), block=block, shards=shards)
         neighbor = read(queue, index, shards)
-        place = gather(after(place, index, *neighbor.values()), AXIS)
+        place = gather(order_after(place, index, *neighbor.values()), AXIS)
         return index, neighbor["imu"], enqueue(queue, whole, place, shards)
 
     kept = {name: rows if split else everywhere for name in ("imu", "imu_mask", "imu_id")}

@@ -1,4 +1,4 @@
-"""PRIMUS on four small real data sets: wrist, thigh, waist, head and hips; 17 hours, 3 s windows.
+"""PRIMUS on four small real datasets: wrist, thigh, waist, head and hips; 17 hours, 3 s windows.
 
     for name in utd_mhad sisfall classyglass2 bandai; do
       primus-jax prepare pack packs/$name.npz --embeddings packs/embeddings.npz \\
@@ -13,7 +13,7 @@ docs/results.md has the whole table.
 The sentences are one per class, not narrations, and the embeddings stand in for CLIP. Windows are
 3 s because many clips of utd_mhad and bandai are shorter than 5 s, and padding would give a clip
 away; the encoder takes any length, and is evaluated on 5 s windows. The weights give the smaller
-data sets more than their share of windows.
+datasets more than their share of windows.
 """
 
 from primus_jax.augment import AugmentConfig

@@ -4,13 +4,13 @@
   python launch/compile_pod.py --config configs/primus_pod.py --topology v5e:16x16
   python launch/compile_pod.py --config configs/primus_pod.py --fake-devices 64 --chip h100
 
-It is the step that `primus-jax pretrain` runs, on shapes alone: nothing is allocated, no data set
+It is the step that `primus-jax pretrain` runs, on shapes alone: nothing is allocated, no dataset
 is opened. `--topology` compiles with the real TPU compiler, on a machine without a TPU
 (`pip install 'primus-jax[tpu]'`); `--fake-devices` with the CPU compiler, whose collectives and
 loops are those of a pod, but whose temporaries and fusions are not those of a chip. Values of the
 config are set as everywhere: --config.data.batch_size=8192.
 
-Checked by tests/test_compile_pod.py, and by hand for TPU topologies (docs/scaling.md).
+Checked by tests/roofline/test_compile_pod.py, and by hand for TPU topologies (docs/scaling.md).
 """
 
 import argparse

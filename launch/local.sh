@@ -15,7 +15,7 @@
 # The MALLOC variables keep glibc from returning and re-faulting the step's large buffers; they cost
 # resident memory that does not shrink, and mean nothing to a GPU. The environment's own values win.
 #
-# Checked by tests/test_launch.py on a machine without accelerators; the sharing of GPUs only with a
+# Checked by tests/launch/test_launch.py on a machine without accelerators; the sharing of GPUs only with a
 # stand-in for nvidia-smi.
 set -uo pipefail
 

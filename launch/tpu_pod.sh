@@ -24,7 +24,7 @@
 # On a worker the run is independent of the connection (tpu_worker.sh): gcloud makes a lost one
 # again, which finds the run where it is.
 #
-# Checked by tests/test_launch_tpu.py with a stand-in for gcloud and for the metadata server; the
+# Checked by tests/launch/test_launch_tpu.py with a stand-in for gcloud and for the metadata server; the
 # commands were accepted by the argument parser of gcloud 528. Never run on a TPU.
 set -euo pipefail
 

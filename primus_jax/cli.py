@@ -12,16 +12,16 @@ from primus_jax.errors import PrimusError
 
 COMMANDS = {
     "demo": "simulate, pretrain, interrupt, resume, export, evaluate and report, in minutes",
-    "prepare": "recordings -> a data set folder",
-    "embed": "a data set folder -> the same with embeddings of the frozen towers; resumes",
-    "info": "what a data set folder holds",
-    "pretrain": "data set folders -> a run, by a config file; resumes where it stopped",
+    "prepare": "recordings -> a dataset folder",
+    "embed": "a dataset folder -> the same with embeddings of the frozen towers; resumes",
+    "info": "what a dataset folder holds",
+    "pretrain": "dataset folders -> a run, by a config file; resumes where it stopped",
     "export": "a run -> a folder of weights for PyTorch, ONNX and JAX",
     "import": "weights of PyTorch programs -> a folder like that of export",
     "adapt": "your labelled recordings -> a classifier, and what to expect of it",
     "predict": "a classifier over a new recording -> times and labels, and a timeline",
-    "fewshot": "encoders and labelled data sets -> accuracy over shots",
-    "study": "methods x pretraining seeds x data sets -> one table, figures and report; resumes",
+    "fewshot": "encoders and labelled datasets -> accuracy over shots",
+    "study": "methods x pretraining seeds x datasets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with its pool and chance",
 }

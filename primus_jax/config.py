@@ -21,10 +21,10 @@ from primus_jax.parallel.sharding import MeshConfig
 
 @dataclasses.dataclass
 class DataConfig:
-    """What is read. Data sets are folders written by `primus-jax prepare`."""
+    """What is read. Datasets are folders written by `primus-jax prepare`."""
 
     train: tuple[str, ...] = ()
-    weights: tuple[float, ...] = ()  # share of each data set; (): in proportion to its windows
+    weights: tuple[float, ...] = ()  # share of each dataset; (): in proportion to its windows
     batch_size: int = 256  # windows of the global batch
     embedding_dim: int = 512  # width of text and video embeddings
     towers: str = ""  # folder of CLIP towers that embed texts and frames in the step; "": stored
@@ -74,7 +74,7 @@ class Config:
             raise PrimusError(f"config.seed is {self.seed}; expected 0 to 2**31 - 1.")
         if not self.data.train:
             raise PrimusError(
-                "config.data.train is empty; give one or more data set folders, as in "
+                "config.data.train is empty; give one or more dataset folders, as in "
                 "--config.data.train=\"('data/a','data/b')\"."
             )
         if len(set(self.data.train)) != len(self.data.train):

@@ -198,7 +198,7 @@ class Encoder:
             text_embeddings: float `[sentences, dim]`, of the text tower of pretraining; or
             towers: that tower, as a folder in Hugging Face's layout or `models.clip.load_towers`'s
                 result, and
-            tokenizer: `primus_jax.models.clip.tokenizer.load_tokenizer`'s argument or result; None: the files are
+            tokenizer: argument or result of `models.clip.tokenizer.load_tokenizer`; None: files
                 in the towers' folder.
 
         Returns:

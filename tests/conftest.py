@@ -32,7 +32,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory):
-    """A small simulated data set: 6 people, 96 windows of 2.6 s."""
+    """A small simulated dataset: 6 people, 96 windows of 2.6 s."""
     folder = tmp_path_factory.mktemp("data") / "simulated"
     write_dataset(
         recordings(seed=3, people=6, bouts=1, seconds=2.6),

@@ -1,4 +1,4 @@
-"""Parts -> a data set folder: splits, shards and metadata. The one way to write a folder.
+"""Parts -> a dataset folder: splits, shards and metadata. The one way to write a folder.
 
 Only summaries are in memory; the examples go from the parts into the shards a few at a time.
 """
@@ -23,7 +23,7 @@ from primus_jax.models.clip.tokenizer import LENGTH
 from primus_jax.provenance import provenance
 from primus_jax.window import CHANNELS
 
-# Small data sets get shards of about this size; large ones larger shards, not more of them.
+# Small datasets get shards of about this size; large ones larger shards, not more of them.
 SHARD_BYTES = 64 << 20
 MAX_SHARDS = 1024
 UNITS = {"accelerometer": "m/s^2, gravity included", "gyroscope": "rad/s"}
@@ -41,7 +41,7 @@ class ShardExamples:
     tensors: Mapping[str, list[int]]
 
     def __call__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield numbers and examples, complete in every tensor that the data set stores."""
+        """Yield numbers and examples, complete in every tensor that the dataset stores."""
         index = 0
         for path, first, count in self.segments:
             for example in read_examples(path, first, count):
@@ -68,20 +68,20 @@ def assemble(
     drops: Mapping[str, int] | None = None,
     shard_bytes: int = SHARD_BYTES,
     beam: tuple[str, Sequence[str]] | None = None,
-    report: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Write shards and metadata.json into `folder`.
 
     Args:
         folder: an existing one.
-        parts: in the order of the data set.
+        parts: in the order of the dataset.
         about: name, simulated, source, licence and further keys of the metadata.
         recipe: that made the parts.
         splits: fractions, or the split of each group.
         drops: what was left out, in addition to what the parts say.
         shard_bytes: about the size of a shard before compression.
         beam: runner and options that write the shards; one after another here if None.
-        report: takes progress lines.
+        log: takes progress lines.
 
     Raises:
         PrimusError: no windows at all, two recordings of one id, tensors of different shapes, or
@@ -107,7 +107,7 @@ def assemble(
         split: _cut([segment for segment, _ in members], -(-windows[split] // per_shard))
         for split, members in kept.items()
     }
-    report(f"  writing {', '.join(f'{n:,} {split}' for split, n in windows.items())} windows")
+    log(f"  writing {', '.join(f'{n:,} {split}' for split, n in windows.items())} windows")
     build(
         folder,
         about["name"],

@@ -41,11 +41,11 @@ class BeamEngine:
         """The shards are written by the same runner."""
         return self.runner, self.options
 
-    def run(self, job: UnitJob, units: Sequence[str], report: Callable[[str], None]) -> None:
+    def run(self, job: UnitJob, units: Sequence[str], log: Callable[[str], None]) -> None:
         """Call `job(unit)` for every unit on the runner's workers."""
         import apache_beam as beam
 
-        report(f"  {len(units):,} units on {self.runner}")
+        log(f"  {len(units):,} units on {self.runner}")
         options = pipeline_options(self.options)
         with beam.Pipeline(runner=self.runner, options=options) as pipeline:
             named = pipeline | "Units" >> beam.Create(list(units))

@@ -1,4 +1,4 @@
-"""A corpus that is prepared unit by unit -> a data set folder, in parallel and restartable."""
+"""A corpus that is prepared unit by unit -> a dataset folder, in parallel and restartable."""
 
 import dataclasses
 import os
@@ -31,9 +31,9 @@ def write_corpus(
     name: str = "",
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
-    report: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> DatasetFolder:
-    """Prepare a corpus into a data set folder, going on where an earlier run was stopped.
+    """Prepare a corpus into a dataset folder, going on where an earlier run was stopped.
 
     Every unit becomes a part in the work folder `OUT.partial`; then shards are written in the
     order of the unit ids. The result does not depend on the engine, the number of workers or
@@ -47,10 +47,10 @@ def write_corpus(
         splits: fractions by group, and seed; None takes the corpus's official split.
         engine: prepares the units.
         tokenizer: gives `tokens`; none are stored without one.
-        name: of the data set; from the folder's name if "".
+        name: of the dataset; from the folder's name if "".
         overwrite: replace an existing folder.
         shard_bytes: about the size of a shard before compression.
-        report: takes progress lines.
+        log: takes progress lines.
 
     Raises:
         PrimusError: no units, no windows, a work folder of another recipe, no official split, a
@@ -71,13 +71,13 @@ def write_corpus(
     for unit in waiting:
         job.forget(unit)
     if len(waiting) < len(units):
-        report(f"  going on: {len(units) - len(waiting):,} of {len(units):,} units are done")
+        log(f"  going on: {len(units) - len(waiting):,} of {len(units):,} units are done")
     if waiting:
-        engine.run(job, waiting, report)
+        engine.run(job, waiting, log)
     parts = {unit: read_part(part_path(work, unit)) for unit in units}
     failed = {unit: job.failure(unit) for unit, part in parts.items() if part is None}
     for unit, message in failed.items():
-        report(f"  FAILED {unit}: {message}")
+        log(f"  FAILED {unit}: {message}")
     if len(failed) == len(units):
         first = next(iter(failed.values()))
         raise PrimusError(f"all {len(units)} units of {corpus.name} failed; the first: {first}")
@@ -100,10 +100,10 @@ def write_corpus(
             splits=splits or official,
             shard_bytes=shard_bytes,
             beam=engine.beam,
-            report=report,
+            log=log,
         )
     if failed:
-        report(f"  {work} keeps the other units: repair the files, and pass --overwrite")
+        log(f"  {work} keeps the other units: repair the files, and pass --overwrite")
     else:
         shutil.rmtree(work)
     return DatasetFolder(out)

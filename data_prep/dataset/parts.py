@@ -32,7 +32,7 @@ _READ = 32
 
 @dataclasses.dataclass
 class RecordingSummary:
-    """One recording of a part: what the assembly of the data set must know, without its windows.
+    """One recording of a part: what the assembly of the dataset must know, without its windows.
 
     `has` counts windows with a tensor, `shapes` says how it is shaped; `digest` is of all examples.
     """
@@ -75,7 +75,7 @@ def write_part(
     recordings: Iterable[Recording],
     recipe: Recipe,
     drops: Counter[str],
-    report: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Part:
     """Write the examples of `recordings`, iterated once, and then the summary.
 
@@ -85,7 +85,7 @@ def write_part(
         recordings: one after another; only one is kept in memory.
         recipe: what becomes of each.
         drops: what the source left out, read after the last recording.
-        report: takes progress lines.
+        log: takes progress lines.
 
     Raises:
         PrimusError: two recordings of one id, or whatever the source raises.
@@ -104,13 +104,13 @@ def write_part(
                 windows += summary.windows
                 if time.monotonic() - told > 2:
                     told = time.monotonic()
-                    report(f"  {len(summaries):,} recordings read, {windows:,} windows")
+                    log(f"  {len(summaries):,} recordings read, {windows:,} windows")
         finally:
             writer.close()
         # The writer says nothing of a full disk.
         if windows and count_records(temporary) != windows:
             raise PrimusError(f"{path}: the file was cut off while it was written; disk full?")
-    report(f"  {len(summaries):,} recordings read, {windows:,} windows")
+    log(f"  {len(summaries):,} recordings read, {windows:,} windows")
     part = Part(
         path, unit, [s for s in summaries.values() if s.windows], dict(own + Counter(drops))
     )

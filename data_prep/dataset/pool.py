@@ -34,7 +34,7 @@ class LocalPool:
     workers: int = 0
     beam: ClassVar[None] = None
 
-    def run(self, job: UnitJob, units: Sequence[str], report: Callable[[str], None]) -> None:
+    def run(self, job: UnitJob, units: Sequence[str], log: Callable[[str], None]) -> None:
         """Call `job(unit)` for every unit, several at a time."""
         waiting = deque((unit, 1) for unit in units)
         limit = self.workers or os.cpu_count() or 1
@@ -66,7 +66,7 @@ class LocalPool:
                         done, failed = done + 1, failed + (not good)
                 if time.monotonic() - told > 2 or done == len(units):
                     told = time.monotonic()
-                    report(f"  {done:,} of {len(units):,} units, {failed:,} failed")
+                    log(f"  {done:,} of {len(units):,} units, {failed:,} failed")
         finally:
             for connection, worker in running.items():
                 worker.process.kill()

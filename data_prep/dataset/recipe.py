@@ -40,7 +40,7 @@ class Recipe:
     def examples(self, recording: Recording, drops: Counter[str]) -> Iterator[dict[str, Any]]:
         """Yield the examples of one recording in the order of their windows.
 
-        Labels are names here, and what a window does not have is left out: only the whole data set
+        Labels are names here, and what a window does not have is left out: only the whole dataset
         knows the labels' numbers and which tensors it stores.
 
         Args:

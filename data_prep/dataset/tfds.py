@@ -46,7 +46,7 @@ def build(
 
     Args:
         folder: an existing one.
-        name: of the data set, a lower-case identifier.
+        name: of the dataset, a lower-case identifier.
         shards: by split, what yields the examples of each shard; picklable if Beam calls it.
         tensors: shapes of the tensors by name.
         label_names: of the labels 0, 1, ...

@@ -109,7 +109,7 @@ class Engine(Protocol):
 
     beam: tuple[str, Sequence[str]] | None
 
-    def run(self, job: UnitJob, units: Sequence[str], report: Callable[[str], None]) -> None:
+    def run(self, job: UnitJob, units: Sequence[str], log: Callable[[str], None]) -> None:
         """Call `job(unit)` for every unit; a unit whose process dies does not end the rest.
 
         Raises:

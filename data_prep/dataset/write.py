@@ -1,4 +1,4 @@
-"""Recordings -> a data set folder, in one pass and one process."""
+"""Recordings -> a dataset folder, in one pass and one process."""
 
 import os
 import re
@@ -36,16 +36,16 @@ def write_dataset(
     simulated: bool = False,
     overwrite: bool = False,
     shard_bytes: int = SHARD_BYTES,
-    report: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> DatasetFolder:
-    """Write a data set folder, whole or not at all.
+    """Write a dataset folder, whole or not at all.
 
     Args:
         recordings: iterated once.
         out: the folder to make.
         source: where the recordings come from, in words.
         licence: of the recordings, in words.
-        name: of the data set; from the folder's name if "".
+        name: of the dataset; from the folder's name if "".
         spec: rate, length, hop and frames of the windows.
         splits: fractions by group, and seed.
         tokenizer: gives `tokens`; none are stored without one.
@@ -54,7 +54,7 @@ def write_dataset(
         simulated: nothing was measured.
         overwrite: replace an existing folder.
         shard_bytes: about the size of a shard before compression.
-        report: takes progress lines.
+        log: takes progress lines.
 
     Raises:
         PrimusError: no windows at all, two recordings of one id, embeddings of different widths,
@@ -65,7 +65,7 @@ def write_dataset(
     about |= {"source": source, "licence": licence, "corpus": None, "failed": {}}
     with dataset_folder(out, overwrite=overwrite) as folder:
         path = part_path(folder, "")
-        part = write_part(path, "", recordings, recipe, Counter(), report)
+        part = write_part(path, "", recordings, recipe, Counter(), log)
         assemble(
             folder,
             [part],
@@ -74,7 +74,7 @@ def write_dataset(
             splits=splits or Splits(),
             drops=extra_drops,
             shard_bytes=shard_bytes,
-            report=report,
+            log=log,
         )
         for file in (path, path.with_suffix(".json")):
             file.unlink()
@@ -83,10 +83,10 @@ def write_dataset(
 
 @contextmanager
 def dataset_folder(out: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary folder that becomes the data set folder `out` if nothing goes wrong.
+    """Yield a temporary folder that becomes the dataset folder `out` if nothing goes wrong.
 
     Raises:
-        PrimusError: a folder that exists, is not a data set, or cannot be written.
+        PrimusError: a folder that exists, is not a dataset, or cannot be written.
     """
     out = Path(out)
     check_out(out, overwrite=overwrite)
@@ -101,11 +101,11 @@ def check_out(out: Path, *, overwrite: bool) -> None:
     """Refuse a folder that may not be written, before hours of work.
 
     Raises:
-        PrimusError: `out` exists and may not be replaced, or is no data set.
+        PrimusError: `out` exists and may not be replaced, or is no dataset.
     """
     filled = out.is_dir() and any(out.iterdir())
     if overwrite and filled and not (out / "metadata.json").is_file():
-        raise PrimusError(f"{out} is not a data set folder, so it is not replaced. Choose another.")
+        raise PrimusError(f"{out} is not a dataset folder, so it is not replaced. Choose another.")
     if filled and not overwrite:
         raise PrimusError(
             f"{out} already exists. Choose another output folder, or pass --overwrite."

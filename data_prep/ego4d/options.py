@@ -29,7 +29,7 @@ def from_options(args: argparse.Namespace) -> Ego4D:
         read_labels(labels)
     elif layout.narrations is None:
         raise PrimusError(
-            f"{args.raw}: no annotations/narration.json there. Download the data set annotations."
+            f"{args.raw}: no annotations/narration.json there. Download the dataset annotations."
         )
     else:
         check_file(layout.narrations, metadata.uids)

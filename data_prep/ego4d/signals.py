@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import median_filter
 
-from data_prep.har.source import NOT_GRAVITY
 from data_prep.quality import without_impossible
 from data_prep.streams import LATE, NEVER_BOTH, Stream, ordered
 from primus_jax.recordings.columns import read_columns
 from primus_jax.recordings.grid import MAX_GAP, REPEATED, curve, sampling_rate
+from primus_jax.recordings.plausible import NOT_GRAVITY
 from primus_jax.window import GRAVITY
 
 TIME = "canonical_timestamp_ms"

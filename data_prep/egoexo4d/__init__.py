@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_prep.egoexo4d.tasks import TASKS
 from primus_jax.errors import PrimusError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ DOWNLOAD = (
     "downscaled_takes/448 --views ego). Reading VRS needs pip install 'primus-jax[aria]'."
 )
 # The first of each is the default.
-TASKS = ("narrations", "activity", "keystep")
 STREAMS = ("right", "left")
 SOURCES = ("auto", "vrs", "csv")
 

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from data_prep.egoexo4d import TASKS, csv, vrs
+from data_prep.egoexo4d import csv, vrs
 from data_prep.egoexo4d.activity import activity_of, prompt_of
 from data_prep.egoexo4d.alignment import Alignment, Limits, measure
 from data_prep.egoexo4d.cutting import Cutter, Segment
@@ -14,13 +14,13 @@ from data_prep.egoexo4d.descriptions import narrations, read_descriptions
 from data_prep.egoexo4d.keysteps import read_keysteps
 from data_prep.egoexo4d.samples import STREAMS, Samples
 from data_prep.egoexo4d.takes import Take, read_split, read_takes
+from data_prep.egoexo4d.tasks import ACTIVITY, KEYSTEP, NARRATIONS
 from data_prep.egoexo4d.timesync import frame_stamps
 from data_prep.quality import read_bad_windows
 from primus_jax.files import replace_file
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.windows import TOO_SHORT
 
-NARRATIONS, ACTIVITY, KEYSTEP = TASKS
 NOTHING_TOLD = {
     NARRATIONS: "takes without a usable sentence",
     ACTIVITY: "takes of none of the eight activities",

@@ -1,4 +1,4 @@
-"""The frozen towers run once over a data set: the same windows with embeddings beside them."""
+"""The frozen towers run once over a dataset: the same windows with embeddings beside them."""
 
 import os
 import shutil
@@ -31,9 +31,9 @@ def embed_dataset(
     keep_frames: bool = False,
     overwrite: bool = False,
     overwrite_embeddings: bool = False,
-    report: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> DatasetFolder:
-    """Write a data set folder with the windows of `data`, in its shards and order, and embeddings.
+    """Write a dataset folder with the windows of `data`, in its shards and order, and embeddings.
 
     Finished parts are kept in `OUT.partial`: the same call after a stop goes on, and ends with the
     same values as one that was not stopped. Equal sentences are embedded once. Embeddings are
@@ -41,18 +41,18 @@ def embed_dataset(
     (`has_video_embedding`) False.
 
     Args:
-        data: a data set folder, with frames for video and token ids or sentences for text.
+        data: a dataset folder, with frames for video and token ids or sentences for text.
         towers: from `load_towers`.
         out: the folder to make, whole or not at all.
-        kinds: "text", "video" or both; None: what the data set has.
-        tokenizer: gives token ids, which are then stored as well, where the data set has none.
+        kinds: "text", "video" or both; None: what the dataset has.
+        tokenizer: gives token ids, which are then stored as well, where the dataset has none.
         dtype: of the arithmetic, "float32" or "bfloat16"; parameters stay float32.
         batch: sentences or frames at a time, on all devices together.
         devices: how many to use; 0: all.
         keep_frames: store the embedded frames again (they are most of the bytes).
         overwrite: replace an existing `out`.
-        overwrite_embeddings: replace embeddings that the data set has already.
-        report: takes progress lines.
+        overwrite_embeddings: replace embeddings that the dataset has already.
+        log: takes progress lines.
 
     Raises:
         PrimusError: nothing to embed; no token ids and no tokenizer, or both; no such tower; frames
@@ -61,7 +61,7 @@ def embed_dataset(
     """
     folder, out = DatasetFolder(data), Path(out)
     if out.resolve() == folder.path.resolve():
-        raise PrimusError(f"{out} is the data set itself. Choose another output folder.")
+        raise PrimusError(f"{out} is the dataset itself. Choose another output folder.")
     check_out(out, overwrite=overwrite)
     if batch < 1 or dtype not in DTYPES:
         raise PrimusError(
@@ -83,9 +83,9 @@ def embed_dataset(
     check_towers(plan)
     mesh = make_mesh(devices)
     work = open_work_folder(out.with_name(f"{out.name}.partial"), plan.identity)
-    embed_parts(plan, work, mesh, report)
+    embed_parts(plan, work, mesh, log)
     with dataset_folder(out, overwrite=overwrite) as target:
-        write_embedded(plan, work, target, report)
+        write_embedded(plan, work, target, log)
     shutil.rmtree(work)
     return DatasetFolder(out)
 
@@ -130,5 +130,5 @@ def _check_tokens(folder: DatasetFolder, tokenizer: Tokenizer | None) -> None:
     elif tokenizer is not None:
         raise PrimusError(
             f"{folder.path} stores token ids of {folder.metadata['tokenizer']['name']} already. "
-            f"Leave --tokenizer out, or prepare the data set again with another one."
+            f"Leave --tokenizer out, or prepare the dataset again with another one."
         )

@@ -1,7 +1,7 @@
-"""Embeddings of a data set in parts: finished parts stay, so that a stopped run goes on.
+"""Embeddings of a dataset in parts: finished parts stay, so that a stopped run goes on.
 
-A part is one .npz for 1,024 windows in the order of the data set: `text_row` int64 (which distinct
-sentence of the whole data set, -1: none), `has_video` bool and `video` float16 `[windows, dim]` of
+A part is one .npz for 1,024 windows in the order of the dataset: `text_row` int64 (which distinct
+sentence of the whole dataset, -1: none), `has_video` bool and `video` float16 `[windows, dim]` of
 each, and `keys` and `text` float16 `[new, dim]` of the sentences that no earlier part has.
 """
 
@@ -30,7 +30,7 @@ Part = dict[str, np.ndarray]
 
 
 class Windows:
-    """All windows of a data set, by number in the order of its splits and shards."""
+    """All windows of a dataset, by number in the order of its splits and shards."""
 
     def __init__(self, folder: DatasetFolder) -> None:
         self._sources = [folder.source(split) for split in folder.splits]
@@ -49,7 +49,7 @@ class Windows:
                 yield from source.__getitems__(numbers)
 
 
-def embed_parts(plan: Plan, work: Path, mesh: Mesh, report: Callable[[str], None]) -> None:
+def embed_parts(plan: Plan, work: Path, mesh: Mesh, log: Callable[[str], None]) -> None:
     """Make the parts that are missing in `work`.
 
     Raises:
@@ -66,7 +66,7 @@ def embed_parts(plan: Plan, work: Path, mesh: Mesh, report: Callable[[str], None
         )
         for kind in plan.kinds
     }
-    maker = _PartMaker(plan, windows, runners, report)
+    maker = _PartMaker(plan, windows, runners, log)
     for number, first in enumerate(range(0, len(windows), PART)):
         count = min(PART, len(windows) - first)
         part = read_part(work, number)
@@ -99,9 +99,9 @@ class _PartMaker:
         plan: Plan,
         windows: Windows,
         runners: dict[str, TowerRunner],
-        report: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
-        self._plan, self._windows, self._runners, self._report = plan, windows, runners, report
+        self._plan, self._windows, self._runners, self._log = plan, windows, runners, log
         self._rows: dict[bytes, int] = {}
         self._made = 0
         self._started = self._told = time.monotonic()
@@ -175,7 +175,7 @@ class _PartMaker:
         self._told = now
         rate = self._made / (now - self._started)
         left = (len(self._windows) - done) / rate
-        self._report(
+        self._log(
             f"  {done:,} of {len(self._windows):,} windows, {rate:,.1f} windows/s, "
             f"{left / 60:,.1f} min left"
         )

@@ -18,13 +18,13 @@ class Plan:
     """What is embedded with what.
 
     Attributes:
-        folder: the data set.
+        folder: the dataset.
         towers: the frozen towers.
         kinds: of `KINDS`, those that are embedded.
-        tokenizer: gives the token ids that the data set does not store, or None.
+        tokenizer: gives the token ids that the dataset does not store, or None.
         dtype: of the towers' arithmetic, "float32" or "bfloat16".
         batch: sentences or frames that go through a tower at a time, on all devices together.
-        keep_frames: frames stay in the data set although they are embedded.
+        keep_frames: frames stay in the dataset although they are embedded.
     """
 
     folder: DatasetFolder
@@ -48,7 +48,7 @@ class Plan:
 
     @property
     def tensors(self) -> dict[str, list[int]]:
-        """Shapes of what the new data set stores."""
+        """Shapes of what the new dataset stores."""
         tensors = dict(self.folder.metadata["tensors"])
         if "video" in self.kinds and not self.keep_frames:
             del tensors["frames"]
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def tower_metadata(self) -> dict[str, dict[str, Any] | None]:
-        """Name and digest of the towers behind all embeddings of the new data set."""
+        """Name and digest of the towers behind all embeddings of the new dataset."""
         digests = self.towers.digests
         new = {
             "text": {"name": self.towers.name, "digest": digests.get("text")},
@@ -102,7 +102,7 @@ def check_towers(plan: Plan) -> None:
         if size != wanted:
             raise PrimusError(
                 f"{path} has frames of {size} x {size} pixels; the vision tower "
-                f"{plan.towers.name} takes {wanted} x {wanted}. Prepare the data set again with "
+                f"{plan.towers.name} takes {wanted} x {wanted}. Prepare the dataset again with "
                 f"`--frame-size {wanted}`, or give a tower for {size}."
             )
     parts = {"text": config.text, "video": config.vision}

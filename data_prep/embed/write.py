@@ -1,4 +1,4 @@
-"""Windows of a data set and their embeddings -> a new data set folder."""
+"""Windows of a dataset and their embeddings -> a new dataset folder."""
 
 import functools
 import hashlib
@@ -17,20 +17,20 @@ from primus_jax.models.clip.tokenizer import LENGTH
 from primus_jax.provenance import provenance
 
 
-def write_embedded(plan: Plan, work: Path, target: Path, report: Callable[[str], None]) -> None:
+def write_embedded(plan: Plan, work: Path, target: Path, log: Callable[[str], None]) -> None:
     """Write shards and metadata.json into `target`, an existing folder.
 
     Args:
         plan: what was embedded.
         work: holds all parts.
-        target: gets as many shards as the data set, with the same windows in the same order.
-        report: takes progress lines.
+        target: gets as many shards as the dataset, with the same windows in the same order.
+        log: takes progress lines.
 
     Raises:
-        PrimusError: a part is missing, or a shard of the data set is damaged.
+        PrimusError: a part is missing, or a shard of the dataset is damaged.
     """
     folder = plan.folder
-    report(f"  writing {sum(folder.splits.values()):,} windows")
+    log(f"  writing {sum(folder.splits.values()):,} windows")
     vectors = _Vectors(plan, work)
     windows = Windows(folder)
     shards: dict[str, list[Callable[[], Iterator[tuple[int, dict]]]]] = {}

@@ -1,4 +1,4 @@
-"""Public human activity recognition data sets, each read from its official raw files."""
+"""Public human activity recognition datasets, each read from its official raw files."""
 
 from data_prep.har import (
     capture24,

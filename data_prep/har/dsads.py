@@ -89,7 +89,7 @@ SOURCE = Source(
         "B. Barshan, M. C. Yuksek. Recognizing daily and sports activities in two open source "
         "machine learning environments using body-worn sensor units. The Computer Journal 2014."
     ),
-    download="archive.ics.uci.edu, data set 256; unzip it and give the folder as --raw.",
+    download="archive.ics.uci.edu, dataset 256; unzip it and give the folder as --raw.",
     layout="a01/p1/s01.txt to a19/p8/s60.txt",
     recordings=recordings,
 )

@@ -3,7 +3,7 @@
 By its README: `A_DeviceMotion_data/dws_1/sub_1.csv` is trial 1 of walking downstairs by person 1,
 with `gravity` and `userAcceleration` in g and `rotationRate` in rad/s. Core Motion reports gravity
 as the direction of the pull, -1 g on the axis that points up, and user acceleration with the same
-inverted sign; here, as in all other data sets, that axis reads +1 g at rest: the sum is negated.
+inverted sign; here, as in all other datasets, that axis reads +1 g at rest: the sum is negated.
 """
 
 from collections import Counter

@@ -81,7 +81,7 @@ SOURCE = Source(
         "R. Chavarriaga et al. The Opportunity challenge: a benchmark database for on-body "
         "sensor-based activity recognition. Pattern Recognition Letters 34(15), 2013."
     ),
-    download="archive.ics.uci.edu, data set 226; unzip it and give the folder as --raw.",
+    download="archive.ics.uci.edu, dataset 226; unzip it and give the folder as --raw.",
     layout="dataset/S1-ADL1.dat to S4-Drill.dat",
     recordings=recordings,
 )

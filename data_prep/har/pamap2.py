@@ -91,7 +91,7 @@ SOURCE = Source(
         "A. Reiss, D. Stricker. Introducing a new benchmarked dataset for activity monitoring. "
         "ISWC 2012."
     ),
-    download="archive.ics.uci.edu, data set 231; unzip it (twice) and give the folder as --raw.",
+    download="archive.ics.uci.edu, dataset 231; unzip it (twice) and give the folder as --raw.",
     layout="Protocol/subject101.dat to subject109.dat, and Optional/...",
     recordings=recordings,
 )

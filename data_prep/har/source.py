@@ -1,4 +1,4 @@
-"""What every public data set has: its terms, how to get it, and its recordings."""
+"""What every public dataset has: its terms, how to get it, and its recordings."""
 
 import dataclasses
 import re
@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.plausible import NOT_GRAVITY
 from primus_jax.recordings.recording import Recording
 from primus_jax.window import ACC_LIMIT, GRAVITY, GYRO_LIMIT
 
 ODD_NAME = "files with an unexpected name"
-NOT_GRAVITY = "recordings whose median acceleration is not 0.3 to 3 g"
 FROZEN_GYRO = "recordings whose gyroscope never changes"
 BEYOND_RANGE = "recordings beyond the range of any body-worn sensor"
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A public data set.
+    """A public dataset.
 
     Attributes:
         name: of the sub-command; the prefix of people and recordings.

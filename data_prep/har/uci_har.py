@@ -79,7 +79,7 @@ SOURCE = Source(
         "D. Anguita, A. Ghio, L. Oneto, X. Parra, J. L. Reyes-Ortiz. A public domain dataset for "
         "human activity recognition using smartphones. ESANN 2013."
     ),
-    download="archive.ics.uci.edu, data set 240; unzip it (twice) and give the folder as --raw.",
+    download="archive.ics.uci.edu, dataset 240; unzip it (twice) and give the folder as --raw.",
     layout="train/y_train.txt, train/subject_train.txt, train/Inertial Signals/*.txt, test/...",
     recordings=recordings,
     official_split={f"uci_har/{p}": "test" if p in TEST_PEOPLE else "train" for p in range(1, 31)},

@@ -1,6 +1,6 @@
 """USC-HAD: 14 people, 12 activities, a MotionNode at the front right hip, 100 Hz.
 
-By the Readme of the data set: `SubjectN/aAtT.mat` holds activity A, trial T as `sensor_readings`
+By the Readme of the dataset: `SubjectN/aAtT.mat` holds activity A, trial T as `sensor_readings`
 `[time, 6]`, accelerometer in g, then gyroscope in degrees a second. The fields inside that repeat
 subject and activity are spelled in several ways and some are wrong, so the path is what counts.
 """

@@ -92,7 +92,7 @@ SOURCE = Source(
         "G. M. Weiss, K. Yoneda, T. Hayajneh. Smartphone and smartwatch-based biometrics using "
         "activities of daily living. IEEE Access 7, 2019."
     ),
-    download="archive.ics.uci.edu, data set 507; unzip it (twice) and give the folder as --raw.",
+    download="archive.ics.uci.edu, dataset 507; unzip it (twice) and give the folder as --raw.",
     layout="raw/phone/accel/data_1600_accel_phone.txt, raw/phone/gyro/..., raw/watch/...",
     recordings=recordings,
 )

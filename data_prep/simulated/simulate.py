@@ -1,4 +1,4 @@
-"""The embedded data set: simulated people, simulated sensors. Nothing in it was measured.
+"""The embedded dataset: simulated people, simulated sensors. Nothing in it was measured.
 
 A kinematic model of a person (`body`) performs activities (`activities`); a sensor strapped to one
 segment at a person's own place and angle follows, and its accelerometer and gyroscope are the
@@ -67,7 +67,7 @@ def random_rotation(rng: np.random.Generator, degrees: float) -> np.ndarray:
 
 
 def draw_person(seed: int, index: int) -> Person:
-    """Person `index` of the data set of `seed`; the same whoever else is drawn."""
+    """Person `index` of the dataset of `seed`; the same whoever else is drawn."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     build = body.draw_body(rng)
     placement = PLACEMENTS[index % len(PLACEMENTS)]

@@ -1,4 +1,4 @@
-"""Stand-ins for the frozen text and video towers, for the simulated data set only.
+"""Stand-ins for the frozen text and video towers, for the simulated dataset only.
 
 No weights can be downloaded by the demo, so these are not CLIP and not CLIP4Clip: the text vector
 is a bag of hashed words with a small thesaurus, the video vector a linear description of where

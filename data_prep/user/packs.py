@@ -1,4 +1,4 @@
-"""Packed recordings: one .npz file for a data set, int16 samples with two scales.
+"""Packed recordings: one .npz file for a dataset, int16 samples with two scales.
 
 Arrays: signal int16 [N, 6], acc_scale, gyro_scale, offsets int64 [R + 1], rate_hz; unicode [R]
 subject, label, text, placement, recording; unicode scalars name, license, source; and optionally

@@ -12,7 +12,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from primus_jax.commands.console import spoken_warnings
+from primus_jax.commands.console import printed_warnings
 from primus_jax.commands.table_options import add_names, add_table_format, table_format
 from primus_jax.errors import PrimusError
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embed, evaluate, train, write."""
-    with spoken_warnings():
+    with printed_warnings():
         _adapt(args)
     return 0
 

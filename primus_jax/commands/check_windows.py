@@ -1,4 +1,4 @@
-"""Windows to compare exported files on: of a data set, or simulated."""
+"""Windows to compare exported files on: of a dataset, or simulated."""
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def simulated_windows(rate_hz: float, window_seconds: float) -> CheckWindows:
 
 
 def dataset_windows(folder: DatasetFolder, rate_hz: float, window_seconds: float) -> CheckWindows:
-    """At most 256 windows of a data set, evenly spread.
+    """At most 256 windows of a dataset, evenly spread.
 
     Raises:
         PrimusError: windows of another rate or length.

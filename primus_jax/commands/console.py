@@ -9,7 +9,7 @@ from primus_jax.recordings.arrays import SignalWarning
 
 
 @contextlib.contextmanager
-def spoken_warnings() -> Iterator[None]:
+def printed_warnings() -> Iterator[None]:
     """Print each `SignalWarning` once, as a line on stderr; others come through as they are."""
     said: set[str] = set()
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Run the frozen CLIP towers once over a data set folder: frames and sentences -> embeddings.
+"""Run the frozen CLIP towers once over a dataset folder: frames and sentences -> embeddings.
 
 primus-jax embed data/ego4d --towers clip-vit-base-patch32 --out data/ego4d_clip
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", type=Path, metavar="DIR", help="data set folder")
+    parser.add_argument("data", type=Path, metavar="DIR", help="dataset folder")
     parser.add_argument(
         "--towers", type=Path, required=True, metavar="FOLDER", help="config.json and weights"
     )
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tokenizer",
-        help="for data sets without token ids, which are then stored too: "
+        help="for datasets without token ids, which are then stored too: "
         "bpe_simple_vocab_16e6.txt.gz, a folder with vocab.json and merges.txt, or a Hugging Face "
         "name",
     )
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the new data set folder and describe it."""
+    """Write the new dataset folder and describe it."""
     from data_prep.embed.dataset import embed_dataset
     from primus_jax.commands.info import describe
     from primus_jax.models.clip.tokenizer import load_tokenizer
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         keep_frames=args.keep_frames,
         overwrite=args.overwrite,
         overwrite_embeddings=args.overwrite_embeddings,
-        report=lambda line: print(line, flush=True),
+        log=lambda line: print(line, flush=True),
     )
     print(describe(folder, activities=False))
     print(f"done in {time.monotonic() - started:.1f} s")

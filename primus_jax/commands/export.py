@@ -51,7 +51,7 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check-data",
         metavar="DATA",
-        help="data set folder on whose windows ONNX is compared with JAX (default: simulated)",
+        help="dataset folder on whose windows ONNX is compared with JAX (default: simulated)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
 

@@ -1,4 +1,4 @@
-"""Encoders and labelled data sets -> accuracy over shots: a table, the curves, every number.
+"""Encoders and labelled datasets -> accuracy over shots: a table, the curves, every number.
 
 primus-jax fewshot --encoder primus=runs/primus/export --random-init --hand-features \\
     --data data/mine --out results
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prompts",
         metavar="FILE",
         help="paper: .npz of text and text_embedding with 'a person is LABEL' or the like, or "
-        "'folder' for the sentences stored in the data set; starts the head",
+        "'folder' for the sentences stored in the dataset; starts the head",
     )
     parser.add_argument("--finetune", action="store_true", help="paper: train the encoder too")
     parser.add_argument("--epochs", type=int, help="paper: epochs (20; from scratch 50)")
@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate every method on every data set, and write the folder."""
+    """Evaluate every method on every dataset, and write the folder."""
     from primus_jax.data.folder import DatasetFolder
     from primus_jax.encoder import Encoder, load_encoder
     from primus_jax.evals.fewshot.comparison import FILES, Protocol, compare, write_comparison
@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
             protocol=protocol,
             head=args.head,
             leaks=args.leaks,
-            say=lambda line: print(line, flush=True),
+            log=lambda line: print(line, flush=True),
         )
         table = write_comparison(rows, folder)
     print(f"\n{table}\n{args.out}: {', '.join(FILES)}")

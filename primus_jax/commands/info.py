@@ -1,4 +1,4 @@
-"""What a data set folder holds: windows by split and activity, units, what was left out.
+"""What a dataset folder holds: windows by split and activity, units, what was left out.
 
 primus-jax info data/mine
 primus-jax info data/mine --picture windows.png
@@ -17,7 +17,7 @@ LISTED = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="data set folder")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="dataset folder")
     parser.add_argument(
         "--picture",
         type=Path,
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what the folder states about itself, and draw some of its windows."""
     folders = [DatasetFolder(path) for path in args.folders]
     if args.picture is not None and len(folders) > 1:
-        raise PrimusError(f"--picture shows one data set; {len(folders)} are given.")
+        raise PrimusError(f"--picture shows one dataset; {len(folders)} are given.")
     print("\n\n".join(describe(folder) for folder in folders))
     if args.picture is not None:
         from primus_jax.reports.windows import draw_windows

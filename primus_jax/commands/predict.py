@@ -9,7 +9,7 @@ which get no label.
 import argparse
 from pathlib import Path
 
-from primus_jax.commands.console import spoken_warnings
+from primus_jax.commands.console import printed_warnings
 from primus_jax.commands.table_options import add_table_format, table_format
 
 FILES = ("predictions.csv", "timeline.png")
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, write, and say how long each label took."""
-    with spoken_warnings():
+    with printed_warnings():
         _predict(args)
     return 0
 

@@ -1,4 +1,4 @@
-"""Recordings -> a data set folder of windows.
+"""Recordings -> a dataset folder of windows.
 
 primus-jax prepare pack recordings.npz --out data/mine --embeddings embeddings.npz
 primus-jax prepare table walk.csv sit.csv --out data/mine --rate 100 --acc-unit g --gyro-unit deg/s
@@ -7,7 +7,7 @@ primus-jax prepare usc_had --raw USC-HAD --out data/usc_had
 
 primus-jax prepare ego4d --raw DIR --out data/ego4d --workers 16
 
-A data set appears whole or not at all. What is left out is counted by reason and printed. The exit
+A dataset appears whole or not at all. What is left out is counted by reason and printed. The exit
 status is 3 if some units of a corpus (a video, a take) failed and the others were written.
 """
 
@@ -96,7 +96,7 @@ def _add_source(kinds: Any, source: Source) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the data set folder and describe it."""
+    """Write the dataset folder and describe it."""
     started = time.monotonic()
     folder = args.prepare(args)
     print(describe(folder, activities=False))
@@ -195,5 +195,5 @@ def _write(
         source=source,
         licence=licence,
         overwrite=args.overwrite,
-        report=lambda line: print(line, flush=True),
+        log=lambda line: print(line, flush=True),
     )

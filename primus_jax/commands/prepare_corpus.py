@@ -27,7 +27,7 @@ def _add_corpus(kinds: Any, name: str) -> argparse.ArgumentParser:
         help=package.TITLE,
         description=f"{package.TITLE}. {package.DOWNLOAD}",
         epilog="The exit status is 3 if some files could not be prepared: they are listed, the "
-        "rest is in the data set, and the same command with --overwrite prepares only them.",
+        "rest is in the dataset, and the same command with --overwrite prepares only them.",
     )
     package.add_arguments(parser)
     group = parser.add_argument_group("video")
@@ -72,7 +72,7 @@ def _prepare(args: argparse.Namespace) -> "DatasetFolder":
         tokenizer=tokenizer(args),
         name=args.name,
         overwrite=args.overwrite,
-        report=lambda line: print(line, flush=True),
+        log=lambda line: print(line, flush=True),
     )
 
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the data set."""
-    group = parser.add_argument_group("data set")
+    """Declare the options of the dataset."""
+    group = parser.add_argument_group("dataset")
     group.add_argument("--out", type=Path, required=True, help="the folder to make")
-    group.add_argument("--name", default="", help="of the data set (default: the folder's)")
+    group.add_argument("--name", default="", help="of the dataset (default: the folder's)")
     group.add_argument("--target-rate", type=float, default=50.0, help="Hz (default 50)")
     group.add_argument("--window", type=float, default=5.0, help="seconds (default 5)")
     group.add_argument("--hop", type=float, help="seconds (default: the window)")
@@ -28,7 +28,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="SPLIT",
         help="fractions of the windows; a person stays on one side (default 0.8 0.1 0.1); or the "
         "word official: the published split of a corpus; or the people whom the authors of a "
-        "public data set test on, and 0.9 0.1 of the windows of the others",
+        "public dataset test on, and 0.9 0.1 of the windows of the others",
     )
     group.add_argument("--seed", type=int, default=0, help="of the split (and the simulation)")
     group.add_argument(

@@ -20,7 +20,7 @@ import os
 
 from primus_jax.config_file import read_config
 from primus_jax.errors import PrimusError
-from primus_jax.parallel.cluster import find_place
+from primus_jax.parallel.cluster import find_process
 from primus_jax.parallel.processes import Processes, join, run_together
 from primus_jax.training.stop import EXIT_INTERRUPTED
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             raise PrimusError(
                 f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected at least 1."
             )
-    place = find_place(os.environ, args.coordinator, args.processes, args.process_id)
+    place = find_process(os.environ, args.coordinator, args.processes, args.process_id)
     if place is None:
         return _train(args, None)
     processes = join(
@@ -67,6 +67,6 @@ def _train(args: argparse.Namespace, processes: Processes | None) -> int:
     from primus_jax.training.loop import pretrain
 
     state = pretrain(
-        config, args.workdir, say=lambda line: print(line, flush=True), processes=processes
+        config, args.workdir, log=lambda line: print(line, flush=True), processes=processes
     )
     return EXIT_INTERRUPTED if int(state.step) < config.steps else 0

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--targets",
         nargs="+",
         choices=("text", "video"),
-        help="what to compare windows with (default: what the data set stores)",
+        help="what to compare windows with (default: what the dataset stores)",
     )
     parser.add_argument(
         "--equal-texts",
@@ -49,7 +49,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder", type=Path, required=True, metavar="PATH", help="export folder or weights"
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set folder")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="dataset folder")
     parser.add_argument("--split", default="test", help="train, validation, test (default) or all")
     parser.add_argument(
         "--head",
@@ -76,7 +76,7 @@ def results_folder(
 def describe_inputs(
     encoder: "Encoder", folder: "DatasetFolder", args: argparse.Namespace, head: str
 ) -> dict[str, Any]:
-    """What a row of results.jsonl says about its encoder, its data set and its making."""
+    """What a row of results.jsonl says about its encoder, its dataset and its making."""
     from primus_jax.evals.fewshot.comparison import encoder_hash
     from primus_jax.provenance import provenance
 

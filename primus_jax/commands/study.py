@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", metavar="FILE", help="a Python file with get_study()")
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     parser.add_argument(
-        "--train", nargs="+", metavar="DIR", help="pretrain every method on these data sets"
+        "--train", nargs="+", metavar="DIR", help="pretrain every method on these datasets"
     )
     parser.add_argument("--development", nargs="+", metavar="DIR", help="instead of the file's")
     parser.add_argument("--test", nargs="+", metavar="DIR", help="instead of the file's")
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         if not name or not path or name in study.external:
             raise PrimusError(f"--external {word!r}; expected NAME=PATH, each name once.")
         study.external[name] = path
-    finished = run_study(study, args.out, say=lambda line: print(line, flush=True))
+    finished = run_study(study, args.out, log=lambda line: print(line, flush=True))
     if not finished:
         print("stopped; the same command goes on")
     return 0

@@ -6,7 +6,7 @@ primus-jax zeroshot --encoder runs/primus/export --data data/mine --embeddings e
 
 A class is the mean of its prompts' unit-norm embeddings. prompts.json is {class: [sentence, ...]},
 embeddings.npz has text and text_embedding; without --prompts, "a person is CLASS" and two other
-templates are looked up. Without --embeddings, the data set's own sentences stand for the classes.
+templates are looked up. Without --embeddings, the dataset's own sentences stand for the classes.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A data set folder: fixed windows in ArrayRecord shards, with everything needed to read them.
+"""A dataset folder: fixed windows in ArrayRecord shards, with everything needed to read them.
 
 The folder is an ordinary TFDS one (`features.json`, `dataset_info.json`), which
 `tfds.builder_from_directory(folder).as_data_source("train")` reads as well; `metadata.json` says
@@ -40,11 +40,11 @@ _REQUIRED = {
 
 
 class DatasetFolder:
-    """What a data set folder states about itself, and its windows by split.
+    """What a dataset folder states about itself, and its windows by split.
 
     Attributes:
         path: the folder.
-        name: of the data set.
+        name: of the dataset.
         rate_hz: samples a second of every window.
         window_samples: samples of every window.
         label_names: names of the labels 0, 1, ...
@@ -60,14 +60,14 @@ class DatasetFolder:
         metadata: everything in `metadata.json`; folders of earlier versions lack some of it.
 
     Raises:
-        PrimusError: no such folder, not a data set of this project, or a missing or cut shard.
+        PrimusError: no such folder, not a dataset of this project, or a missing or cut shard.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
             raise PrimusError(
-                f"{self.path}: no such folder. `primus-jax prepare` makes a data set folder."
+                f"{self.path}: no such folder. `primus-jax prepare` makes a dataset folder."
             )
         self.metadata = self._read_metadata()
         self.name: str = self.metadata["name"]
@@ -95,7 +95,7 @@ class DatasetFolder:
             if size != shard["bytes"]:
                 found = "is missing" if size is None else f"has {size} bytes"
                 raise PrimusError(
-                    f"{file} {found}; expected {shard['bytes']} bytes. The data set is incomplete: "
+                    f"{file} {found}; expected {shard['bytes']} bytes. The dataset is incomplete: "
                     f"copy it again, or prepare it again."
                 )
 
@@ -109,7 +109,7 @@ class DatasetFolder:
         """
         if split not in self.splits:
             raise PrimusError(
-                f"{self.path}: no split {split!r}; the data set has {list(self.splits)}."
+                f"{self.path}: no split {split!r}; the dataset has {list(self.splits)}."
             )
         return WindowSource(
             self.path, self.metadata["shards"][split], self.metadata["tensors"], skip_damaged
@@ -121,7 +121,7 @@ class DatasetFolder:
             metadata = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise PrimusError(
-                f"{self.path}: no metadata.json, so not a data set folder of primus-jax. "
+                f"{self.path}: no metadata.json, so not a dataset folder of primus-jax. "
                 f"`primus-jax prepare` makes one."
             ) from None
         except (OSError, ValueError) as error:
@@ -140,7 +140,7 @@ class WindowSource(Sequence[dict[str, Any]]):
 
     An item has `imu` float32 `[time, 6]`, `label` int (-1: unlabelled), `has_gyro` bool,
     `text`, `subject`, `group`, `recording`, `placement` str, `start_seconds` float, and where the
-    data set has them `tokens` int32 `[77]`, `text_embedding` and `video_embedding` float16 `[dim]`
+    dataset has them `tokens` int32 `[77]`, `text_embedding` and `video_embedding` float16 `[dim]`
     and `frames` uint8 `[frames, size, size, 3]` (zeros where `has_text_embedding`,
     `has_video_embedding`, `has_frames` are False). Arrays are read-only.
 
@@ -206,7 +206,7 @@ class WindowSource(Sequence[dict[str, Any]]):
             except Exception:
                 raise PrimusError(
                     f"{self._name(place)} is damaged or gone ({error}). Copy the shard again, or "
-                    f"prepare the data set again."
+                    f"prepare the dataset again."
                 ) from error
 
     def _next_good(self, place: int) -> dict[str, Any]:

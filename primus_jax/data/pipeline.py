@@ -1,4 +1,4 @@
-"""Data set folders -> Grain -> the batch of step s, a pure function of (seed, s) (law 2).
+"""Dataset folders -> Grain -> the batch of step s, a pure function of (seed, s) (law 2).
 
 Shuffle before the split between hosts, then take elements `s * batch + host :: hosts`: the same
 global batch on any number of hosts, and resuming needs the step and nothing else.
@@ -25,7 +25,7 @@ READ_AHEAD, READ_AHEAD_BYTES = 64, 1 << 30
 
 @dataclasses.dataclass(frozen=True)
 class LiveInput:
-    """What a tower inside the step embeds: a tensor of the data set, and its values' bound.
+    """What a tower inside the step embeds: a tensor of the dataset, and its values' bound.
 
     Attributes:
         tensor: "tokens" or "frames".
@@ -39,10 +39,10 @@ class LiveInput:
 
 
 class Pipeline:
-    """Batches of one split of several data set folders, mixed.
+    """Batches of one split of several dataset folders, mixed.
 
     Args:
-        folders: data sets of equal rate, window length and units.
+        folders: datasets of equal rate, window length and units.
         split: "train" or "validation".
         batch_size: windows of the global batch.
         seed: of the order.
@@ -78,7 +78,7 @@ class Pipeline:
             raise PrimusError(f"batch size {batch_size} does not divide among {hosts} hosts.")
         if weights and (len(weights) != len(folders) or min(weights) <= 0):
             raise PrimusError(
-                f"{len(weights)} data weights {tuple(weights)} for {len(folders)} data sets; "
+                f"{len(weights)} data weights {tuple(weights)} for {len(folders)} datasets; "
                 f"expected one positive number for each."
             )
         used = [f for f in folders if f.splits.get(split, 0)]
@@ -126,7 +126,7 @@ class Pipeline:
         return sorted(set().union(*(source.damaged for source in self._sources)))
 
     def window_ids(self, step: int) -> list[str]:
-        """`data set/recording@seconds` for every window of the global batch of a step."""
+        """`dataset/recording@seconds` for every window of the global batch of a step."""
         return [self._windows[step * self._batch + i]["id"] for i in range(self._batch)]
 
 
@@ -145,13 +145,13 @@ def example_batch(window_samples: int, embedding_dim: int) -> dict[str, np.ndarr
 
 
 def check_alike(folders: Sequence[DatasetFolder], stored: Sequence[str] = ()) -> None:
-    """Raise PrimusError unless all data sets state the same rate and window length.
+    """Raise PrimusError unless all datasets state the same rate and window length.
 
     The embeddings named in `stored` ("text", "video") must also come from the same tower, as far
-    as the data sets know which.
+    as the datasets know which.
     """
     if not folders:
-        raise PrimusError("no data set given: set config.data.train to one or more folders.")
+        raise PrimusError("no dataset given: set config.data.train to one or more folders.")
     first = folders[0]
     for other in folders[1:]:
         for field, unit in (("rate_hz", "Hz"), ("window_samples", "samples")):

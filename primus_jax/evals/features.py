@@ -1,29 +1,20 @@
-"""Embeddings of a whole data set with everything an evaluation needs to know about each window."""
+"""Embeddings of a whole dataset with everything an evaluation needs to know about each window."""
 
 import dataclasses
 import hashlib
-from typing import Protocol
 
 import numpy as np
 
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.embedding import WindowEncoder
 
 SPLITS = ("train", "validation", "test")
 
 
-class WindowEncoder(Protocol):
-    """What `dataset_features` needs: an `Encoder`, or `HandFeatures`."""
-
-    rate_hz: float
-
-    def encode_windows(self, imu: np.ndarray, head: str, batch_size: int) -> np.ndarray:
-        """float32 `[n, time, 6]` at `rate_hz` -> float32 `[n, dim]`."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """Embeddings of n windows, in the order of the data set.
+    """Embeddings of n windows, in the order of the dataset.
 
     `embedding` is float32 `[n, dim]`; `label` is int `[n]`, an index into `label_names` or -1 for
     unlabelled; `subject`, `group`, `recording`, `placement` and `split` are str `[n]`;
@@ -47,7 +38,7 @@ def dataset_features(
     """Embed every window of every split once; none is dropped, the last batch is padded.
 
     Raises:
-        PrimusError: the data set's rate is not the encoder's, or the data set is empty.
+        PrimusError: the dataset's rate is not the encoder's, or the dataset is empty.
     """
     if not np.isclose(encoder.rate_hz, folder.rate_hz, rtol=1e-6):
         raise PrimusError(

@@ -1,7 +1,7 @@
 """Hand-crafted statistics: the baseline without any learning, which a pretrained encoder must beat.
 
 Per window: level and spread of every axis and of both magnitudes, percentiles, spectral bands,
-and how the axes go together. No data set was used to choose them.
+and how the axes go together. No dataset was used to choose them.
 """
 
 import functools

@@ -51,7 +51,7 @@ class ComputeConfig:
 PLAIN = ComputeConfig()
 
 
-def own_copy(params: Any, rows: jax.Array) -> Any:
+def mark_varying(params: Any, rows: jax.Array) -> Any:
     """`params`, typed inside `shard_map` as varying over the devices as `rows` do.
 
     Their gradients are then summed over devices once, in the parameters' own dtype; else where
@@ -86,7 +86,7 @@ def micro_batched(forward: Forward, count: int) -> Forward:
                 f"compute.micro_batches is {count}, which does not divide the {rows} windows of a "
                 f"device. Set it to a divisor of {rows}, or change data.batch_size."
             )
-        params = own_copy(params, batch["index"])
+        params = mark_varying(params, batch["index"])
         part = jax.checkpoint(lambda rows: forward(params, rows, key), prevent_cse=False)
         split = lambda leaf: leaf.reshape(count, rows // count, *leaf.shape[1:])  # noqa: E731
         outputs = lax.map(part, jax.tree.map(split, batch))

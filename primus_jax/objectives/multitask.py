@@ -20,7 +20,7 @@ from jax import lax
 
 from primus_jax import augment
 from primus_jax.errors import PrimusError
-from primus_jax.models.compute import PLAIN, ComputeConfig, own_copy
+from primus_jax.models.compute import PLAIN, ComputeConfig, mark_varying
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.models.layers import dense
 
@@ -110,7 +110,7 @@ class Multitask:
 
         Both float32 `[batch, 1 + copies, 8]`.
         """
-        params = own_copy(params, batch["index"])
+        params = mark_varying(params, batch["index"])
         imu, truth = self.rows(batch, key)
         embedding = self.encoder.apply({"params": params["encoder"]}, imu)["emb"]
         logits = self.heads.apply({"params": params["tasks"]}, embedding)

@@ -177,7 +177,7 @@ def read(queue: Queue, index: jax.Array, shards: Axes = None) -> dict[str, jax.A
     return jax.tree.map(fetch, arrays)
 
 
-def after(value: jax.Array, *arrays: jax.Array) -> jax.Array:
+def order_after(value: jax.Array, *arrays: jax.Array) -> jax.Array:
     """`value` `[...]` int32, unchanged, but computed after every one of `arrays`.
 
     The compiler writes a donated queue in place only if the places depend, by arithmetic, on what

@@ -29,15 +29,15 @@ from primus_jax.losses.contrastive import info_nce_with_accuracy
 from primus_jax.losses.pairs import FORMS
 from primus_jax.losses.sigmoid import sigmoid_with_accuracy
 from primus_jax.losses.temperature import check_temperature, clamp, init_temperature, temperature
-from primus_jax.models.compute import PLAIN, ComputeConfig, own_copy
+from primus_jax.models.compute import PLAIN, ComputeConfig, mark_varying
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.objectives.neighbors import (
     MODALITIES,
-    after,
     enqueue,
     gather,
     init_queue,
     nearest,
+    order_after,
     read,
 )
 
@@ -222,7 +222,7 @@ class Primus:
 
         Both views of a window go through the encoder in one pass.
         """
-        config, params = self.config, own_copy(params, batch["index"])
+        config, params = self.config, mark_varying(params, batch["index"])
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(batch["index"])
         imu = augment_batch(keys[:, 0], batch["imu"], config.first_view)
         rows = imu.shape[0]
@@ -289,5 +289,5 @@ class Primus:
                 if config.mask_equal_neighbors and equal is None:
                     equal = index
             result[name] = (neighbor[name], mask, equal)
-        place = gather(after(batch["index"], index, *jax.tree.leaves(result)), axis_name)
+        place = gather(order_after(batch["index"], index, *jax.tree.leaves(result)), axis_name)
         return result, {"queue": enqueue(queue, whole, place, shards)}

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from primus_jax.errors import PrimusError
-from primus_jax.parallel.cluster import Place, is_loopback, split_address
+from primus_jax.parallel.cluster import ProcessInfo, is_loopback, split_address
 
 PAUSE = 0.2  # seconds between two attempts to reach process 0
 LISTEN_SECONDS = 30.0  # in which a taken port may become free
@@ -67,7 +67,7 @@ class Link:
         gone()
 
 
-def meet(place: Place, seconds: float) -> tuple[dict[int, Link], list[str], int]:
+def meet(place: ProcessInfo, seconds: float) -> tuple[dict[int, Link], list[str], int]:
     """Wait until all processes of the job are here.
 
     Returns the links (of process 0 to all others, of those to process 0), the host of each
@@ -81,7 +81,7 @@ def meet(place: Place, seconds: float) -> tuple[dict[int, Link], list[str], int]
     return _gather(place, seconds, deadline) if place.index == 0 else _knock(place, deadline)
 
 
-def _gather(place: Place, seconds: float, deadline: float):
+def _gather(place: ProcessInfo, seconds: float, deadline: float):
     hosts: dict[int, str] = {0: socket.gethostname()}
     links: dict[int, Link] = {}
     arrived: list[Link] = []
@@ -112,7 +112,7 @@ def _gather(place: Place, seconds: float, deadline: float):
     return links, names, port
 
 
-def _admit(place: Place, hosts: dict[int, str], hello: Message) -> None:
+def _admit(place: ProcessInfo, hosts: dict[int, str], hello: Message) -> None:
     index, host = hello["index"], hello["host"]
     if hello["count"] != place.count:
         raise PrimusError(
@@ -126,7 +126,7 @@ def _admit(place: Place, hosts: dict[int, str], hello: Message) -> None:
         )
 
 
-def _knock(place: Place, deadline: float):
+def _knock(place: ProcessInfo, deadline: float):
     address = split_address(place.coordinator)
     hello = {"count": place.count, "index": place.index, "host": socket.gethostname()}
     reason = "no answer"
@@ -155,7 +155,7 @@ def _knock(place: Place, deadline: float):
     )
 
 
-def _missing(place: Place, hosts: dict[int, str], seconds: float) -> str:
+def _missing(place: ProcessInfo, hosts: dict[int, str], seconds: float) -> str:
     absent = [
         f"{i} ({place.hosts[i]})" if place.hosts else str(i)
         for i in range(place.count)
@@ -167,7 +167,7 @@ def _missing(place: Place, hosts: dict[int, str], seconds: float) -> str:
     )
 
 
-def _listen(place: Place) -> socket.socket:
+def _listen(place: ProcessInfo) -> socket.socket:
     """A socket at the coordinator's port: a process that is still ending may hold it a while."""
     host, port = split_address(place.coordinator)
     deadline = time.monotonic() + LISTEN_SECONDS
@@ -193,6 +193,6 @@ def _server(host: str, port: int) -> socket.socket:
     return socket.create_server(("", port))
 
 
-def _free_port(place: Place) -> int:
+def _free_port(place: ProcessInfo) -> int:
     with _server(split_address(place.coordinator)[0], 0) as server:
         return server.getsockname()[1]

@@ -24,7 +24,7 @@ VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class ProcessInfo:
     """One process of several.
 
     Attributes:
@@ -44,12 +44,12 @@ class Place:
     local_device: int | None = None
 
 
-def find_place(
+def find_process(
     environ: Mapping[str, str],
     coordinator: str | None = None,
     processes: int | None = None,
     process_id: int | None = None,
-) -> Place | None:
+) -> ProcessInfo | None:
     """The place of this process; None where it trains alone.
 
     Flags come first, then `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`,
@@ -68,7 +68,7 @@ def find_place(
                 f"--processes {processes} and --process-id {process_id} without --coordinator "
                 f"HOST:PORT: the address of process 0, the same for every process."
             )
-        return _checked(Place(coordinator, processes, process_id, flags))
+        return _checked(ProcessInfo(coordinator, processes, process_id, flags))
     address = coordinator or environ.get("JAX_COORDINATOR_ADDRESS")
     for find in (_jax, _tpu, _open_mpi, _slurm):
         place = find(environ, address)
@@ -120,7 +120,7 @@ def _numbers(ranges: str, text: str) -> list[str]:
     return numbers
 
 
-def _jax(environ: Mapping[str, str], address: str | None) -> Place | None:
+def _jax(environ: Mapping[str, str], address: str | None) -> ProcessInfo | None:
     count, index = "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
     if count not in environ and index not in environ:
         return None
@@ -134,12 +134,12 @@ def _jax(environ: Mapping[str, str], address: str | None) -> Place | None:
             f"{' and '.join(missing)} not set, but {count if count in environ else index} is. Set "
             f"all of JAX_COORDINATOR_ADDRESS, {count} and {index}, or none."
         )
-    return Place(
+    return ProcessInfo(
         address or "", _number(environ, count), _number(environ, number), f"{count} and {number}"
     )
 
 
-def _tpu(environ: Mapping[str, str], address: str | None) -> Place | None:
+def _tpu(environ: Mapping[str, str], address: str | None) -> ProcessInfo | None:
     named = environ.get("TPU_WORKER_HOSTNAMES", "")
     workers = tuple(host.strip() for host in named.split(",") if host.strip())
     slices = _number(environ, "MEGASCALE_NUM_SLICES", 1)
@@ -152,7 +152,7 @@ def _tpu(environ: Mapping[str, str], address: str | None) -> Place | None:
             f"MEGASCALE_NUM_SLICES is {slices}, but MEGASCALE_COORDINATOR_ADDRESS is not set: "
             f"where is the first slice? Set it, or give --coordinator."
         )
-    return Place(
+    return ProcessInfo(
         address or f"{head}:{_number(environ, 'JAX_COORDINATOR_PORT', TPU_PORT)}",
         len(workers) * slices,
         part * len(workers) + worker,
@@ -161,7 +161,7 @@ def _tpu(environ: Mapping[str, str], address: str | None) -> Place | None:
     )
 
 
-def _open_mpi(environ: Mapping[str, str], address: str | None) -> Place | None:
+def _open_mpi(environ: Mapping[str, str], address: str | None) -> ProcessInfo | None:
     if "OMPI_COMM_WORLD_SIZE" not in environ:
         return None
     count = _number(environ, "OMPI_COMM_WORLD_SIZE")
@@ -180,7 +180,7 @@ def _open_mpi(environ: Mapping[str, str], address: str | None) -> Place | None:
         port = FIRST_PORT + zlib.crc32(job.split(";")[0].encode()) % PORTS
         host = f"[{host}]" if ":" in host else host
         address = f"{host}:{_number(environ, 'JAX_COORDINATOR_PORT', port)}"
-    return Place(
+    return ProcessInfo(
         address or "",
         count,
         _number(environ, "OMPI_COMM_WORLD_RANK"),
@@ -189,7 +189,7 @@ def _open_mpi(environ: Mapping[str, str], address: str | None) -> Place | None:
     )
 
 
-def _slurm(environ: Mapping[str, str], address: str | None) -> Place | None:
+def _slurm(environ: Mapping[str, str], address: str | None) -> ProcessInfo | None:
     # Only srun sets these two together; the shells of salloc and sbatch have the job's alone.
     if "SLURM_STEP_NUM_TASKS" not in environ or "SLURM_PROCID" not in environ:
         return None
@@ -212,7 +212,7 @@ def _slurm(environ: Mapping[str, str], address: str | None) -> Place | None:
     here = tasks[node] if node < len(tasks) else 1
     blocks = environ.get("SLURM_DISTRIBUTION", "block").startswith("block")
     known = len(tasks) == len(hosts) and sum(tasks) == count and (blocks or max(tasks) == 1)
-    return Place(
+    return ProcessInfo(
         address,
         count,
         _number(environ, "SLURM_PROCID"),
@@ -246,7 +246,7 @@ def _number(environ: Mapping[str, str], name: str, default: int | None = None) -
     return int(text)
 
 
-def _checked(place: Place) -> Place:
+def _checked(place: ProcessInfo) -> ProcessInfo:
     if place.count < 1 or not 0 <= place.index < place.count:
         raise PrimusError(
             f"process {place.index} of {place.count} (from {place.source}); expected 0 to "

@@ -19,7 +19,7 @@ import jax
 
 from primus_jax.errors import PrimusError
 from primus_jax.parallel.channel import Link, Message, meet
-from primus_jax.parallel.cluster import Place, is_loopback, split_address
+from primus_jax.parallel.cluster import ProcessInfo, is_loopback, split_address
 
 FINISHED, UNEXPECTED, MISTAKE = 0, 1, 2
 # An error of a collective may be all that this process sees of a lost peer: the channel, which
@@ -92,7 +92,7 @@ class Processes:
             return self._results.pop(self._round)
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def raise_together(self) -> Iterator[None]:
         """A block that all enter: a PrimusError in it on some of them is raised by all of them.
 
         Raises:
@@ -114,7 +114,7 @@ class Processes:
         more = f" (and {len(failed) - 1} more)" if failed[1:] else ""
         raise CommonError(f"{self.name(failed[0])}{more}: {said[failed[0]]}") from error
 
-    def agree(self, facts: dict[str, Any]) -> None:
+    def check_consistent(self, facts: dict[str, Any]) -> None:
         """Refuse to start where processes do not have the same facts; all must call it.
 
         Raises:
@@ -221,7 +221,7 @@ class Processes:
         _exit(status)
 
 
-def join(place: Place, *, join_seconds: float, heartbeat_seconds: float) -> Processes:
+def join(place: ProcessInfo, *, join_seconds: float, heartbeat_seconds: float) -> Processes:
     """Meet the other processes, then start `jax.distributed` with them.
 
     Must be called before anything uses a device.

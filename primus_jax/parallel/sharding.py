@@ -118,7 +118,7 @@ def global_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Arra
     }
 
 
-def flag(mesh: Mesh, value: bool) -> jax.Array:
+def stop_flags(mesh: Mesh, value: bool) -> jax.Array:
     """What every process says for itself, bool `[devices]`; each process gives its own `value`."""
     return jax.make_array_from_callback(
         (mesh.size,), NamedSharding(mesh, rows(mesh)), lambda index: np.full(1, value)

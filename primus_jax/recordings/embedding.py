@@ -1,7 +1,7 @@
 """Embeddings of a long recording in one pass, in constant memory but for the result itself."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,14 +11,29 @@ from primus_jax.recordings.chunks import read_chunks
 from primus_jax.recordings.stream import Report, recording_windows
 from primus_jax.recordings.table_format import TableFormat
 
-if TYPE_CHECKING:
-    from primus_jax.encoder import Encoder
-
 _GROW = 8192
 
 
+class WindowEncoder(Protocol):
+    """What embeds windows: an `Encoder`, hand-crafted statistics, or one that resamples first."""
+
+    rate_hz: float
+
+    def encode_windows(
+        self, imu: np.ndarray, head: str | None = None, batch_size: int = 256
+    ) -> np.ndarray:
+        """float32 `[n, time, 6]` in SI units at `rate_hz` -> float32 `[n, dim]`."""
+        ...
+
+
+class RecordingEncoder(WindowEncoder, Protocol):
+    """A `WindowEncoder` that knows how long its windows are."""
+
+    window_seconds: float
+
+
 def embedded_batches(
-    encoder: "Encoder",
+    encoder: RecordingEncoder,
     recording: Any,
     layout: TableFormat,
     report: Report,
@@ -52,7 +67,7 @@ def embedded_batches(
 
 
 def collect(
-    encoder: "Encoder",
+    encoder: RecordingEncoder,
     recording: Any,
     layout: TableFormat,
     hop_seconds: float,

@@ -1,4 +1,4 @@
-"""The one intermediate between any source of recordings and the data set writer."""
+"""The one intermediate between any source of recordings and the dataset writer."""
 
 import dataclasses
 import os
@@ -28,7 +28,7 @@ class Recording:
     """One uninterrupted stretch of one sensor, in SI units (law 1).
 
     Attributes:
-        id: unique within the data set.
+        id: unique within the dataset.
         signal: float32 `[time, 6]`, m/s^2 with gravity and rad/s, all finite.
         rate_hz: samples a second, uniform.
         subject: person, unique over all sources; "unknown" if nobody knows.
@@ -70,7 +70,7 @@ class Recording:
     def __post_init__(self) -> None:
         where = f"recording {self.id!r}"
         if not self.id:
-            raise PrimusError("a recording without an id; expected a name unique in the data set.")
+            raise PrimusError("a recording without an id; expected a name unique in the dataset.")
         signal = check_imu(self.signal, where)
         if signal.ndim != 2:
             raise PrimusError(f"{where}: shape {signal.shape}; expected [time, 6].")

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,11 +13,15 @@ from primus_jax.models.clip.tokenizer import Tokenizer, load_tokenizer
 from primus_jax.models.clip.towers import Towers, embed_text, load_towers
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.numerics import unit_rows
-from primus_jax.recordings.embedding import collect
+from primus_jax.recordings.embedding import RecordingEncoder, collect
 from primus_jax.recordings.table_format import TableFormat
 
-if TYPE_CHECKING:
-    from primus_jax.encoder import Encoder
+
+class TextSearchEncoder(RecordingEncoder, Protocol):
+    """A `RecordingEncoder` whose architecture and training are known."""
+
+    config: EncoderConfig
+    metadata: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Match:
 
 
 def search(
-    encoder: "Encoder",
+    encoder: TextSearchEncoder,
     sentences: Sequence[str],
     recording: Any,
     layout: TableFormat,
@@ -104,7 +108,7 @@ def peaks(times: np.ndarray, scores: np.ndarray, separation: float, top: int) ->
     return chosen
 
 
-def trained_head(encoder: "Encoder") -> str:
+def trained_head(encoder: TextSearchEncoder) -> str:
     """The head that pretraining compared with sentences: "mmcl", or the only one of IMU2CLIP.
 
     Raises:

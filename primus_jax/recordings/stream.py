@@ -96,8 +96,8 @@ def uniform_blocks(
     chunks: Iterable[Chunk], layout: TableFormat, target_hz: float, report: Report
 ) -> Iterator[Block]:
     """Rows in SI on a uniform grid of `report.rate_hz`, cut where more than
-    `primus_jax.recordings.grid.MAX_GAP` of them are missing, bridged by a cubic spline where fewer are. The
-    rate is measured, and units are doubted, on the first `TOGETHER` rows."""
+    `grid.MAX_GAP` of them are missing, bridged by a cubic spline where fewer are. The rate is
+    measured, and units are doubted, on the first `TOGETHER` rows."""
     grid: _Grid | None = None
     row = 0
     for time, raw in _joined(chunks):

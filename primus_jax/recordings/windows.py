@@ -19,7 +19,7 @@ STILL = 5e-3
 
 @dataclasses.dataclass(frozen=True)
 class WindowSpec:
-    """Which windows a data set holds: rate in Hz, length and hop in seconds, and video frames.
+    """Which windows a dataset holds: rate in Hz, length and hop in seconds, and video frames.
 
     Lengths are rounded to whole samples. The hop is not used where narrations place the windows.
     Every window gets `frames` pictures of `frame_size` pixels a side from its recording's video.

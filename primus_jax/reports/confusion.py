@@ -35,7 +35,7 @@ def draw_confusion(axes: Axes, row: Mapping[str, Any]) -> None:
 
 
 def plot_all_confusions(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Every method's confusion matrix on every data set, at the largest shot count.
+    """Every method's confusion matrix on every dataset, at the largest shot count.
 
     Args:
         rows: of results.jsonl (`comparison.compare`).

@@ -89,7 +89,7 @@ def plot_losses(rows: Sequence[Mapping[str, float]], path: Path, title: str = ""
 
 
 def plot_shots(rows: Sequence[Mapping[str, Any]], path: Path, metric: str = "accuracy") -> None:
-    """`metric` over labelled windows per class with standard error, one panel per data set.
+    """`metric` over labelled windows per class with standard error, one panel per dataset.
 
     Args:
         rows: of results.jsonl (`comparison.compare`).

@@ -43,7 +43,7 @@ def _cells(
 
 
 def markdown_tables(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One Markdown table per data set and metric; says what was drawn and what is simulated."""
+    """One Markdown table per dataset and metric; says what was drawn and what is simulated."""
     parts = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         chosen = [row for row in rows if row["dataset"] == dataset]

@@ -1,4 +1,4 @@
-"""A picture of some windows of a data set: signal, sentence, and frames where there are any."""
+"""A picture of some windows of a dataset: signal, sentence, and frames where there are any."""
 
 import textwrap
 import warnings
@@ -22,7 +22,7 @@ def draw_windows(folder: DatasetFolder, path: Path, seed: int = 0) -> list[dict[
     """Draw five random windows with text, label, person, time, signal and frames.
 
     Args:
-        folder: a data set.
+        folder: a dataset.
         path: the PNG.
         seed: of the choice, among the windows of all splits.
 

@@ -56,7 +56,7 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
     Args:
         config: of a run on stored embeddings.
         mesh: over the devices of this job, or of a topology (`jax.experimental.topologies`).
-        window_samples: of the data sets.
+        window_samples: of the datasets.
 
     Raises:
         PrimusError: an invalid config, a batch that the devices cannot share, or a step that does

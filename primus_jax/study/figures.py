@@ -38,7 +38,7 @@ def both_files(stem: Path, size: tuple[float, float]) -> Iterator[Figure]:
 def plot_curves(
     rows: Sequence[Mapping[str, Any]], stem: Path, lead: str, plain: Sequence[str], metric: str
 ) -> None:
-    """`metric` over labelled windows per class with standard error, one panel per data set.
+    """`metric` over labelled windows per class with standard error, one panel per dataset.
 
     Args:
         rows: of results.jsonl.
@@ -102,7 +102,7 @@ def plot_maps(features: Features, stem: Path, title: str) -> None:
     """One t-SNE map of labelled windows, coloured by activity, by person and by placement.
 
     Args:
-        features: of the data set; a seeded choice of at most 1,000 windows is drawn.
+        features: of the dataset; a seeded choice of at most 1,000 windows is drawn.
         stem: of the two files.
         title: above the map.
     """
@@ -149,7 +149,7 @@ def _most_common(names: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def _panels(rows, stem: Path, lines: int):
-    """A panel per data set, its shot counts on a logarithmic axis, and room for a legend."""
+    """A panel per dataset, its shot counts on a logarithmic axis, and room for a legend."""
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     across = min(3, len(datasets))
     down = -(-len(datasets) // across)

@@ -30,7 +30,7 @@ def write_results(
     methods: Mapping[str, Sequence[Any]],
     folders: Sequence[tuple[str, DatasetFolder]],
     out: Path,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     """Write everything into a temporary folder, then put each file, whole, in its place.
 
@@ -38,9 +38,9 @@ def write_results(
         study: what was run.
         rows: of `comparison.compare`, with "role".
         methods: name -> its encoders.
-        folders: (role, data set) pairs.
+        folders: (role, dataset) pairs.
         out: the study's folder.
-        say: takes progress lines.
+        log: takes progress lines.
     """
     seeds = len(study.pretraining_seeds)
     heading = f"{', '.join(study.methods)}: {seeds} pretraining seed{'s' * (seeds > 1)} each"
@@ -52,7 +52,7 @@ def write_results(
         (new / "table.md").write_text(table, encoding="utf-8")
         description = json.dumps(_description(study, methods, folders), indent=1)
         (new / "study.json").write_text(description + "\n", encoding="utf-8")
-        say("drawing figures")
+        log("drawing figures")
         sections = _draw(study, rows, methods, folders, new)
         write_report(
             new / "report.html", "A study of pretrained IMU encoders", _intro(study), sections,
@@ -60,7 +60,7 @@ def write_results(
         )  # fmt: skip
         for path in sorted(new.iterdir()):
             os.replace(path, out / path.name)
-    say(f"\n{table}\nreport: {out / 'report.html'}")
+    log(f"\n{table}\nreport: {out / 'report.html'}")
 
 
 def _draw(study: Study, rows: Rows, methods, folders, new: Path) -> list[Section]:
@@ -156,8 +156,8 @@ def _intro(study: Study) -> str:
     return (
         f"{', '.join(study.methods)}: each pretrained {len(study.pretraining_seeds)} times for "
         f"{lengths} steps, then frozen. Choices were made on "
-        f"{', '.join(map(str, study.development)) or 'no data set'}; "
-        f"{', '.join(map(str, study.test)) or 'no data set'} had no part in them."
+        f"{', '.join(map(str, study.development)) or 'no dataset'}; "
+        f"{', '.join(map(str, study.test)) or 'no dataset'} had no part in them."
     )
 
 

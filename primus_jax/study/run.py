@@ -19,7 +19,7 @@ from primus_jax.evals.hand_features import HandFeatures
 from primus_jax.export.run import ExportOptions, export
 from primus_jax.files import replace_file
 from primus_jax.study.report import write_results
-from primus_jax.study.study import RANDOM, Say, Study, encoder_folder, slug
+from primus_jax.study.study import RANDOM, Log, Study, encoder_folder, slug
 from primus_jax.training.loop import pretrain
 from primus_jax.window import resample
 
@@ -47,7 +47,7 @@ class ResampledEncoder(Encoder):
         return np.concatenate(parts)
 
 
-def run_study(study: Study, out: Path, say: Say = print) -> bool:
+def run_study(study: Study, out: Path, log: Log = print) -> bool:
     """Do what is missing of a study in the folder `out`, then write its results.
 
     Returns False where a signal stopped it first; the same call goes on.
@@ -62,18 +62,18 @@ def run_study(study: Study, out: Path, say: Say = print) -> bool:
         raise PrimusError(f"{out} is not empty and holds no study. Choose another --out.")
     _check_data(study, folders)
     out.mkdir(parents=True, exist_ok=True)
-    if not _pretrain_all(study, out, say):
+    if not _pretrain_all(study, out, log):
         return False
     methods = _methods(study, out)
     rows = []
     for role, folder in folders:
-        say(f"evaluating on {folder.name} ({role})")
+        log(f"evaluating on {folder.name} ({role})")
         for name, encoders in methods.items():
             found = _evaluate(
-                study, out, folder, name, _at_rate(study, name, encoders, folder), say
+                study, out, folder, name, _at_rate(study, name, encoders, folder), log
             )
             rows += [{"role": role, **row} for row in found]
-    write_results(study, rows, methods, folders, out, say)
+    write_results(study, rows, methods, folders, out, log)
     return True
 
 
@@ -93,7 +93,7 @@ def _check_data(study: Study, folders: list[tuple[str, DatasetFolder]]) -> None:
                     )
 
 
-def _pretrain_all(study: Study, out: Path, say: Say) -> bool:
+def _pretrain_all(study: Study, out: Path, log: Log) -> bool:
     """Every seed of every method, exported; False where a signal stopped it."""
     jobs = [(seed, name) for seed in study.pretraining_seeds for name in study.methods]
     for number, (seed, name) in enumerate(jobs, 1):
@@ -101,11 +101,11 @@ def _pretrain_all(study: Study, out: Path, say: Say) -> bool:
         target = encoder_folder(out, name, seed)
         title = f"pretraining {number}/{len(jobs)}: {name}, seed {seed}"
         if _is_export_of(target, config):
-            say(f"{title}: done before")
+            log(f"{title}: done before")
             continue
-        say(title)
+        log(title)
         workdir = out / "runs" / slug(name) / str(seed)
-        state = pretrain(config, workdir, say=lambda line: say(f"  {line}"))
+        state = pretrain(config, workdir, log=lambda line: log(f"  {line}"))
         if int(state.step) < config.steps:
             return False
         export(workdir, target, ExportOptions(overwrite=True))
@@ -149,16 +149,16 @@ def _methods(study: Study, out: Path) -> dict[str, list[Encoder | HandFeatures]]
 
 
 def _at_rate(study: Study, name: str, encoders: list[Any], folder: DatasetFolder) -> list[Any]:
-    """The encoders, for windows of this data set; only those of others are resampled for."""
+    """The encoders, for windows of this dataset; only those of others are resampled for."""
     if name not in study.external or np.isclose(encoders[0].rate_hz, folder.rate_hz, rtol=1e-6):
         return encoders
     return [ResampledEncoder(encoder, folder.rate_hz) for encoder in encoders]
 
 
 def _evaluate(
-    study: Study, out: Path, folder: DatasetFolder, name: str, encoders: list[Any], say: Say
+    study: Study, out: Path, folder: DatasetFolder, name: str, encoders: list[Any], log: Log
 ) -> list[dict[str, Any]]:
-    """Rows of one method on one data set, read from `out` where nothing about them changed."""
+    """Rows of one method on one dataset, read from `out` where nothing about them changed."""
     scratch = name == SCRATCH
     protocol = dataclasses.replace(study.protocol, from_scratch=scratch)
     made_from = {
@@ -184,7 +184,7 @@ def _evaluate(
         seeds=study.seeds,
         people=study.people,
         protocol=protocol,
-        say=lambda line: say(f"  {line}"),
+        log=lambda line: log(f"  {line}"),
     )
     rows = [row for row in rows if row["method"] == name]
     with replace_file(path) as temporary:

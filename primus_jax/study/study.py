@@ -4,7 +4,7 @@ Everything lies in one folder, and every part that is whole is kept when the stu
 
     runs/METHOD/SEED          pretraining, with checkpoints; resumes
     encoders/METHOD/SEED      export of the checkpoint of lowest validation loss
-    evaluations/SET/METHOD    rows of one method on one data set
+    evaluations/SET/METHOD    rows of one method on one dataset
     study.json, results.jsonl, table.md, figures, report.html
 """
 
@@ -21,7 +21,7 @@ from primus_jax.evals.hand_features import NAME as HAND
 
 RANDOM = "random initialisation"
 ROLES = ("development", "test")
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclasses.dataclass
@@ -30,8 +30,8 @@ class Study:
 
     Attributes:
         methods: name -> pretraining config; its seed is replaced by each of `pretraining_seeds`.
-        development: labelled data set folders on which choices were made.
-        test: labelled data set folders on which none were.
+        development: labelled dataset folders on which choices were made.
+        test: labelled dataset folders on which none were.
         pretraining_seeds: of every method; the encoders of one method are averaged.
         shots, seeds, people: of the few-shot evaluation, see `evals.fewshot.fewshot`.
         protocol: see `evals.comparison.Protocol`; its `from_scratch` adds the lead's
@@ -60,7 +60,7 @@ class Study:
         if not self.methods or not self.pretraining_seeds:
             raise PrimusError("study: no methods or no pretraining seeds; there is nothing to do.")
         if not self.development and not self.test:
-            raise PrimusError("study: no development and no test data sets to evaluate on.")
+            raise PrimusError("study: no development and no test datasets to evaluate on.")
         names = [*self.methods, *self.external]
         slugs = [slug(name) for name in names]
         taken = tuple(slug(name) for name in (RANDOM, HAND, SCRATCH))
@@ -92,17 +92,17 @@ class Study:
         return self.ablation[0] if self.ablation else next(iter(self.methods))
 
     def folders(self) -> list[tuple[str, DatasetFolder]]:
-        """(role, data set) pairs; raises PrimusError where two have one name."""
+        """(role, dataset) pairs; raises PrimusError where two have one name."""
         found = [(role, DatasetFolder(path)) for role in ROLES for path in getattr(self, role)]
         names = [folder.name for _, folder in found]
         if len(set(names)) < len(names):
             raise PrimusError(
-                f"study: data sets {names}: two have one name. Prepare one again with --name."
+                f"study: datasets {names}: two have one name. Prepare one again with --name."
             )
         return found
 
     def with_train(self, folders: tuple[str, ...]) -> "Study":
-        """The same study, every method pretrained on these data sets, in proportion to size."""
+        """The same study, every method pretrained on these datasets, in proportion to size."""
         data = {"train": folders, "weights": ()}
         methods = {
             name: dataclasses.replace(config, data=dataclasses.replace(config.data, **data))

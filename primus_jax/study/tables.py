@@ -14,7 +14,7 @@ Rows = Sequence[Mapping[str, Any]]
 def differences(
     rows: Rows, method: str, other: str, metric: str
 ) -> dict[int, tuple[float, float | None]]:
-    """`method` minus `other` on one data set, in points.
+    """`method` minus `other` on one dataset, in points.
 
     Both were tested on the same people with the same shots, so they are subtracted seed by seed.
     Returns shots -> (mean, standard error over seeds, or None for a single one).
@@ -29,7 +29,7 @@ def differences(
 
 
 def difference_cells(rows: Rows, lead: str, metric: str) -> tuple[list[str], list[list[str]]]:
-    """Header and body of "the lead minus each other method", on the rows of one data set."""
+    """Header and body of "the lead minus each other method", on the rows of one dataset."""
     shots = sorted({row["shots"] for row in rows})
     others = [name for name in dict.fromkeys(row["method"] for row in rows) if name != lead]
     body = []
@@ -44,7 +44,7 @@ def study_markdown(rows: Rows, lead: str, heading: str) -> str:
     parts = [f"# {heading}\n"]
     for role in dict.fromkeys(row["role"] for row in rows):
         chosen = [row for row in rows if row["role"] == role]
-        parts += [f"# {role.capitalize()} data sets\n", markdown_tables(chosen)]
+        parts += [f"# {role.capitalize()} datasets\n", markdown_tables(chosen)]
         for dataset in dict.fromkeys(row["dataset"] for row in chosen):
             own = [row for row in chosen if row["dataset"] == dataset]
             parts.append(f"## {dataset}: {lead} minus each other method, points\n")

@@ -65,7 +65,7 @@ class Checkpoints:
             self._error = error
         return step
 
-    def settle(self) -> "FailedSave | None":
+    def wait_until_saved(self) -> "FailedSave | None":
         """Wait for the save in progress; what kept it from being whole, on whichever process.
 
         Raises:
@@ -130,7 +130,7 @@ class Checkpoints:
         """
         where = f"checkpoint {step} in {self._checkpointer.directory}"
         verbosity = absl_logging.get_verbosity()
-        with self._processes.together():
+        with self._processes.raise_together():
             try:
                 absl_logging.set_verbosity(absl_logging.FATAL)
                 loaded = _own_memory(

@@ -18,19 +18,19 @@ from primus_jax.optim import make_optimizer
 from primus_jax.parallel import sharding
 from primus_jax.parallel.processes import CommonError, Processes
 from primus_jax.training.checkpoint import Checkpoints
-from primus_jax.training.live import Live, open_live
+from primus_jax.training.in_step_towers import InStepTowers, open_in_step_towers
 from primus_jax.training.metrics import MetricsLog, NoMetrics, Progress
+from primus_jax.training.monitor import MetricsMonitor
 from primus_jax.training.run import check_shared, describe_data, open_run, start_facts
 from primus_jax.training.state import TrainState, abstract_state, init_state, state_maker
 from primus_jax.training.step import make_eval_step, make_train_step
 from primus_jax.training.stop import stop_signals
-from primus_jax.training.watch import Watch
 
 
 def pretrain(
     config: Config,
     workdir: str | Path,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     processes: Processes | None = None,
 ) -> TrainState:
     """Train until `config.steps`, resuming from the newest checkpoint in `workdir`.
@@ -40,7 +40,7 @@ def pretrain(
     Args:
         config: of the experiment; the same in every process.
         workdir: folder of the run; the same for every process.
-        say: prints one line; only the first process says anything.
+        log: prints one line; only the first process says anything.
         processes: all that train together (`primus-jax pretrain` makes them); None: this one.
 
     Raises:
@@ -54,21 +54,21 @@ def pretrain(
             f"this is one of {jax.process_count()} processes of jax.distributed; `primus-jax "
             f"pretrain --coordinator ... --processes ... --process-id ...` trains with several."
         )
-    say = say if processes.first else _say_nothing
+    log = log if processes.first else _log_nothing
     workdir = Path(workdir)
-    with processes.together():
+    with processes.raise_together():
         config.validate()
         mesh = sharding.make_mesh(config.devices, config.mesh.replicas)
         sharding.check_batch(mesh, config.data.batch_size)
         folders = [DatasetFolder(path) for path in config.data.train]
-        live = open_live(config, folders)
+        live = open_in_step_towers(config, folders)
         data = _pipeline(config, folders, live, "train", config.data.batch_size)
         validation, validation_count = _validation(config, folders, live, mesh.size)
     described = describe_data(folders)
-    processes.agree(start_facts(config, described, live.digests))
-    with processes.together():
+    processes.check_consistent(start_facts(config, described, live.digests))
+    with processes.raise_together():
         if processes.first:
-            open_run(workdir, config, described, live.digests, say)
+            open_run(workdir, config, described, live.digests, log)
     check_shared(workdir, processes)
 
     objective = config.objective.build(config.encoder, config.compute)
@@ -91,74 +91,76 @@ def pretrain(
         checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep, processes)
         stack.callback(checkpoints.close)
         abstract = abstract_state(make_state, objective, mesh, fsdp)
-        state = checkpoints.restore_newest(abstract, say)
+        state = checkpoints.restore_newest(abstract, log)
         state = init_state(make_state, abstract) if state is None else state
         start = int(state.step)
-        say(
+        log(
             f"{'resuming at' if start else 'starting at'} step {start} of {config.steps}, "
             f"{data.size} training windows, {mesh.size} device(s)"
             + (f" in {processes.count} processes" if processes.count > 1 else "")
         )
         metrics_log = MetricsLog(workdir, start) if processes.first else NoMetrics()
         stack.callback(metrics_log.close)
-        progress = Progress(config.steps, start, config.data.batch_size, say)
-        watch = Watch(data, metrics_log, progress, config.log_every)
-        watch.saved(start, validated=False)
-        processes.where = lambda: f" at step {watch.step}; {checkpoints.newest()}"
+        progress = Progress(config.steps, start, config.data.batch_size, log)
+        monitor = MetricsMonitor(data, metrics_log, progress, config.log_every)
+        monitor.saved(start, validated=False)
+        processes.where = lambda: f" at step {monitor.step}; {checkpoints.newest()}"
 
         damaged: list[str] = []
         batches = data.from_step(start)
         for step in range(start + 1, config.steps + 1):
             batch = sharding.global_batch(mesh, next(batches))
-            state, metrics = train_step(state, towers, batch, sharding.flag(mesh, stop.is_set))
-            watch.add(step, metrics)
+            state, metrics = train_step(
+                state, towers, batch, sharding.stop_flags(mesh, stop.is_set)
+            )
+            monitor.add(step, metrics)
             scheduled = step % config.checkpoint.every == 0 or step == config.steps
-            if not (scheduled or watch.stop):
+            if not (scheduled or monitor.stop):
                 continue
-            watch.catch_up()
+            monitor.catch_up()
             loss = None
             if scheduled and validation is not None:
                 loss = _validate(eval_step, state, towers, validation, validation_count, mesh)
-                watch.validated(step, loss)
+                monitor.validated(step, loss)
             if config.data.skip_damaged:
-                damaged = _say_damaged(damaged, processes.exchange(data.damaged()), say)
-            if failed := checkpoints.settle():
-                watch.not_saved(failed.step)
-                say(f"warning: {failed.message} Training goes on.")
+                damaged = _log_damaged(damaged, processes.exchange(data.damaged()), log)
+            if failed := checkpoints.wait_until_saved():
+                monitor.not_saved(failed.step)
+                log(f"warning: {failed.message} Training goes on.")
             checkpoints.save(state, loss)
-            watch.saved(step, validated=loss is not None)
-            if watch.stop and step < config.steps:
+            monitor.saved(step, validated=loss is not None)
+            if monitor.stop and step < config.steps:
                 break
-        if failed := checkpoints.settle():
+        if failed := checkpoints.wait_until_saved():
             raise CommonError(f"{failed.message} Make room, and run the same command again.")
-        if watch.stop and int(state.step) < config.steps:
-            _say_stopped(int(state.step), processes.exchange(stop.name), processes, say)
+        if monitor.stop and int(state.step) < config.steps:
+            _log_stopped(int(state.step), processes.exchange(stop.name), processes, log)
     return state
 
 
-def _say_nothing(line: str) -> None:
+def _log_nothing(line: str) -> None:
     """What a process says for which the first one speaks."""
 
 
-def _say_damaged(
-    before: list[str], parts: list[list[str]], say: Callable[[str], None]
+def _log_damaged(
+    before: list[str], parts: list[list[str]], log: Callable[[str], None]
 ) -> list[str]:
     found = sorted(set().union(*parts))
     if found != before:
-        say(f"warning: {len(found)} damaged record(s) skipped: {'; '.join(found)}")
+        log(f"warning: {len(found)} damaged record(s) skipped: {'; '.join(found)}")
     return found
 
 
-def _say_stopped(
-    step: int, names: list[str], processes: Processes, say: Callable[[str], None]
+def _log_stopped(
+    step: int, names: list[str], processes: Processes, log: Callable[[str], None]
 ) -> None:
     who = next(i for i, name in enumerate(names) if name)
     on = f" to {processes.name(who)}" if processes.count > 1 else ""
-    say(f"stopped by {names[who]}{on}: saved step {step}; the same command resumes it")
+    log(f"stopped by {names[who]}{on}: saved step {step}; the same command resumes it")
 
 
 def _pipeline(
-    config: Config, folders: list[DatasetFolder], live: Live, split: str, batch: int
+    config: Config, folders: list[DatasetFolder], live: InStepTowers, split: str, batch: int
 ) -> Pipeline:
     return Pipeline(
         folders,

@@ -65,8 +65,8 @@ def read_metrics(folder: str | Path) -> list[dict[str, float]]:
 class Progress:
     """Rate and time left of a run, and its progress line."""
 
-    def __init__(self, steps: int, start: int, batch_size: int, say: Callable[[str], None]):
-        self._steps, self._batch, self.say = steps, batch_size, say
+    def __init__(self, steps: int, start: int, batch_size: int, log: Callable[[str], None]):
+        self._steps, self._batch, self.log = steps, batch_size, log
         self._mark = (start, time.perf_counter())
         self._rate = math.nan
 
@@ -87,7 +87,7 @@ class Progress:
             for name, value in values.items()
             if name.startswith("loss")
         )
-        self.say(
+        self.log(
             f"step {step}/{self._steps}  {terms}  "
             f"{self._rate * self._batch:.0f} windows/s  {clock(left)} left"
         )

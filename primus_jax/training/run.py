@@ -46,16 +46,16 @@ def open_run(
     config: Config,
     data: dict[str, dict[str, Any]],
     towers: dict[str, str],
-    say=print,
+    log=print,
 ) -> None:
     """Write `run.json` of a new run, or check that `config` and the data continue this one.
 
     Args:
         workdir: made where it is missing.
         config: of this start.
-        data: `describe_data` of the data sets.
+        data: `describe_data` of the datasets.
         towers: digests of the frozen towers that run in the step; {} without any.
-        say: prints one line.
+        log: prints one line.
 
     Raises:
         PrimusError: the folder holds another run; the values that differ are named.
@@ -70,7 +70,7 @@ def open_run(
         if list(then.values()) != list(now.values()):
             raise PrimusError(
                 f"{workdir} was started on other data: content {then}, now {now}. "
-                f"Use the same data sets, or another --workdir."
+                f"Use the same datasets, or another --workdir."
             )
         if old.get("towers", {}) != towers:
             raise PrimusError(
@@ -90,7 +90,7 @@ def open_run(
     }
     with replace_file(path) as temporary:
         temporary.write_text(json.dumps(row, indent=1) + "\n")
-    say(f"new run in {workdir}, config {row['config_hash']}")
+    log(f"new run in {workdir}, config {row['config_hash']}")
 
 
 def read_run(workdir: str | Path) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def check_shared(workdir: Path, processes: Processes) -> None:
         return path.read_text() if path.exists() else ""
 
     expected = processes.exchange(content() if processes.first else None)[0]
-    with processes.together():
+    with processes.raise_together():
         # A network file system may show it a little later.
         deadline = time.monotonic() + SHOWN_SECONDS
         while content() != expected:
@@ -145,7 +145,7 @@ def check_shared(workdir: Path, processes: Processes) -> None:
 
 
 def describe_data(folders: Sequence[DatasetFolder]) -> dict[str, dict[str, Any]]:
-    """What a run remembers of its data sets, by path, in the order in which they are read."""
+    """What a run remembers of its datasets, by path, in the order in which they are read."""
     return {
         str(folder.path): {
             "content_hash": folder.content_hash,

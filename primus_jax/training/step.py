@@ -20,7 +20,7 @@ Embed = Callable[[Any, dict[str, jax.Array]], dict[str, jax.Array]]
 
 
 def stored(towers: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The batch as it is: its embeddings are those of the data set."""
+    """The batch as it is: its embeddings are those of the dataset."""
     return batch
 
 
@@ -77,8 +77,8 @@ def make_train_step(
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """`step(state, towers, batch, stop) -> (state, metrics)`; the state is donated.
 
-    `stop` is bool `[devices]` (`sharding.flag`): what each process wants. `metrics["stop"]` is 1
-    where any wants to stop, so that all of them learn it with the same step.
+    `stop` is bool `[devices]` (`sharding.stop_flags`): what each process wants. `metrics["stop"]`
+    is 1 where any wants to stop, so that all of them learn it with the same step.
     """
     loss = sharded_loss(objective, mesh, embed, fsdp=fsdp, micro_batches=micro_batches)
 

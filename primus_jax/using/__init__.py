@@ -1,0 +1,1 @@
+"""Old names that pickles of users hold."""

@@ -34,7 +34,7 @@ def class_embeddings(path: Path, label_names: Sequence[str]) -> np.ndarray:
 
 
 def folder_class_embeddings(folder: DatasetFolder) -> np.ndarray:
-    """The same from the data set's own sentences, those of its train and validation windows.
+    """The same from the dataset's own sentences, those of its train and validation windows.
 
     Raises:
         PrimusError: no stored text embeddings, or a class without any.

@@ -20,8 +20,8 @@ _READ = 4096
 class PairedWindows:
     """Windows of some splits, in their order.
 
-    `embedding` is float32 `[n, dim]`; `label` int `[n]`, an index into the data set's names or -1;
-    `text` str `[n]`; `targets` has, for "text" and "video" where the data set stores them, float32
+    `embedding` is float32 `[n, dim]`; `label` int `[n]`, an index into the dataset's names or -1;
+    `text` str `[n]`; `targets` has, for "text" and "video" where the dataset stores them, float32
     `[n, dim]`, and `present` bool `[n]` which windows have one.
     """
 
@@ -47,7 +47,7 @@ def chosen_splits(folder: DatasetFolder, split: str) -> list[str]:
         return list(folder.splits)
     if split not in folder.splits:
         raise PrimusError(
-            f"{folder.path}: no split {split!r}; the data set has {list(folder.splits)} (or "
+            f"{folder.path}: no split {split!r}; the dataset has {list(folder.splits)} (or "
             f"choose {ALL!r})."
         )
     return [split]
@@ -70,7 +70,7 @@ def paired_windows(
     """Embed every window of `splits`, and read what is stored beside them.
 
     Raises:
-        PrimusError: the data set's rate is not the encoder's, its windows are too short for it, or
+        PrimusError: the dataset's rate is not the encoder's, its windows are too short for it, or
             the encoder has no such head.
     """
     if not np.isclose(encoder.rate_hz, folder.rate_hz, rtol=1e-6):

@@ -32,10 +32,10 @@ class ClassPrompts:
 
 
 def read_prompts(path: Path, label_names: Sequence[str]) -> dict[str, list[str]]:
-    """Read {class: [sentence, ...]} from a JSON file; it may leave classes of the data set out.
+    """Read {class: [sentence, ...]} from a JSON file; it may leave classes of the dataset out.
 
     Raises:
-        PrimusError: no such file, not such JSON, a class given twice, or one that the data set
+        PrimusError: no such file, not such JSON, a class given twice, or one that the dataset
             does not have.
     """
     try:
@@ -53,7 +53,7 @@ def read_prompts(path: Path, label_names: Sequence[str]) -> dict[str, list[str]]
     unknown = [name for name in found if name not in label_names]
     if unknown:
         raise PrimusError(
-            f"{path}: the data set has no class {unknown[0]!r}; it has {list(label_names)}."
+            f"{path}: the dataset has no class {unknown[0]!r}; it has {list(label_names)}."
         )
     return found
 
@@ -107,13 +107,13 @@ def embed_prompts(
 
 
 def stored_prompts(folder: DatasetFolder, splits: Sequence[str]) -> ClassPrompts:
-    """The data set's own sentences of each class, each once, from the windows not in `splits`.
+    """The dataset's own sentences of each class, each once, from the windows not in `splits`.
 
     Where every split is evaluated there are no others, and the sentences are those of the very
     windows: `origin` says so. Classes without a sentence are left out.
 
     Raises:
-        PrimusError: the data set stores no text embeddings, or has sentences of one class only.
+        PrimusError: the dataset stores no text embeddings, or has sentences of one class only.
     """
     if "text_embedding" not in folder.metadata["tensors"]:
         raise PrimusError(
@@ -134,7 +134,7 @@ def stored_prompts(folder: DatasetFolder, splits: Sequence[str]) -> ClassPrompts
                 if row["text"] not in sentences:
                     sentences.append(row["text"])
     where = f"of its {' and '.join(others)} windows" if others else "of the very windows evaluated"
-    origin = f"the data set's own sentences, {where}"
+    origin = f"the dataset's own sentences, {where}"
     return embed_prompts({name: s for name, s in prompts.items() if s}, embeddings, origin)
 
 

@@ -83,7 +83,7 @@ def retrieve(
         if not len(rows):
             raise PrimusError(
                 f"no window has a {target} embedding; there is nothing to retrieve. Prepare the "
-                f"data set with --embeddings, or choose other --targets."
+                f"dataset with --embeddings, or choose other --targets."
             )
         if pool is not None:
             if not 1 <= pool <= len(rows):

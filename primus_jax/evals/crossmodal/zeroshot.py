@@ -59,7 +59,7 @@ def zero_shot(
         embedding: float32 `[n, dim]`.
         label: int `[n]`, an index into `label_names`, or -1; unlabelled windows and those of a
             class without prompts are left out and counted.
-        label_names: of the data set.
+        label_names: of the dataset.
         prompts: of some of its classes.
 
     Raises:

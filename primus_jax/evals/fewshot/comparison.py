@@ -1,4 +1,4 @@
-"""Several encoders on several data sets under one few-shot protocol, and the files about it."""
+"""Several encoders on several datasets under one few-shot protocol, and the files about it."""
 
 import contextlib
 import dataclasses
@@ -44,7 +44,7 @@ class Protocol:
         classifier: of the probe: "logistic" or "ridge" regression.
         c: of the probe; None chooses it on people left out.
         paper: how the paper's protocol trains.
-        prompts: a file of class prompts, or "folder" for the sentences stored in the data set;
+        prompts: a file of class prompts, or "folder" for the sentences stored in the dataset;
             they start the heads of encoders that were trained with sentences. None: random heads.
         finetune: the paper's protocol trains the encoder as well.
         from_scratch: `compare` adds the first encoder's architecture, trained on the labelled
@@ -92,25 +92,25 @@ def compare(
     protocol: Protocol | None = None,
     head: str | None = None,
     leaks: str = "error",
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
-    """Evaluate every method on every data set with the same people and the same shots.
+    """Evaluate every method on every dataset with the same people and the same shots.
 
     Args:
         methods: name -> encoders; several (initialisations, pretraining seeds) are averaged.
-        folders: labelled data sets.
+        folders: labelled datasets.
         shots, seeds, people: see `fewshot`.
         protocol: what is fitted; None: the probe.
         head: output of the encoders; None: "mmcl" where prompts start the head, else "emb".
         leaks: "error" stops when something tested was in an encoder's pretraining; "report" only
             writes it into the rows.
-        say: takes progress lines.
+        log: takes progress lines.
 
     Returns:
-        one row per method, data set and shot count, ready for results.jsonl.
+        one row per method, dataset and shot count, ready for results.jsonl.
 
     Raises:
-        PrimusError: two data sets of one name, contradicting options, a leak, or what
+        PrimusError: two datasets of one name, contradicting options, a leak, or what
             `dataset_features`, `fewshot` and `paper_fewshot` raise.
     """
     protocol = protocol or Protocol()
@@ -120,7 +120,7 @@ def compare(
     folders = list(folders)
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
-        raise PrimusError(f"data sets {names}: two have one name. Prepare one again with --name.")
+        raise PrimusError(f"datasets {names}: two have one name. Prepare one again with --name.")
     entries = list(methods.items())
     if protocol.from_scratch:
         trained = [e for encoders in methods.values() for e in encoders if isinstance(e, Encoder)]
@@ -140,7 +140,7 @@ def compare(
             checks = [outcome.check for outcome in outcomes]
             if any(check["status"] in ("leak", "not verified") for check in checks):
                 for why in dict.fromkeys(c["why"] for c in checks if c["status"] != "clean"):
-                    say(f"{folder.name}: {method}: leak check against pretraining: {why}")
+                    log(f"{folder.name}: {method}: leak check against pretraining: {why}")
             about = {
                 "method": method,
                 "dataset": folder.name,
@@ -155,7 +155,7 @@ def compare(
             results = summarize([outcome.result for outcome in outcomes])
             rows += [{**about, **row, "provenance": origin} for row in results]
             count = sum(folder.splits.values())
-            say(f"{folder.name}: {method}: {count} windows embedded and classified")
+            log(f"{folder.name}: {method}: {count} windows embedded and classified")
     return rows
 
 
@@ -179,7 +179,7 @@ class _Run:
     scratch: bool
 
     def evaluate(self, encoder, folder, imu, head: str | None, leaks: str) -> _Outcome:
-        """One encoder on one data set, and whether anything tested was in its pretraining."""
+        """One encoder on one dataset, and whether anything tested was in its pretraining."""
         language = None if self.scratch else _language(self.protocol, encoder, folder)
         head = head or ("emb" if language is None else "mmcl")
         features = dataset_features(encoder, folder, head)

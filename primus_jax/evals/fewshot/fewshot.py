@@ -39,7 +39,7 @@ class Draws:
 
 @dataclasses.dataclass(frozen=True)
 class FewShotResult:
-    """Outcome of one encoder on one data set.
+    """Outcome of one encoder on one dataset.
 
     `by_person` is int `[shots, seeds, people, classes, classes]` over test windows, rows true,
     columns predicted, the folds of a seed added up; `shown` int `[shots, draws]` counts the
@@ -86,13 +86,14 @@ def fewshot(
     shows counts as missed in the test, never as left out.
 
     Args:
-        features: of the whole data set.
+        features: of the whole dataset.
         shots: labelled windows per class; a class with fewer gives all it has.
         seeds: a number of seeds (0, 1, ...), or the seeds.
         c: inverse strength of the penalty, scikit-learn's C (for ridge its alpha is 1 / (2 C));
             None chooses it on shown windows of people left out of the fit, see `probe.probe_grid`.
-        people: "resampled": each seed holds out its own quarter of the people; "folder": the data
-            set's own test people; "kfold:N" and "leave-one-out": everybody is tested once per seed.
+        people: "resampled": each seed holds out its own quarter of the people; "folder": the
+            dataset's own test people; "kfold:N" and "leave-one-out": everybody is tested once
+            per seed.
         classifier: "logistic" or "ridge".
 
     Raises:
@@ -168,7 +169,7 @@ def make_draws(
     if len(present) < 2:
         what = f"only {features.label_names[present[0]]!r}" if len(present) else "no labels"
         raise PrimusError(
-            f"few-shot needs windows of at least two classes; the data set has {what}. "
+            f"few-shot needs windows of at least two classes; the dataset has {what}. "
             f"Prepare it with a label for each recording."
         )
     if not np.isfinite(features.embedding).all():

@@ -1,6 +1,6 @@
 """Leak checks: nobody and nothing that is tested may have been trained on.
 
-Between the two sides of a few-shot draw, and between a data set and the pretraining of an encoder.
+Between the two sides of a few-shot draw, and between a dataset and the pretraining of an encoder.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ _READ = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a data set folder gave to pretraining: digests, (group, recording) pairs, groups."""
+    """What a dataset folder gave to pretraining: digests, (group, recording) pairs, groups."""
 
     content: frozenset[bytes]
     recordings: frozenset[tuple[str, str]]
@@ -48,7 +48,7 @@ def check_sides(features: Features, sides: Sides) -> None:
                         raise PrimusError(
                             f"leak (seed {seed}): {len(both)} {what}(s) on both the {a} and the "
                             f"{b} side, first {where}. Give recordings that belong together one "
-                            f"subject or group and prepare the data set again; scores with this "
+                            f"subject or group and prepare the dataset again; scores with this "
                             f"leak would be too high."
                         )
 
@@ -58,10 +58,10 @@ def check_pretraining(
 ) -> dict[str, Any]:
     """Compare tested windows with what the encoder was pretrained on, as its export states.
 
-    The data sets that the export names are read where they still lie there unchanged, and compared
+    The datasets that the export names are read where they still lie there unchanged, and compared
     by window content, by recording (with its group), and, where they have the source or the name
-    of `folder`, by person. What was pretrained on are their train and validation splits. A data
-    set that is gone can only be compared by hash and by name.
+    of `folder`, by person. What was pretrained on are their train and validation splits. A
+    dataset that is gone can only be compared by hash and by name.
 
     Args:
         metadata: `Encoder.metadata`.
@@ -175,5 +175,5 @@ def _raise_if_seen(
             raise PrimusError(
                 f"leak: {len(names)} tested {what}(s) were in the encoder's pretraining set "
                 f"{path} (train or validation): {shown}. Test on other people: --people folder "
-                f"tests the data set's own test split, which pretraining never reads."
+                f"tests the dataset's own test split, which pretraining never reads."
             )

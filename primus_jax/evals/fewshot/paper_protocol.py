@@ -2,7 +2,7 @@
 
 PRIMUS, downstream evaluation; the encoder frozen, or everything fine-tuned. What its published
 script gets wrong is right here: the last batch counts, the learning rate never rises again, every
-head has as many rows as the data set has classes, and every method gets normalised features.
+head has as many rows as the dataset has classes, and every method gets normalised features.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ _VALIDATION = 1000  # at most so many validation windows choose the epoch
 class PaperConfig:
     """How the head (and, fine-tuned, the encoder) is trained.
 
-    The paper's rate, decay and batch; its epochs differ by data set (10 to 50).
+    The paper's rate, decay and batch; its epochs differ by dataset (10 to 50).
     """
 
     lr: float = 1e-4
@@ -76,11 +76,11 @@ def paper_fewshot(
 ) -> FewShotResult:
     """The paper's protocol for all shots and seeds; all seeds of a shot count run together.
 
-    A fifth of every draw's training people (or the data set's validation people) choose the best
+    A fifth of every draw's training people (or the dataset's validation people) choose the best
     epoch by accuracy, with their labels: the protocol sees more labels than the shots.
 
     Args:
-        features: of the whole data set; their embedding is used while the encoder is frozen.
+        features: of the whole dataset; their embedding is used while the encoder is frozen.
         shots, seeds, people: see `fewshot.fewshot`.
         config: how to train.
         class_embedding: float `[classes, dim]`, the head's initial weights (`prompts`); None:

@@ -1,6 +1,6 @@
 """The practitioner's protocol: standardised features, a convex classifier, penalty by validation.
 
-Every fit of a data set (shots x draws x penalties x validation folds) runs inside one compiled
+Every fit of a dataset (shots x draws x penalties x validation folds) runs inside one compiled
 program. Ragged classes are rows of weight zero, so all shapes are static.
 """
 

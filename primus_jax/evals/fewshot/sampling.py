@@ -1,6 +1,6 @@
 """Who is held out and which labelled windows are shown: the draws that every method shares.
 
-A draw depends on the seed and the data set (its labels and people, in order), on nothing of the
+A draw depends on the seed and the dataset (its labels and people, in order), on nothing of the
 method, so differences between methods are paired.
 """
 
@@ -24,7 +24,7 @@ class Sides:
     `train` and `test` are bool `[draws, n]`; `seed` int `[draws]` is the seed of each draw. There
     is one draw per seed, or, with folds, one per seed and fold. `validation` bool `[draws, n]`
     marks the people that only the paper's protocol, which needs some, keeps apart: those of the
-    data set's own validation split, and nobody where `validation_people` has not been called.
+    dataset's own validation split, and nobody where `validation_people` has not been called.
     """
 
     train: np.ndarray
@@ -93,7 +93,7 @@ def resampled_people(label: np.ndarray, group: np.ndarray, seeds: Sequence[int])
 
 
 def folder_people(split: np.ndarray, seeds: Sequence[int]) -> Sides:
-    """Use the data set's own `train` and `test` people for every seed; `validation` is left alone.
+    """Use the dataset's own `train` and `test` people for every seed; `validation` is left alone.
 
     Raises:
         PrimusError: one of the two splits has no windows.
@@ -101,7 +101,7 @@ def folder_people(split: np.ndarray, seeds: Sequence[int]) -> Sides:
     for name in ("train", "test"):
         if not (split == name).any():
             raise PrimusError(
-                f"the data set has no windows in its {name!r} split. Prepare it with {name} "
+                f"the dataset has no windows in its {name!r} split. Prepare it with {name} "
                 f"people, or let few-shot draw the people itself (people='resampled')."
             )
     sides = [np.tile(split == name, (len(seeds), 1)) for name in ("train", "test", "validation")]

@@ -1,0 +1,139 @@
+"""Promises about processes, kept by real ones: kill -9, SIGTERM, and wrong command lines."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from subprocess import Popen
+
+import pytest
+from support.process_runs import environment, pretrain_command
+
+from primus_jax.training.digest import digest
+from primus_jax.training.run import load_state
+
+STEPS = 40
+
+
+def run(workdir, data, *more):
+    return subprocess.run(
+        pretrain_command(workdir, data, *more),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=300,
+        check=False,
+    )
+
+
+def interrupt(workdir, data, step, number):
+    """Start a run, send it a signal when it says that it reached `step`, return its end."""
+    with subprocess.Popen(
+        pretrain_command(workdir, data),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+    ) as process:
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith(f"step {step}/"):
+                process.send_signal(number)
+        return process.wait(timeout=120), "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def never_killed(simulated, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    done = run(workdir, simulated)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return digest(load_state(workdir, "latest")[0])
+
+
+@pytest.mark.slow
+def test_killed_at_a_random_step_and_resumed_ends_bit_identical(never_killed, simulated, tmp_path):
+    step = random.randint(2, STEPS - 2)
+    code, said = interrupt(tmp_path / "run", simulated, step, signal.SIGKILL)
+    assert code == -signal.SIGKILL, said
+    done = run(tmp_path / "run", simulated)
+    assert done.returncode == 0, done.stderr
+    assert digest(load_state(tmp_path / "run", "latest")[0]) == never_killed, f"killed at {step}"
+    rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows if "loss" in r] == list(range(1, STEPS + 1))
+
+
+@pytest.mark.slow
+def test_killed_while_a_checkpoint_is_written_the_one_before_is_used(
+    never_killed, simulated, tmp_path
+):
+    folder = tmp_path / "run" / "checkpoints"
+    with Popen(pretrain_command(tmp_path / "run", simulated), env=environment()) as process:
+        # The first is whole, the second has begun: Orbax writes under another name, then renames.
+        while process.poll() is None:
+            names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            if "10" in names and any("tmp" in name for name in names):
+                process.kill()
+                break
+        assert process.wait(60) == -signal.SIGKILL
+    left = [path.name for path in folder.iterdir()]
+    assert any("tmp" in name for name in left), left
+    step = max(int(name) for name in left if name.isdecimal())
+    done = run(tmp_path / "run", simulated)
+    assert f"resuming at step {step} of {STEPS}" in done.stdout, done.stdout + done.stderr
+    assert digest(load_state(tmp_path / "run", "latest")[0]) == never_killed
+    assert not any("tmp" in path.name for path in folder.iterdir())
+
+
+def test_sigterm_saves_asks_to_be_run_again_and_resumes_bit_identical(
+    never_killed, simulated, tmp_path
+):
+    code, said = interrupt(tmp_path / "run", simulated, 13, signal.SIGTERM)
+    assert code == 75, said
+    assert "stopped by SIGTERM: saved step" in said
+    state, _, _ = load_state(tmp_path / "run", "latest")
+    assert 13 <= int(state.step) < STEPS
+    done = run(tmp_path / "run", simulated)
+    assert f"resuming at step {int(state.step)} of {STEPS}" in done.stdout
+    assert digest(load_state(tmp_path / "run", "latest")[0]) == never_killed
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--config.optim.lrr=1"], ["lrr"]),
+        (["--config.steps=many"], ["steps"]),
+        (["--config.objective.alpha=2.0"], ["alpha", "2.0", "0 to 1"]),
+        (["--config.data.batch_size=100000"], ["queue_size"]),
+        (["--config.encoder.readout=mean"], ["readout", "pool"]),
+        (["--verbose"], ["--verbose"]),
+        (["--config.devices=3"], ["devices"]),
+        (["--processes=2"], ["--coordinator", "--process-id"]),
+        (["--join-seconds=0"], ["--join-seconds", "at least 1"]),
+    ],
+)
+def test_wrong_settings_say_what_is_wrong_and_leave_nothing(simulated, tmp_path, more, words):
+    done = run(tmp_path / "run", simulated, *more)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_files_are_named(simulated, tmp_path):
+    for arguments, word in (
+        (["pretrain", "--config", "nowhere.py", "--workdir", "w"], "nowhere.py"),
+        (["export", str(tmp_path), "--to", str(tmp_path / "out")], "run.json"),
+        (["fewshot", "--encoder", "x=nothing", "--data", str(simulated), "--out", "o"], "nothing"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "primus_jax", *arguments],
+            capture_output=True, text=True, env=environment(), cwd=tmp_path, timeout=120,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert word in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "out").exists()

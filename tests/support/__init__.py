@@ -1,0 +1,1 @@
+"""What tests share: files in their true formats, small configs, processes."""
