@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.user_files import tiny_encoder, write_user_csv
+from support.user_files import tiny_encoder, write_user_csv
 
 from primus_jax import SignalWarning
 from primus_jax.classify.classifier import load_classifier

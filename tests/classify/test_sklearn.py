@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from tests.user_files import ACTIVITIES, moving, tiny_encoder
+from support.user_files import ACTIVITIES, moving, tiny_encoder
 
 from primus_jax import PrimusFeatures
 from primus_jax.errors import PrimusError

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.clip_folder import write_clip_folder
-from tests.clip_vocabulary import write_vocabulary
-from tests.user_files import tiny_encoder, write_user_csv
+from support.clip_folder import write_clip_folder
+from support.clip_vocabulary import write_vocabulary
+from support.user_files import tiny_encoder, write_user_csv
 
 from primus_jax import SignalWarning
 from primus_jax.cli import main

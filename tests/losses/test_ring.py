@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.pair_losses import LOSSES, compile_gradient, inputs, value_and_gradient
+from support.pair_losses import LOSSES, compile_gradient, inputs, value_and_gradient
 
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.pair_losses import inputs, value_and_gradient
+from support.pair_losses import inputs, value_and_gradient
 
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.test_primus import make_batch
+from support.paired_batch import make_batch
 
 from primus_jax.config import Config, DataConfig
 from primus_jax.errors import PrimusError

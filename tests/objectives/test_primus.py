@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.paired_batch import BATCH, make_batch
 
 from primus_jax.augment import AugmentConfig, augment_batch
 from primus_jax.errors import PrimusError
@@ -16,24 +17,6 @@ from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
 ENCODER = EncoderConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)
-BATCH, TIME = 16, 130
-
-
-def make_batch(seed=0):
-    rng = np.random.default_rng(seed)
-    batch = {
-        "imu": rng.normal(size=(BATCH, TIME, 6)).astype(np.float32),
-        "index": np.arange(BATCH, dtype=np.int32),
-        "has_gyro": np.ones(BATCH, bool),
-    }
-    for name in ("text", "video"):
-        batch[f"{name}_mask"] = rng.random(BATCH) < 0.7
-        embedding = rng.normal(size=(BATCH, 16)) * batch[f"{name}_mask"][:, None]
-        batch[f"{name}_embedding"] = embedding.astype(np.float16)
-        batch[f"{name}_id"] = np.where(batch[f"{name}_mask"], rng.integers(0, 9, BATCH), -1).astype(
-            np.int32
-        )
-    return jax.tree.map(jnp.asarray, batch)
 
 
 def config_of(**values):

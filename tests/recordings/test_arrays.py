@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from tests.user_files import moving, tiny_encoder
+from support.user_files import moving, tiny_encoder
 
 from primus_jax import SignalWarning
 from primus_jax.errors import PrimusError

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.user_files import moving, tiny_encoder
+from support.user_files import moving, tiny_encoder
 
 from primus_jax import SignalWarning
 from primus_jax.errors import PrimusError

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from tests.clip_folder import write_clip_folder
-from tests.clip_vocabulary import write_vocabulary
-from tests.user_files import moving, tiny_encoder
+from support.clip_folder import write_clip_folder
+from support.clip_vocabulary import write_vocabulary
+from support.user_files import moving, tiny_encoder
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.search import peaks
