@@ -13,7 +13,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import check_length, write_folder
 from primus_jax.hub.loading import AssumptionWarning, assumption, read_encoder
 from primus_jax.hub.torch_names import Params
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder, check_window
+from primus_jax.models.base import EncoderConfig, check_window
 from primus_jax.recordings.arrays import to_windows
 from primus_jax.recordings.chunks import table_format
 
@@ -29,13 +29,13 @@ LONGEST = 10
 def embed(params: Params, imu: jax.Array, config: EncoderConfig, head: str) -> jax.Array:
     """One output of the encoder, `[batch, time, 6]` -> `[batch, width]`, in full float32."""
     with jax.default_matmul_precision("highest"):
-        return ImuEncoder(config).apply({"params": params}, imu)[head]
+        return config.build().apply({"params": params}, imu)[head]
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def initialise(key: jax.Array, window: jax.Array, config: EncoderConfig) -> Params:
     """Initial parameters for windows like `window` `[1, time, 6]`."""
-    return ImuEncoder(config).init(key, window)["params"]
+    return config.build().init(key, window)["params"]
 
 
 class Encoder:
@@ -68,7 +68,7 @@ class Encoder:
 
     def __repr__(self) -> str:
         """The architecture and its window."""
-        return f"Encoder({self.config.trunk}, {self.rate_hz:g} Hz x {self.window_seconds:g} s)"
+        return f"Encoder({self.config.kind}, {self.rate_hz:g} Hz x {self.window_seconds:g} s)"
 
     @classmethod
     def random(

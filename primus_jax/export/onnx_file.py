@@ -12,7 +12,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.export.onnx_encoder import onnx_encoder
 from primus_jax.export.onnx_graph import OPSET, import_onnx
 from primus_jax.hub.torch_names import Params, to_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.models.base import EncoderConfig
 
 # Of the largest value of an output.
 TOLERANCE = 1e-5
@@ -84,7 +84,7 @@ def jax_outputs(params: Params, config: EncoderConfig, imu: np.ndarray) -> dict[
 
     def apply(params, imu):
         with jax.default_matmul_precision("highest"):
-            return ImuEncoder(config).apply({"params": params}, imu)
+            return config.build().apply({"params": params}, imu)
 
     return jax.device_get(jax.jit(apply)(params, imu))
 

@@ -10,7 +10,7 @@ from jax import export
 
 from primus_jax.errors import PrimusError
 from primus_jax.hub.torch_names import Params
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.models.base import EncoderConfig
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -29,7 +29,7 @@ def write_stablehlo(
 
     def apply(imu: jax.Array) -> dict[str, jax.Array]:
         with jax.default_matmul_precision("highest"):
-            return ImuEncoder(config).apply({"params": params}, imu)
+            return config.build().apply({"params": params}, imu)
 
     (batch,) = export.symbolic_shape("batch")
     argument = jax.ShapeDtypeStruct((batch, samples, 6), jnp.float32)

@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from primus_jax.hub.layout import layout
 from primus_jax.hub.recognise import check_tensors, recognise
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.base import EncoderConfig
 
 Params = dict[str, Any]
 

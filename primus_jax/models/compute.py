@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from primus_jax.errors import PrimusError
 from primus_jax.numerics import vary_like
@@ -29,9 +30,16 @@ class ComputeConfig:
             caching); must divide the windows of a device.
     """
 
+    free: ClassVar[tuple[str, ...]] = ("micro_batches", "remat")
+
     dtype: str = "float32"
     remat: bool = False
     micro_batches: int = 1
+
+    @property
+    def activations(self) -> DTypeLike | None:
+        """Dtype of products and of what flows between blocks; None: that of the input."""
+        return jnp.bfloat16 if self.dtype == "bfloat16" else None
 
     def validate(self) -> None:
         """Raise PrimusError if a value is not one of those that the attributes allow."""

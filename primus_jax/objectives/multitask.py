@@ -19,10 +19,12 @@ import optax
 from jax import lax
 
 from primus_jax import augment
+from primus_jax.data.inputs import Input, has_gyro, imu
 from primus_jax.errors import PrimusError
+from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import PLAIN, ComputeConfig, mark_varying
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.models.layers import dense
+from primus_jax.objectives.base import Objective, ObjectiveConfig
 
 TASKS = ("noise", "scale", "rotation", "negation", "flip", "permutation", "warp", "shuffle")
 COPIES = ("drawn", "all")
@@ -30,11 +32,10 @@ Transform = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass
-class MultitaskConfig:
+class MultitaskConfig(ObjectiveConfig):
     """How strong each transformation is, and what a step sees."""
 
-    targets: ClassVar[tuple[str, ...]] = ()  # no stored embedding is compared with
-    compared_targets: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str] = "multitask"
 
     copies: str = "drawn"  # one transformed copy per window and step; "all": all eight
     hidden: int = 256  # width of each task's network
@@ -66,6 +67,10 @@ class MultitaskConfig:
         values = {name: getattr(self, name) for name in strengths}
         augment.AugmentConfig(**values).validate("objective")
 
+    def inputs(self, window_samples: int, embedding_dim: int) -> tuple[Input, ...]:
+        """Return the window, and whether it has a gyroscope."""
+        return imu(window_samples), has_gyro()
+
     def build(self, encoder: EncoderConfig, compute: ComputeConfig = PLAIN) -> "Multitask":
         """The objective that trains this encoder."""
         return Multitask(self, encoder, compute)
@@ -86,14 +91,14 @@ class TaskHeads(nn.Module):
         return jnp.einsum("nth,ht->nt", x.reshape(-1, tasks, self.hidden), weight) + bias
 
 
-class Multitask:
+class Multitask(Objective):
     """The objective protocol (`objectives/base.py`) for transformation prediction."""
 
     def __init__(
         self, config: MultitaskConfig, encoder: EncoderConfig, compute: ComputeConfig = PLAIN
     ):
         self.config = config
-        self.encoder = ImuEncoder(encoder, compute)
+        self.encoder = encoder.build(compute)
         self.heads = TaskHeads(config.hidden)
 
     def init(self, key, batch):
@@ -143,18 +148,6 @@ class Multitask:
             for i, name in enumerate(TASKS)
         }
         return tasks.mean(), (extra, metrics)
-
-    def extra_rows(self, extra):
-        """Nothing is kept, so nothing is split."""
-        return extra
-
-    def constrain(self, params):
-        """Nothing here has bounds."""
-        return params
-
-    def encoder_params(self, params):
-        """Encoder with its heads, which this objective leaves as they were initialised."""
-        return params["encoder"]
 
     @property
     def positive_rate(self) -> float:

@@ -18,19 +18,21 @@ a clamped logarithm.
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from primus_jax.augment import AugmentConfig, augment_batch
+from primus_jax.data.inputs import Input, imu
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce_with_accuracy
 from primus_jax.losses.pairs import FORMS
 from primus_jax.losses.sigmoid import sigmoid_with_accuracy
 from primus_jax.losses.temperature import check_temperature, clamp, init_temperature, temperature
+from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import PLAIN, ComputeConfig, mark_varying
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.objectives.base import Objective, ObjectiveConfig
 from primus_jax.objectives.neighbors import (
     MODALITIES,
     enqueue,
@@ -40,14 +42,22 @@ from primus_jax.objectives.neighbors import (
     order_after,
     read,
 )
+from primus_jax.objectives.targets import TARGETS, StoredTarget
 
-TARGETS = ("video", "text")
 LOSSES = ("info_nce", "sigmoid")
 
 
 @dataclasses.dataclass
-class PrimusConfig:
+class PrimusConfig(ObjectiveConfig):
     """Which terms are on, and how they are weighted and masked."""
+
+    kind: ClassVar[str] = "primus"
+    free: ClassVar[tuple[str, ...]] = (
+        "contrastive",
+        "contrastive_block",
+        "queue_block",
+        "queue_sharded",
+    )
 
     multimodal: bool = True
     self_supervised: bool = True
@@ -80,6 +90,22 @@ class PrimusConfig:
         """Those of `targets` that a term which is on reads."""
         return self.targets if self.multimodal or self.neighbors else ()
 
+    def inputs(self, window_samples: int, embedding_dim: int) -> tuple[Input, ...]:
+        """Return the window, and the embedding of every target that is compared."""
+        targets = (StoredTarget(TARGETS[name], embedding_dim) for name in self.compared_targets)
+        return (imu(window_samples), *targets)
+
+    def check_encoder(self, encoder: EncoderConfig, embedding_dim: int) -> None:
+        """Raise PrimusError unless the encoder's output is as wide as what it is compared with."""
+        head = "mmcl" if encoder.multihead else "emb"
+        if self.compared_targets and encoder.width(head) != embedding_dim:
+            raise PrimusError(
+                f"the output {head!r} of config.encoder is {encoder.width(head)} wide, "
+                f"config.data.embedding_dim {embedding_dim}; they are compared. Set the latter to "
+                f"the width of the stored embeddings, and config.encoder.head_dim (or, without "
+                f"heads, embed_dim) to the same."
+            )
+
     def validate(self, batch_size: int) -> None:
         """Raise PrimusError when nothing is trained, or a value means nothing."""
         if not (self.multimodal or self.self_supervised or self.neighbors):
@@ -88,7 +114,9 @@ class PrimusConfig:
             raise PrimusError(f"objective.alpha is {self.alpha}; expected 0 to 1.")
         unknown = [name for name in self.targets if name not in TARGETS]
         if unknown or len(set(self.targets)) != len(self.targets):
-            raise PrimusError(f"objective.targets {self.targets}; expected some of {TARGETS}.")
+            raise PrimusError(
+                f"objective.targets {self.targets}; expected some of {tuple(TARGETS)}."
+            )
         if self.multimodal and not self.targets:
             raise PrimusError("objective.multimodal is on but objective.targets is empty.")
         if self.loss not in LOSSES:
@@ -120,14 +148,14 @@ class PrimusConfig:
         return Primus(self, encoder, compute)
 
 
-class Primus:
+class Primus(Objective):
     """The objective protocol (`objectives/base.py`) for PRIMUS, SimCLR, IMU2CLIP and ablations."""
 
     def __init__(
         self, config: PrimusConfig, encoder: EncoderConfig, compute: ComputeConfig = PLAIN
     ):
         self.config = config
-        self.encoder = ImuEncoder(encoder, compute)
+        self.encoder = encoder.build(compute)
         self.multihead = encoder.multihead
 
     def init(self, key, batch):
@@ -145,7 +173,7 @@ class Primus:
         if not config.neighbors:
             return params, {}
         dims = {"imu": self.encoder.config.width("ssl" if self.multihead else "emb")}
-        dims |= {name: batch[f"{name}_embedding"].shape[-1] for name in config.targets}
+        dims |= {name: batch[f"{name}_embedding"].shape[-1] for name in config.compared_targets}
         return params, {"queue": init_queue(config.queue_size, dims)}
 
     def loss(self, params, extra, towers, batch, key, *, axis_name=None, forward=None):
@@ -213,10 +241,6 @@ class Primus:
             name: clamp(params[name], *bounds) for name in ("temperature_mm", "temperature_ssl")
         }
 
-    def encoder_params(self, params):
-        """Encoder with its heads."""
-        return params["encoder"]
-
     def forward(self, params, batch, key):
         """Head outputs "mm" and "ssl" of view 0 and, where a term needs it, "ssl_second" of view 1.
 
@@ -241,7 +265,7 @@ class Primus:
                 batch[f"{name}_mask"],
                 batch[f"{name}_id"],
             )
-            for name in self.config.targets
+            for name in self.config.compared_targets
         }
 
     def _equal(self, name, number):

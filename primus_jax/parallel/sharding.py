@@ -5,7 +5,7 @@ of `extra` that its objective splits, and with `fsdp` for parameters and optimiz
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -31,6 +31,8 @@ class MeshConfig:
         fsdp: parameters and optimizer state are split over "data" and gathered in the step, for
             encoders that outgrow a chip.
     """
+
+    free: ClassVar[tuple[str, ...]] = ("replicas", "fsdp")
 
     replicas: int = 1
     fsdp: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 EXIT_INTERRUPTED = 75
 
 
-class Stop:
+class StopRequest:
     """`is_set` once a signal came, and its `name`."""
 
     is_set = False
@@ -16,13 +16,13 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[Stop]:
+def stop_signals() -> Iterator[StopRequest]:
     """Catch SIGTERM and SIGINT; a second Ctrl-C acts as usual.
 
     Schedulers repeat SIGTERM while they wait, so it remains a request. Outside the main thread
     nothing is caught: signals belong to whoever owns it.
     """
-    stop = Stop()
+    stop = StopRequest()
 
     def request(number, frame):
         stop.is_set, stop.name = True, signal.Signals(number).name

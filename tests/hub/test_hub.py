@@ -22,18 +22,19 @@ from primus_jax.errors import PrimusError
 from primus_jax.export.run import ExportOptions, write_export
 from primus_jax.hub.loading import AssumptionWarning
 from primus_jax.hub.torch_names import to_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder, sample_range
+from primus_jax.models.motion import MotionConfig
+from primus_jax.models.released import ReleasedConfig
 
-MOTION = EncoderConfig(trunk="motion", channels=4, embed_dim=232, blocks=2, head_layers=2)
+MOTION = MotionConfig(channels=4, blocks=2, head_layers=2)
 CONFIGS = [
-    EncoderConfig(channels=8, embed_dim=16),
-    EncoderConfig(channels=8, embed_dim=16, third_pool="max", multihead=False),
-    EncoderConfig(channels=8, embed_dim=16, readout="gru_time", bins=4, input_norm="fixed"),
-    EncoderConfig(channels=8, embed_dim=16, readout="gru_time", third_pool="max", multihead=False),
-    EncoderConfig(channels=8, embed_dim=16, readout="pool", activation="gelu", head_layers=2),
-    EncoderConfig(channels=8, embed_dim=16, readout="pool", third_pool="max"),
+    ReleasedConfig(channels=8, embed_dim=16),
+    ReleasedConfig(channels=8, embed_dim=16, third_pool="max", multihead=False),
+    ReleasedConfig(channels=8, embed_dim=16, readout="gru_time", bins=4, input_norm="fixed"),
+    ReleasedConfig(channels=8, embed_dim=16, readout="gru_time", third_pool="max", multihead=False),
+    ReleasedConfig(channels=8, embed_dim=16, readout="pool", activation="gelu", head_layers=2),
+    ReleasedConfig(channels=8, embed_dim=16, readout="pool", third_pool="max"),
     MOTION,
-    EncoderConfig(trunk="motion", channels=4, embed_dim=232, multihead=False),
+    MotionConfig(channels=4, multihead=False),
 ]
 
 
@@ -43,7 +44,7 @@ def name_of(config):
 
 def windows(config, n=6, seed=0):
     """Gravity, smooth movement, and one window that lies still."""
-    low, high = sample_range(config)
+    low, high = config.sample_range()
     time = high or max(low, 250)
     rng = np.random.default_rng(seed)
     imu = rng.normal(size=(n, time, 6)).cumsum(1) / 4
@@ -55,7 +56,7 @@ def windows(config, n=6, seed=0):
 def encoder_of(config, seed=1):
     """Random weights, without the compilation that `Encoder.random` needs."""
     imu, rng = windows(config, 1), np.random.default_rng(seed)
-    shapes = jax.eval_shape(ImuEncoder(config).init, jax.random.key(0), imu)["params"]
+    shapes = jax.eval_shape(config.build().init, jax.random.key(0), imu)["params"]
     params = jax.tree_util.tree_map_with_path(
         lambda path, leaf: np.float32(
             rng.normal(size=leaf.shape) * 0.2 + (path[-1].key == "scale")
@@ -105,7 +106,7 @@ def test_pytorch_agrees_in_outputs_and_gradients(config):
     targets = {h: rng.normal(size=outputs[h].shape).astype(np.float32) for h in config.heads}
 
     def loss(params):
-        ours = ImuEncoder(config).apply({"params": params}, imu)
+        ours = config.build().apply({"params": params}, imu)
         return sum(jnp.vdot(ours[head], targets[head]) for head in config.heads), ours
 
     (_, ours), grad = jax.jit(jax.value_and_grad(loss, has_aux=True))(encoder.params)
@@ -158,7 +159,7 @@ def test_fine_tuned_in_pytorch_and_back(tmp_path):
 def test_pytorch_takes_the_windows_that_jax_takes(config):
     encoder = encoder_of(config)
     torch, module = module_of(encoder)
-    low, high = sample_range(config)
+    low, high = config.sample_range()
     assert module(torch.zeros(1, low, 6))["emb"].shape == (1, config.embed_dim)
     wrong = [(1, low - 1, 6), (1, 4, 6), (low, 6), (1, 6, low), (1, low, 3)]
     for shape in [*wrong, (1, high + 1, 6)] if high else wrong:

@@ -11,7 +11,7 @@ from support.pair_losses import inputs, value_and_gradient
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
 from primus_jax.losses.sigmoid import sigmoid
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.training.digest import digest
 from primus_jax.training.metrics import read_metrics
@@ -115,7 +115,7 @@ def test_the_objective_puts_it_in_every_term():
         "text_id": np.array([0, 1, -1, 0, 2, 3], np.int32),
     }
     batch = jax.tree.map(jnp.asarray, batch)
-    encoder = EncoderConfig(
+    encoder = ReleasedConfig(
         readout="pool", input_norm="fixed", activation="gelu", embed_dim=16, channels=8
     )
 

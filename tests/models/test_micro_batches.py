@@ -11,14 +11,14 @@ from primus_jax.augment import AugmentConfig
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
 from primus_jax.models.compute import ComputeConfig, micro_batched
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
 ROWS, TIME, DIM = 64, 130, 8
-ENCODER = EncoderConfig(
+ENCODER = ReleasedConfig(
     input_norm="fixed", activation="gelu", readout="pool", channels=8, embed_dim=DIM
 )
 OBJECTIVES = {
@@ -140,7 +140,7 @@ def test_in_float64_nothing_is_left_of_the_difference(devices, form):
 
 def test_memory_is_that_of_a_part():
     """Eight parts of a batch whose activations dominate need less than a quarter."""
-    encoder = EncoderConfig(
+    encoder = ReleasedConfig(
         input_norm="fixed", activation="gelu", readout="pool", channels=16, embed_dim=DIM
     )
     objective = PrimusConfig(

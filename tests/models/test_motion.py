@@ -10,17 +10,17 @@ import pytest
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.hub.torch_names import from_torch_names, to_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.models.motion import (
     BANDS,
     EDGES,
+    MotionConfig,
     band_powers,
     extremes,
     level_and_spread,
     orientation_free,
 )
 
-CONFIG = EncoderConfig(trunk="motion", channels=8, embed_dim=272, head_layers=2, blocks=2)
+CONFIG = MotionConfig(channels=8, head_layers=2, blocks=2)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,8 @@ def test_weights_survive_pytorch_names_bit_for_bit_and_stay_small(encoder):
     assert config == CONFIG
     jax.tree.map(np.testing.assert_array_equal, again, jax.device_get(encoder.params))
     assert tensors["trunk.stem.weight"].shape == (8, 12, 7)
-    full = EncoderConfig(trunk="motion", head_layers=2, blocks=2)
-    shapes = jax.eval_shape(ImuEncoder(full).init, jax.random.key(0), jnp.zeros((1, 150, 6)))
+    full = MotionConfig(head_layers=2, blocks=2)
+    shapes = jax.eval_shape(full.build().init, jax.random.key(0), jnp.zeros((1, 150, 6)))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) <= 3_000_000
 
 
@@ -88,7 +88,7 @@ def test_a_still_window_has_a_finite_gradient(encoder):
     imu = jnp.zeros((2, 64, 6), jnp.float32)
 
     def total(imu):
-        return ImuEncoder(CONFIG).apply({"params": encoder.params}, imu)["ssl"].sum()
+        return CONFIG.build().apply({"params": encoder.params}, imu)["ssl"].sum()
 
     value, grad = jax.jit(jax.value_and_grad(total))(imu)
     assert np.isfinite(value)
@@ -97,9 +97,9 @@ def test_a_still_window_has_a_finite_gradient(encoder):
 
 def test_choices_of_the_released_trunk_are_refused():
     with pytest.raises(PrimusError, match="readout"):
-        EncoderConfig(trunk="motion", readout="pool").validate()
+        MotionConfig().validate()
     with pytest.raises(PrimusError, match="272 values"):
-        EncoderConfig(trunk="motion", channels=8, embed_dim=512).validate()
+        MotionConfig(channels=8).validate()
     with pytest.raises(PrimusError, match="at least 32"):
         Encoder.random(CONFIG, 0, 50, 1).encode_windows(windows(1, 31))
 

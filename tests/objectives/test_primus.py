@@ -11,12 +11,12 @@ from support.paired_batch import BATCH, make_batch
 from primus_jax.augment import AugmentConfig, augment_batch
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import Primus, PrimusConfig
 from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
-ENCODER = EncoderConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)
+ENCODER = ReleasedConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)
 
 
 def config_of(**values):
@@ -48,7 +48,7 @@ def test_each_term_is_the_equation_on_the_encoder_outputs(full):
     objective, params, _, key, _, _, metrics = full
     batch = make_batch()
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(batch["index"])
-    apply = jax.jit(ImuEncoder(ENCODER).apply)
+    apply = jax.jit(ENCODER.build().apply)
     first = apply({"params": params["encoder"]}, batch["imu"])
     second = apply(
         {"params": params["encoder"]},

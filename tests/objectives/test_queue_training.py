@@ -7,9 +7,9 @@ import optax
 import pytest
 
 from primus_jax.config import CheckpointConfig, Config, DataConfig
-from primus_jax.data.pipeline import example_batch
+from primus_jax.data.inputs import example_batch
 from primus_jax.errors import PrimusError
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import Primus, PrimusConfig
 from primus_jax.optim import OptimConfig
 from primus_jax.parallel.sharding import make_mesh, rows
@@ -19,7 +19,7 @@ from primus_jax.training.state import abstract_state, state_maker
 from primus_jax.training.step import make_train_step, sharded_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
-ENCODER = EncoderConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8)
+ENCODER = ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8)
 SIZE, STEPS = 40, 6
 
 
@@ -115,7 +115,7 @@ def dense():
     rng = np.random.default_rng(0)
     batch = jax.tree.map(
         lambda x: jnp.asarray(rng.normal(size=(16, *x.shape[1:])).astype(x.dtype)),
-        example_batch(130, 512),
+        example_batch(PrimusConfig().inputs(130, 512)),
     )
     texts = rng.normal(size=(3, 512))[rng.integers(0, 3, 16)]
     batch["text_embedding"] = jnp.asarray(texts, batch["text_embedding"].dtype)
