@@ -9,6 +9,7 @@ _PUBLIC = {
     "Encoder": "primus_jax.encoder",
     "EncoderConfig": "primus_jax.models.imu_encoder",
     "ImuEncoder": "primus_jax.models.imu_encoder",
+    "Pairs": "primus_jax.losses.pairs",
     "PrimusError": "primus_jax.errors",
     "PrimusFeatures": "primus_jax.classify.sklearn",
     "SignalWarning": "primus_jax.recordings.arrays",
