@@ -26,6 +26,7 @@ from primus_jax.augment import AugmentConfig
 from primus_jax.config import Config, DataConfig
 from primus_jax.files import replace_file
 from primus_jax.losses.contrastive import info_nce
+from primus_jax.losses.pairs import Pairs
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.motion import MotionConfig
@@ -136,7 +137,7 @@ def measure_loss(mesh: Mesh, sizes: Sizes, batch: int, form: str, rate: float) -
     rows = sharding.rows(mesh)
 
     def local(a, b, t):
-        return info_nce(a, b, t, axis_name=sharding.batch_axes(mesh), form=form)
+        return info_nce(a, b, t, Pairs(axis_name=sharding.batch_axes(mesh), form=form))
 
     everywhere = PartitionSpec()
     loss = jax.shard_map(local, mesh=mesh, in_specs=(rows, rows, everywhere), out_specs=everywhere)

@@ -8,6 +8,7 @@ _PUBLIC = {
     "DatasetFolder": "primus_jax.data.folder",
     "Encoder": "primus_jax.encoder",
     "MotionConfig": "primus_jax.models.motion",
+    "Pairs": "primus_jax.losses.pairs",
     "PrimusError": "primus_jax.errors",
     "PrimusFeatures": "primus_jax.classify.sklearn",
     "ReleasedConfig": "primus_jax.models.released",

@@ -27,7 +27,7 @@ from primus_jax.augment import AugmentConfig, augment_batch
 from primus_jax.data.inputs import Input, imu
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce_with_accuracy
-from primus_jax.losses.pairs import FORMS
+from primus_jax.losses.pairs import FORMS, Pairs
 from primus_jax.losses.sigmoid import sigmoid_with_accuracy
 from primus_jax.losses.temperature import check_temperature, clamp, init_temperature, temperature
 from primus_jax.models.base import EncoderConfig
@@ -196,17 +196,15 @@ class Primus(Objective):
             function = info_nce_with_accuracy
             if config.loss == "sigmoid":
                 scalars, function = (*scalars, params[f"bias_{head}"]), sigmoid_with_accuracy
-            value, forward, backward = function(
-                a,
-                b,
-                *scalars,
-                mask=mask,
+            pairs = Pairs(
+                mask,
+                equal,
                 masked_negatives=config.masked_negatives,
-                equal=equal,
                 axis_name=axis_name,
                 form=config.contrastive,
                 block=config.contrastive_block,
             )
+            value, forward, backward = function(a, b, *scalars, pairs)
             terms.append((weight, name, value))
             metrics[f"accuracy_{name}_from_imu"] = forward
             metrics[f"accuracy_imu_from_{name}"] = backward

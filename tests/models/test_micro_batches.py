@@ -10,6 +10,7 @@ import pytest
 from primus_jax.augment import AugmentConfig
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
+from primus_jax.losses.pairs import Pairs
 from primus_jax.models.compute import ComputeConfig, micro_batched
 from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import MultitaskConfig
@@ -124,7 +125,7 @@ def test_in_float64_nothing_is_left_of_the_difference(devices, form):
         def gradient(count):
             def local(params, batch):
                 embedding = micro_batched(forward, count)(params, batch, None)
-                return info_nce(embedding, batch["target"], 0.1, axis_name="data", form=form)
+                return info_nce(embedding, batch["target"], 0.1, Pairs(axis_name="data", form=form))
 
             specs = jax.P(), jax.P("data")
             loss = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=jax.P())

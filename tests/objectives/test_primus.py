@@ -11,6 +11,7 @@ from support.paired_batch import BATCH, make_batch
 from primus_jax.augment import AugmentConfig, augment_batch
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
+from primus_jax.losses.pairs import Pairs
 from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import Primus, PrimusConfig
 from primus_jax.parallel.sharding import make_mesh
@@ -61,9 +62,7 @@ def test_each_term_is_the_equation_on_the_encoder_outputs(full):
             first["mmcl"],
             batch[f"{name}_embedding"].astype(jnp.float32),
             0.1,
-            mask=batch[f"{name}_mask"],
-            masked_negatives=False,
-            equal=batch[f"{name}_id"],
+            Pairs(batch[f"{name}_mask"], batch[f"{name}_id"], masked_negatives=False),
         )
         assert metrics[f"loss_{name}"] == pytest.approx(float(term), rel=1e-5)
 
