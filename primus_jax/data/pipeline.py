@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -162,17 +162,20 @@ def check_alike(folders: Sequence[DatasetFolder], stored: Sequence[str] = ()) ->
                     f"Prepare both with the same --target-rate and --window."
                 )
     for name in stored:
-        known = [(f.path, f.towers[name]) for f in folders if f.towers[name]]
-        for (path, mine), (other, theirs) in itertools.pairwise(known):
-            if mine["digest"] != theirs["digest"]:
+        known = [(f.path, tower) for f in folders if (tower := f.towers[name])]
+        for (one, tower), (another, others_tower) in itertools.pairwise(known):
+            if tower["digest"] != others_tower["digest"]:
                 raise PrimusError(
-                    f"{path} stores {name} embeddings of the tower {mine['name']} (weights "
-                    f"{mine['digest']}), {other} those of {theirs['name']} ({theirs['digest']}): "
-                    f"they cannot be compared. Embed both with one tower (`primus-jax embed`)."
+                    f"{one} stores {name} embeddings of the tower {tower['name']} (weights "
+                    f"{tower['digest']}), {another} those of {others_tower['name']} "
+                    f"({others_tower['digest']}): they cannot be compared. Embed both with one "
+                    f"tower (`primus-jax embed`)."
                 )
 
 
-def _decoder(path: str, dim: int, live: Mapping[str, LiveInput]):
+def _decoder(
+    path: str, dim: int, live: Mapping[str, LiveInput]
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
     def stored_target(name: str, example: dict[str, Any]) -> tuple[str, np.ndarray, bool]:
         key = f"{name}_embedding"
         present = key in example and bool(example[f"has_{key}"])
@@ -197,8 +200,8 @@ def _decoder(path: str, dim: int, live: Mapping[str, LiveInput]):
             )
         return key, value, bool(example["text"] if name == "text" else example["has_frames"])
 
-    def decode(example):
-        arrays = {"imu": np.asarray(example["imu"], np.float32)}
+    def decode(example: dict[str, Any]) -> dict[str, Any]:
+        arrays: dict[str, np.ndarray | np.generic] = {"imu": np.asarray(example["imu"], np.float32)}
         arrays["has_gyro"] = np.bool_(example["has_gyro"])
         for name in ("text", "video"):
             target = live_target if name in live else stored_target

@@ -11,8 +11,9 @@ import numpy as np
 from primus_jax.errors import PrimusError
 from primus_jax.export.onnx_encoder import onnx_encoder
 from primus_jax.export.onnx_graph import OPSET, import_onnx
-from primus_jax.hub.torch_names import Params, to_torch_names
+from primus_jax.hub.torch_names import to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.trees import Params
 
 # Of the largest value of an output.
 TOLERANCE = 1e-5

@@ -11,10 +11,10 @@ from primus_jax.export.onnx_file import CheckWindows, OnnxFile
 from primus_jax.export.stablehlo import write_stablehlo
 from primus_jax.hub import folder
 from primus_jax.hub.card import read_results
-from primus_jax.hub.torch_names import Params
 from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.training.metrics import read_metrics
 from primus_jax.training.run import load_state
+from primus_jax.trees import Params
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import export
 
 from primus_jax.errors import PrimusError
-from primus_jax.hub.torch_names import Params
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.trees import Params
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

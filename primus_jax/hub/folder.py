@@ -18,8 +18,9 @@ from primus_jax.errors import PrimusError
 from primus_jax.files import new_folder
 from primus_jax.hub.card import model_card
 from primus_jax.hub.recognise import recognise
-from primus_jax.hub.torch_names import Params, from_torch_names, to_torch_names
+from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig, check_window
+from primus_jax.trees import Params
 from primus_jax.weights.printable import MOST_SAID, shown, shown_value
 from primus_jax.weights.safetensors import file_digest, open_safetensors
 from primus_jax.window import CHANNELS
@@ -89,7 +90,7 @@ def write_folder(
     """
     tensors = to_torch_names(params, config)
     motion = config.trunk == "motion"
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "encoder": dataclasses.asdict(config),
         "rate_hz": float(rate_hz),
@@ -158,7 +159,7 @@ def read_folder(
     return params, config, description
 
 
-def check_description(description: Any, where: str) -> EncoderConfig:
+def check_description(description: object, where: str) -> EncoderConfig:
     """The architecture in a description; raises PrimusError, naming `where`, if that is wrong."""
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else description
