@@ -193,8 +193,8 @@ def check_description(description: object, where: str) -> EncoderConfig:
     ]
     if not all(isinstance(s, dict) and all(isinstance(n, int) for n in s.values()) for s in splits):
         raise PrimusError(
-            f"{where}: provenance.data is {shown_value(data)}; expected what is known of each data "
-            f"set, by name."
+            f"{where}: provenance.data is {shown_value(data)}; expected what is known of each "
+            f"dataset, by name."
         )
     return config
 
