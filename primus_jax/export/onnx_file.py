@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -83,9 +83,10 @@ class OnnxFile:
 def jax_outputs(params: Params, config: EncoderConfig, imu: np.ndarray) -> dict[str, np.ndarray]:
     """Every output of the encoder in full float32."""
 
-    def apply(params, imu):
+    def apply(params: Params, imu: np.ndarray) -> dict[str, jax.Array]:
         with jax.default_matmul_precision("highest"):
-            return ImuEncoder(config).apply({"params": params}, imu)
+            outputs = ImuEncoder(config).apply({"params": params}, imu)
+        return cast(dict[str, jax.Array], outputs)
 
     return jax.device_get(jax.jit(apply)(params, imu))
 

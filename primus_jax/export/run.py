@@ -60,10 +60,11 @@ def export(
         PrimusError: no such run or checkpoint, a damaged one, an existing folder, or a package
             that is not installed.
     """
+    run_folder = Path(run_folder)
     state, config, row = load_state(run_folder, checkpoint)
     data, step = next(iter(row["data"].values())), int(state.step)
     metrics: dict[str, float] = {}
-    for values in read_metrics(run_folder) if (Path(run_folder) / "metrics.jsonl").exists() else ():
+    for values in read_metrics(run_folder) if (run_folder / "metrics.jsonl").exists() else ():
         if values["step"] == step:
             metrics |= {k: v for k, v in values.items() if k.startswith("validation")}
     return write_export(

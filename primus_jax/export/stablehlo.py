@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,8 @@ def write_stablehlo(
 
     def apply(imu: jax.Array) -> dict[str, jax.Array]:
         with jax.default_matmul_precision("highest"):
-            return ImuEncoder(config).apply({"params": params}, imu)
+            outputs = ImuEncoder(config).apply({"params": params}, imu)
+        return cast(dict[str, jax.Array], outputs)
 
     (batch,) = export.symbolic_shape("batch")
     argument = jax.ShapeDtypeStruct((batch, samples, 6), jnp.float32)

@@ -12,6 +12,7 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.clip import weights
@@ -83,8 +84,8 @@ def load_towers(path: str | os.PathLike[str]) -> Towers:
 def embed_text(
     params: Params,
     config: ClipConfig,
-    tokens: jax.Array,
-    mask: jax.Array | None = None,
+    tokens: jax.Array | np.ndarray,
+    mask: jax.Array | np.ndarray | None = None,
     *,
     dtype: jnp.dtype = jnp.float32,
 ) -> jax.Array:
@@ -119,7 +120,7 @@ def embed_text(
 def embed_image(
     params: Params,
     config: ClipConfig,
-    images: jax.Array,
+    images: jax.Array | np.ndarray,
     *,
     dtype: jnp.dtype = jnp.float32,
 ) -> jax.Array:
@@ -143,7 +144,7 @@ def embed_image(
 def embed_video(
     params: Params,
     config: ClipConfig,
-    frames: jax.Array,
+    frames: jax.Array | np.ndarray,
     *,
     dtype: jnp.dtype = jnp.float32,
 ) -> jax.Array:
