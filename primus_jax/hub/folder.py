@@ -17,9 +17,10 @@ from primus_jax.errors import PrimusError
 from primus_jax.files import new_folder
 from primus_jax.hub.card import model_card
 from primus_jax.hub.recognise import recognise
-from primus_jax.hub.torch_names import Params, from_torch_names, to_torch_names
+from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.base import EncoderConfig, check_window
 from primus_jax.models.encoders import encoder_from_dict, encoder_to_dict
+from primus_jax.trees import Params
 from primus_jax.weights.printable import MOST_SAID, shown, shown_value
 from primus_jax.weights.safetensors import file_digest, open_safetensors
 from primus_jax.window import CHANNELS
@@ -88,7 +89,7 @@ def write_folder(
             cannot take, provenance that JSON cannot hold, or an existing folder.
     """
     tensors = to_torch_names(params, config)
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
         "encoder": encoder_to_dict(config),
         "rate_hz": float(rate_hz),
@@ -157,7 +158,7 @@ def read_folder(
     return params, config, description
 
 
-def check_description(description: Any, where: str) -> EncoderConfig:
+def check_description(description: object, where: str) -> EncoderConfig:
     """The architecture in a description; raises PrimusError, naming `where`, if that is wrong."""
     if not isinstance(description, dict) or description.get("format") not in READABLE:
         found = description.get("format") if isinstance(description, dict) else description
@@ -183,8 +184,8 @@ def check_description(description: Any, where: str) -> EncoderConfig:
     ]
     if not all(isinstance(s, dict) and all(isinstance(n, int) for n in s.values()) for s in splits):
         raise PrimusError(
-            f"{where}: provenance.data is {shown_value(data)}; expected what is known of each data "
-            f"set, by name."
+            f"{where}: provenance.data is {shown_value(data)}; expected what is known of each "
+            f"dataset, by name."
         )
     return config
 

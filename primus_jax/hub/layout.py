@@ -55,7 +55,7 @@ def motion_layout(config: MotionConfig) -> Table:
     """The rows of the motion trunk."""
     width, embed = config.channels, config.embed_dim
     widths, size = stage_widths(width), readout_size(width)
-    shapes = {"stem": (width, CHANNELS, 7)}
+    shapes: dict[str, tuple[int, ...]] = {"stem": (width, CHANNELS, 7)}
     for stage, (before, after) in enumerate(zip((width, *widths), widths, strict=False)):
         if stage:
             shapes[f"down{stage}"] = (after, before, 3)
@@ -64,7 +64,9 @@ def motion_layout(config: MotionConfig) -> Table:
             shapes[f"block{stage}{block}_conv0"] = (after, after, 5)
             shapes[f"block{stage}{block}_conv1"] = (after, after, 5)
     shapes["feature_norm"] = (size,)
-    modules = {("trunk", name): shape for name, shape in shapes.items()}
+    modules: dict[tuple[str, ...], tuple[int, ...]] = {
+        ("trunk", name): shape for name, shape in shapes.items()
+    }
     if config.multihead:
         learned = embed - STATISTICS
         modules |= {
@@ -85,7 +87,7 @@ def released_layout(config: ReleasedConfig) -> Table:
     """The rows of the released trunk and its read-outs."""
     prefix = "backbone" if config.multihead else "net"
     channels, embed = config.channels, config.embed_dim
-    table = {
+    table: Table = {
         f"{prefix}.0.weight": (("norm0", "scale"), (6,)),
         f"{prefix}.0.bias": (("norm0", "bias"), (6,)),
     }

@@ -8,9 +8,10 @@ from typing import Any
 from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import check_description, read_folder
 from primus_jax.hub.recognise import recognise
-from primus_jax.hub.torch_names import Params, from_torch_names
+from primus_jax.hub.torch_names import from_torch_names
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.released import ReleasedConfig
+from primus_jax.trees import Params
 from primus_jax.weights.safetensors import open_safetensors
 from primus_jax.weights.torch_file import open_torch_file
 
@@ -53,6 +54,7 @@ def read_encoder(
         raise PrimusError(
             f"{path} does not exist; expected an export folder or a file {', '.join(SUFFIXES)}."
         )
+    description: dict[str, Any] | None
     if path.is_dir():
         params, found, description = read_folder(path)
     elif path.suffix in SUFFIXES:
@@ -61,8 +63,8 @@ def read_encoder(
         raise PrimusError(f"{path}: expected an export folder or a file {', '.join(SUFFIXES)}.")
     if config is not None and config != found:
         raise PrimusError(f"{path} holds {found}; it cannot be loaded as {config}.")
-    stated = {"rate_hz": rate_hz, "window_seconds": window_seconds}
-    stated = {name: value for name, value in stated.items() if value is not None}
+    asked = {"rate_hz": rate_hz, "window_seconds": window_seconds}
+    stated = {name: value for name, value in asked.items() if value is not None}
     if description is None:
         description = released_description(path, found, stated)
     return params, found, description | stated

@@ -233,7 +233,7 @@ class PrimusEncoder(nn.Module):
             readout = self.trunk(x)
             outputs = {"emb": readout[:, : self.trunk.embedding_size]}
         else:
-            outputs = {"emb": self.read_out(self.get_submodule(self.trunk_name)[:5](x))}
+            outputs = {"emb": self.read_out(getattr(self, self.trunk_name)[:5](x))}
         if self.architecture["multihead"]:
             shared = self.projector(readout) if motion else outputs["emb"]
             outputs |= {"ssl": self.ssl_head(shared), "mmcl": self.mmcl_head(shared)}
@@ -245,7 +245,7 @@ class PrimusEncoder(nn.Module):
             return self.pool(torch.cat([level_and_spread(x), extremes(x)], -1))
         # The released encoder steps over channels: their time bins are the features of a step.
         steps = x if self.architecture["readout"] == "gru_channels" else x.transpose(1, 2)
-        return self.get_submodule(self.trunk_name)[5](steps)[1][0]
+        return getattr(self, self.trunk_name)[5](steps)[1][0]
 
 
 def check_windows(shape: torch.Size, architecture: dict[str, Any]) -> None:

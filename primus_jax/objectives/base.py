@@ -5,16 +5,15 @@ docs/architecture.md, "Add a method", builds one.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import jax
 
 from primus_jax.data.inputs import Input
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import PLAIN, ComputeConfig, Forward
+from primus_jax.trees import Tree
 
-# Trees of arrays: parameters, what survives a restart, frozen parameters.
-Tree = Any
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 AxisName = str | tuple[str, ...] | None

@@ -14,7 +14,6 @@ from primus_jax.config import Config
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline
 from primus_jax.errors import PrimusError
-from primus_jax.objectives.base import Tree
 from primus_jax.parallel import sharding
 from primus_jax.parallel.processes import CommonError, Processes
 from primus_jax.training.checkpoint import Checkpoints
@@ -26,6 +25,7 @@ from primus_jax.training.setup import Setup, set_up
 from primus_jax.training.state import TrainState
 from primus_jax.training.stop import StopRequest, stop_signals
 from primus_jax.training.validation import Validation, open_pipeline, open_validation
+from primus_jax.trees import Tree
 
 Log = Callable[[str], None]
 

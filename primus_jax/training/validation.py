@@ -10,10 +10,10 @@ from primus_jax.config import Config
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.inputs import Input
 from primus_jax.data.pipeline import Pipeline
-from primus_jax.objectives.base import Tree
 from primus_jax.parallel import sharding
 from primus_jax.training.setup import Setup
 from primus_jax.training.state import TrainState
+from primus_jax.trees import Tree
 
 
 def open_pipeline(
