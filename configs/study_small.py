@@ -14,8 +14,8 @@
 Pretraining data and recipe are those of configs/primus_small.py, whose docstring prepares them.
 usc_had is the development set: everything is chosen there. classyglass1 and dsads are the test.
 
-Cost: 21 runs of about 3 minutes on 2 CPU cores, one hour, then 4 minutes for each evaluation data
-set without the row "supervised from scratch", which takes longer than all others together; the
+Cost: 21 runs of about 3 minutes on 2 CPU cores, one hour, then 4 minutes for each evaluation
+dataset without the row "supervised from scratch", which takes longer than all others together; the
 same command goes on after any stop. docs/results.md has the outcome.
 
 The published checkpoints of IMU2CLIP are added by
