@@ -48,9 +48,11 @@ class ObjectiveConfig(Protocol):
 
     def validate(self, batch_size: int) -> None:
         """Raise PrimusError for a field that means nothing, or does not fit the global batch."""
+        return
 
     def check_encoder(self, encoder: EncoderConfig, embedding_dim: int) -> None:
         """Raise PrimusError for an encoder whose outputs the method cannot use."""
+        return
 
 
 class Objective(Protocol):

@@ -22,9 +22,10 @@ from primus_jax import augment
 from primus_jax.data.inputs import Input, has_gyro, imu
 from primus_jax.errors import PrimusError
 from primus_jax.models.base import EncoderConfig
-from primus_jax.models.compute import PLAIN, ComputeConfig, mark_varying
+from primus_jax.models.compute import PLAIN, ComputeConfig, Forward, mark_varying
 from primus_jax.models.layers import dense
-from primus_jax.objectives.base import Objective, ObjectiveConfig
+from primus_jax.objectives.base import AxisName, Batch, Metrics, Objective, ObjectiveConfig
+from primus_jax.trees import Tree
 
 TASKS = ("noise", "scale", "rotation", "negation", "flip", "permutation", "warp", "shuffle")
 COPIES = ("drawn", "all")
@@ -101,7 +102,7 @@ class Multitask(Objective):
         self.encoder = encoder.build(compute)
         self.heads = TaskHeads(config.hidden)
 
-    def init(self, key, batch):
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Encoder and task networks; nothing else is kept. `batch` gives shapes only."""
         encoder_key, heads_key = jax.random.split(key)
         width = self.encoder.config.embed_dim
@@ -110,7 +111,7 @@ class Multitask(Objective):
             "tasks": self.heads.init(heads_key, jnp.zeros((1, width), jnp.float32))["params"],
         }, {}
 
-    def forward(self, params, batch, key):
+    def forward(self, params: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, ...]:
         """Logits and truth of every task, for each window's original and copies.
 
         Both float32 `[batch, 1 + copies, 8]`.
@@ -122,7 +123,17 @@ class Multitask(Objective):
         by_window = (-1, batch["imu"].shape[0], len(TASKS))
         return tuple(x.reshape(by_window).transpose(1, 0, 2) for x in (logits, truth))
 
-    def loss(self, params, extra, towers, batch, key, *, axis_name=None, forward=None):
+    def loss(
+        self,
+        params: Tree,
+        extra: Tree,
+        towers: Tree,
+        batch: Batch,
+        key: jax.Array,
+        *,
+        axis_name: AxisName = None,
+        forward: Forward | None = None,
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         """See `objectives/base.py`; metrics hold loss and balanced accuracy of every task."""
         outputs = (forward or self.forward)(params, batch, key)
         logits, truth = (x.reshape(-1, len(TASKS)) for x in outputs)
@@ -154,7 +165,7 @@ class Multitask(Objective):
         """Expected share of a task's rows that are transformed by it."""
         return 1 / (2 * len(TASKS)) if self.config.copies == "drawn" else 1 / (len(TASKS) + 1)
 
-    def rows(self, batch, key):
+    def rows(self, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Originals, then copies, `[rows, time, 6]`, and what was done to them, f32 `[rows, 8]`."""
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(batch["index"])
         originals, tasks = batch["imu"], len(TASKS)

@@ -19,7 +19,7 @@ a clamped logarithm.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -216,7 +216,7 @@ class Primus(Objective):
         if config.self_supervised:
             second = augment_batch(keys[:, 1], batch["imu"], config.second_view)
             imu = jnp.concatenate([imu, second])
-        out: dict[str, Any] = self.encoder.apply({"params": params["encoder"]}, imu)
+        out = cast(dict[str, jax.Array], self.encoder.apply({"params": params["encoder"]}, imu))
         mm, ssl = (out["mmcl"], out["ssl"]) if self.multihead else (out["emb"], out["emb"])
         views = {"mm": mm[:rows], "ssl": ssl[:rows]}
         return views | {"ssl_second": ssl[rows:]} if config.self_supervised else views
@@ -355,7 +355,7 @@ class Primus(Objective):
 
     def _queue_rows(
         self, views: Mapping[str, jax.Array], targets: Mapping[str, Compared], batch: Batch
-    ) -> dict[str, jax.Array]:
+    ) -> dict[str, jax.Array | None]:
         """What the batch writes to the queue: `NAME`, `NAME_mask`, `NAME_id` of every modality."""
         everybody = jnp.ones_like(batch["index"], dtype=bool)
         own = Compared(views["ssl"], everybody, jnp.full_like(batch["index"], -1))

@@ -103,7 +103,7 @@ class StoredTarget(Input):
                     f"{path}: {key} has {width} values, expected {self.dim}. Set "
                     f"config.data.embedding_dim to the width of the stored embeddings."
                 )
-        known = [(f.path, f.towers[name]) for f in folders if f.towers[name]]
+        known = [(f.path, tower) for f in folders if (tower := f.towers[name])]
         for (path, mine), (other, theirs) in itertools.pairwise(known):
             if mine["digest"] != theirs["digest"]:
                 raise PrimusError(

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 from collections.abc import Iterator
+from types import FrameType
 
 # EX_TEMPFAIL: saved, not finished; the same command goes on. Schedulers requeue on it.
 EXIT_INTERRUPTED = 75
@@ -24,7 +25,7 @@ def stop_signals() -> Iterator[StopRequest]:
     """
     stop = StopRequest()
 
-    def request(number, frame):
+    def request(number: int, frame: FrameType | None) -> None:
         stop.is_set, stop.name = True, signal.Signals(number).name
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
