@@ -32,7 +32,7 @@ from primus_jax.losses.temperature import check_temperature, clamp, init_tempera
 from primus_jax.models.compute import PLAIN, ComputeConfig, mark_varying
 from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.objectives.neighbors import (
-    MODALITIES,
+    Rows,
     enqueue,
     gather,
     init_queue,
@@ -43,6 +43,8 @@ from primus_jax.objectives.neighbors import (
 
 TARGETS = ("video", "text")
 LOSSES = ("info_nce", "sigmoid")
+# The modalities by which a neighbour is searched, most trusted first.
+SEARCHED = ("video", "text", "imu")
 
 
 @dataclasses.dataclass
@@ -251,15 +253,10 @@ class Primus:
         config = self.config
         everybody = jnp.ones_like(batch["index"], dtype=bool)
         rows = {
-            "imu": (views["ssl"], everybody, jnp.full_like(batch["index"], -1)),
-            **targets,
+            "imu": Rows(views["ssl"], everybody, jnp.full_like(batch["index"], -1)),
+            **{name: Rows(*target) for name, target in targets.items()},
         }
-        rows = {
-            f"{name}{suffix}": value
-            for name, values in rows.items()
-            for suffix, value in zip(("", "_mask", "_id"), values, strict=True)
-        }
-        order = [name for name in MODALITIES if name == "imu" or name in targets]
+        order = [name for name in SEARCHED if name == "imu" or name in targets]
         if config.alpha == 1:
             order = ["imu"]
         rows = jax.lax.stop_gradient(rows)
@@ -278,14 +275,13 @@ class Primus:
         for name in (*targets, "imu"):
             if (config.alpha == 1) if name != "imu" else (config.alpha == 0):
                 continue
-            mask = found & neighbor[f"{name}_mask"] if config.ignore_empty_rows else None
+            mask = found & neighbor[name].mask if config.ignore_empty_rows else None
             if name == "imu":
                 equal = index if config.mask_equal_neighbors else None
             else:
-                same = neighbor[f"{name}_id"]
-                equal = self._equal(name, same)
+                equal = self._equal(name, neighbor[name].id)
                 if config.mask_equal_neighbors and equal is None:
                     equal = index
-            result[name] = (neighbor[name], mask, equal)
+            result[name] = (neighbor[name].embedding, mask, equal)
         place = gather(order_after(batch["index"], index, *jax.tree.leaves(result)), axis_name)
         return result, {"queue": enqueue(queue, whole, place, shards)}

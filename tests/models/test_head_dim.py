@@ -124,7 +124,10 @@ def test_the_config_compares_the_head_with_the_embeddings():
 def test_the_queue_is_as_wide_as_the_heads():
     objective = PrimusConfig(queue_size=20).build(ENCODERS["motion"])
     _, extra = jax.eval_shape(objective.init, jax.random.key(0), example_batch(150, 12))
-    assert {extra["queue"][name].shape for name in ("imu", "text", "video")} == {(20, 12)}
+    rows = extra["queue"].rows
+    assert {name: rows[name].embedding.shape for name in rows} == dict.fromkeys(
+        ("imu", "text", "video"), (20, 12)
+    )
 
 
 @pytest.mark.parametrize(
