@@ -31,7 +31,7 @@ from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.released import ReleasedConfig
-from primus_jax.objectives.neighbors import gather, nearest
+from primus_jax.objectives.neighbors import Queue, Rows, gather, nearest
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 from primus_jax.parallel import sharding
@@ -178,10 +178,11 @@ def measure_queue(mesh: Mesh, sizes: Sizes, size: int, split: bool, rate: float)
     rows, kept = sharding.rows(mesh), sharding.rows(mesh) if split else PartitionSpec()
 
     def local(query, queue, valid):
-        has = jnp.ones(query.shape[:1], bool)
-        asked = {"imu": query, "imu_mask": has}
+        has, distinct = jnp.ones(query.shape[:1], bool), jnp.full(query.shape[:1], -1, jnp.int32)
+        asked = {"imu": Rows(query, has, distinct)}
+        stored = Rows(queue, valid, jnp.full(valid.shape, -1, jnp.int32))
         return nearest(
-            {"imu": queue, "imu_mask": valid},
+            Queue(jnp.zeros((), jnp.int32), {"imu": stored}),
             gather(asked, axes) if split else asked,
             ("imu",),
             shards=axes if split else None,

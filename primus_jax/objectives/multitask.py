@@ -10,7 +10,7 @@ normalised signals; the loss is weighted so that the few positives count as much
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import flax.linen as nn
 import jax
@@ -118,8 +118,9 @@ class Multitask(Objective):
         """
         params = mark_varying(params, batch["index"])
         imu, truth = self.rows(batch, key)
-        embedding = self.encoder.apply({"params": params["encoder"]}, imu)["emb"]
-        logits = self.heads.apply({"params": params["tasks"]}, embedding)
+        outputs = self.encoder.apply({"params": params["encoder"]}, imu)
+        embedding = cast(dict[str, jax.Array], outputs)["emb"]
+        logits = cast(jax.Array, self.heads.apply({"params": params["tasks"]}, embedding))
         by_window = (-1, batch["imu"].shape[0], len(TASKS))
         return tuple(x.reshape(by_window).transpose(1, 0, 2) for x in (logits, truth))
 

@@ -35,8 +35,8 @@ from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import PLAIN, ComputeConfig, Forward, mark_varying
 from primus_jax.objectives.base import AxisName, Batch, Metrics, Objective, ObjectiveConfig
 from primus_jax.objectives.neighbors import (
-    MODALITIES,
     Queue,
+    Rows,
     enqueue,
     gather,
     init_queue,
@@ -48,6 +48,8 @@ from primus_jax.objectives.targets import TARGETS, StoredTarget
 from primus_jax.trees import Tree
 
 LOSSES = ("info_nce", "sigmoid")
+# The modalities by which a neighbour is searched, most trusted first.
+SEARCHED = ("video", "text", "imu")
 
 
 @dataclasses.dataclass
@@ -338,7 +340,7 @@ class Primus(Objective):
         index, found = nearest(
             queue,
             rows if shards is None else whole,
-            tuple(name for name in MODALITIES if name in searched),
+            tuple(name for name in SEARCHED if name in searched),
             ignore_empty=config.ignore_empty_rows,
             block=config.queue_block,
             shards=shards,
@@ -346,7 +348,7 @@ class Primus(Objective):
         neighbor = read(queue, index, shards)
         weights = {**dict.fromkeys(targets, 1 - config.alpha), "imu": config.alpha}
         result = {
-            name: self._neighbor(name, neighbor, index, found)
+            name: self._neighbor(name, neighbor[name], index, found)
             for name, weight in weights.items()
             if weight
         }
@@ -355,24 +357,23 @@ class Primus(Objective):
 
     def _queue_rows(
         self, views: Mapping[str, jax.Array], targets: Mapping[str, Compared], batch: Batch
-    ) -> dict[str, jax.Array | None]:
-        """What the batch writes to the queue: `NAME`, `NAME_mask`, `NAME_id` of every modality."""
+    ) -> dict[str, Rows]:
+        """What the batch searches the queue with, and writes to it, by modality."""
         everybody = jnp.ones_like(batch["index"], dtype=bool)
-        own = Compared(views["ssl"], everybody, jnp.full_like(batch["index"], -1))
         return {
-            f"{name}{suffix}": value
-            for name, side in {"imu": own, **targets}.items()
-            for suffix, value in zip(("", "_mask", "_id"), side, strict=True)
+            "imu": Rows(views["ssl"], everybody, jnp.full_like(batch["index"], -1)),
+            **{
+                name: Rows(target.rows, batch[f"{name}_mask"], batch[f"{name}_id"])
+                for name, target in targets.items()
+            },
         }
 
-    def _neighbor(
-        self, name: str, neighbor: Mapping[str, jax.Array], index: jax.Array, found: jax.Array
-    ) -> Compared:
+    def _neighbor(self, name: str, neighbor: Rows, index: jax.Array, found: jax.Array) -> Compared:
         """One modality of the neighbours that were found, with what is masked of it."""
         config = self.config
-        mask = found & neighbor[f"{name}_mask"] if config.ignore_empty_rows else None
-        number = None if name == "imu" else self._equal(name, neighbor[f"{name}_id"])
+        mask = found & neighbor.mask if config.ignore_empty_rows else None
+        number = None if name == "imu" else self._equal(name, neighbor.id)
         if number is None and config.mask_equal_neighbors:
             # Windows that found the same row are not negatives of each other.
             number = index
-        return Compared(neighbor[name], mask, number)
+        return Compared(neighbor.embedding, mask, number)

@@ -123,7 +123,10 @@ def test_the_queue_is_as_wide_as_the_heads():
     _, extra = jax.eval_shape(
         objective.init, jax.random.key(0), example_batch(PrimusConfig().inputs(150, 12))
     )
-    assert {extra["queue"][name].shape for name in ("imu", "text", "video")} == {(20, 12)}
+    rows = extra["queue"].rows
+    assert {name: rows[name].embedding.shape for name in rows} == dict.fromkeys(
+        ("imu", "text", "video"), (20, 12)
+    )
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,11 @@ def start(name):
     objective = OBJECTIVES[name].build(ENCODER)
     params, extra = objective.init(jax.random.key(1), make_batch())
     if extra:
-        queue, keys = extra["queue"], iter(jax.random.split(jax.random.key(2), 9))
+        rows, keys = extra["queue"].rows, iter(jax.random.split(jax.random.key(2), 9))
         for modality in ("imu", "text", "video"):
-            queue[modality] = jax.random.normal(next(keys), queue[modality].shape)
-            queue[f"{modality}_mask"] = jnp.ones_like(queue[f"{modality}_mask"])
+            stored = rows[modality]
+            embedding = jax.random.normal(next(keys), stored.embedding.shape)
+            rows[modality] = stored._replace(embedding=embedding, mask=jnp.ones_like(stored.mask))
     return objective, params, extra
 
 

@@ -72,8 +72,8 @@ def test_the_queue_is_read_before_it_is_written(full):
     _, empty = jax.jit(objective.init)(jax.random.key(1), make_batch())
     _, (extra, metrics) = jax.jit(objective.loss)(params, empty, {}, make_batch(), key)
     assert metrics["loss_neighbor_imu"] == 0
-    assert int(extra["queue"]["next"]) == BATCH
-    assert bool(extra["queue"]["imu_mask"][:BATCH].all())
+    assert int(extra["queue"].next) == BATCH
+    assert bool(extra["queue"].rows["imu"].mask[:BATCH].all())
 
 
 def test_as_released_an_empty_queue_costs_two_log_n():
@@ -141,7 +141,7 @@ def test_neighbour_gradient_flows_through_the_query_only(full):
         jax.grad(lambda e: only.loss(params, e, {}, make_batch(), key)[0], allow_int=True)
     )(extra)
     for name in ("imu", "text", "video"):
-        np.testing.assert_array_equal(grad["queue"][name], 0)
+        np.testing.assert_array_equal(grad["queue"].rows[name].embedding, 0)
 
 
 def test_a_raw_temperature_is_the_divisor_and_a_log_one_stays_in_bounds():

@@ -144,9 +144,10 @@ def case(data, stored, towers):
     objective = config.objective.build(config.encoder)
     params, extra = objective.init(jax.random.key(0), example_batch(STORED))
     rng = np.random.default_rng(0)
+    rows = extra["queue"].rows
     for name in ("imu", "text", "video"):
-        extra["queue"][name] = jnp.asarray(rng.normal(size=(32, DIM)), jnp.float32)
-        extra["queue"][f"{name}_mask"] = jnp.ones(32, bool)
+        embedding = jnp.asarray(rng.normal(size=(32, DIM)), jnp.float32)
+        rows[name] = rows[name]._replace(embedding=embedding, mask=jnp.ones(32, bool))
     return config, live, batch_of(data, live.inputs), batch_of(stored, STORED), (params, extra)
 
 

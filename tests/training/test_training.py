@@ -245,9 +245,8 @@ def test_eight_devices_train_what_one_does(finished, simulated, tmp_path):
             {k: v for k, v in row.items() if k.startswith(("loss", "validation"))} for row in rows
         )
         assert eight == pytest.approx(one, rel=2e-5 if rows[0]["step"] == 1 else 2e-2)
-    np.testing.assert_array_equal(
-        many.extra["queue"]["text_id"], np.asarray(state.extra["queue"]["text_id"])
-    )
+    written = (x.extra["queue"].rows["text"].id for x in (many, state))
+    np.testing.assert_array_equal(*map(np.asarray, written))
 
 
 def test_tensorboard_gets_the_scalars_where_it_is_installed(finished):
