@@ -88,6 +88,7 @@ class Input(Protocol):
 
     def check(self, folders: Sequence[DatasetFolder]) -> None:
         """Raise PrimusError unless these datasets can fill the arrays."""
+        return
 
     def with_towers(self, towers: Any, folders: Sequence[DatasetFolder]) -> "Input":
         """Return the input that frozen towers in the step fill; itself if no tower can.

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from primus_jax.errors import PrimusError
 from primus_jax.export.onnx_graph import Graph
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.layers import adaptive_mean
@@ -44,7 +45,7 @@ def onnx_encoder(
         int8: see `onnx_graph.Graph`.
 
     Raises:
-        PrimusError: the package onnx is not installed.
+        PrimusError: the package onnx is not installed, or no graph is known for this encoder.
     """
     graph = Graph(tensors, int8)
     x = graph.node("Transpose", "imu", perm=[0, 2, 1])
@@ -54,8 +55,13 @@ def onnx_encoder(
         results["emb"] = shared = graph.slice(readout, 0, config.embed_dim, 1)
         if set(outputs) - {"emb"}:
             shared = projector(graph, readout)
-    else:
+    elif isinstance(config, ReleasedConfig):
         results["emb"] = shared = released_trunk(graph, config, x, time)
+    else:
+        raise PrimusError(
+            f"an encoder of kind {config.kind!r} has no ONNX graph; expected 'released' or "
+            f"'motion'. Export without ONNX, or add its layers to export/onnx_encoder.py."
+        )
     for head in [name for name in outputs if name != "emb"]:
         results[head] = shared
         if config.head_layers == 2:
