@@ -1,4 +1,4 @@
-"""Write docs/api.md from the docstrings: what `primus_jax` exports, and every part of `Config`.
+"""Write docs/api.md from the docstrings: what `primus_jax` exports, configs and protocols.
 
     make api
 
@@ -15,8 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import primus_jax
-from primus_jax.objectives.base import Objective
-from primus_jax.objectives.multitask import MultitaskConfig
+from primus_jax.data.inputs import Input
+from primus_jax.models.base import EncoderConfig
+from primus_jax.models.encoders import ENCODERS
+from primus_jax.objectives.base import Objective, ObjectiveConfig
+from primus_jax.objectives.registry import OBJECTIVES
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.study.study import Study
 
@@ -29,16 +32,18 @@ Made from the docstrings by `make api`; edit those, not this page.
 The first part is imported from `primus_jax`: `from primus_jax import load_encoder`. The second
 part is what a config file, a study file or a new method uses, by its module.
 """
-# Beside what `Config` is made of.
-FURTHER = (MultitaskConfig, Objective, Study, TableFormat)
+# Beside the parts of `Config`, of every objective and of every encoder.
+FURTHER = (EncoderConfig, Input, Objective, ObjectiveConfig, Study, TableFormat)
 Definition = ast.ClassDef | ast.FunctionDef
 
 
 def page() -> str:
     """The whole page."""
     public = [getattr(primus_jax, name) for name in primus_jax.__all__]
-    parts = [part for part in bags(primus_jax.Config) if part not in public]
-    further = sorted({*parts, *FURTHER}, key=lambda item: (item.__module__, item.__name__))
+    kinds = (*OBJECTIVES.values(), *ENCODERS.values())
+    parts = {part for kind in (primus_jax.Config, *kinds) for part in bags(kind)}
+    named = {*kinds, *parts, *FURTHER} - {*public}
+    further = sorted(named, key=lambda item: (item.__module__, item.__name__))
     sections = [HEAD, "## The package\n"]
     sections += [describe(item, f"primus_jax.{item.__name__}") for item in public]
     sections += ["## Configs, protocols and formats\n"]

@@ -33,6 +33,15 @@ def test_the_notebook_uses_public_names_only():
     assert not {name for name in imported if name.startswith(("primus_jax.", "data_prep"))}
 
 
+def test_the_config_of_the_notebook_is_valid():
+    """The cell writes the config file; the fast suite trains nothing, but reads the config."""
+    texts = [node.value for node in ast.walk(ast.parse(PROGRAM)) if isinstance(node, ast.Constant)]
+    (text,) = [text for text in texts if isinstance(text, str) and "def get_config" in text]
+    names: dict = {}
+    exec(text, names)
+    names["get_config"]().validate()
+
+
 def test_the_stored_outputs_are_those_of_one_run_in_order():
     assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
     kinds = [output["output_type"] for cell in CODE for output in cell["outputs"]]

@@ -45,7 +45,7 @@ def onnx_encoder(
         int8: see `onnx_graph.Graph`.
 
     Raises:
-        PrimusError: the package onnx is not installed, or the kind of encoder has no graph.
+        PrimusError: the package onnx is not installed, or no graph is known for this encoder.
     """
     graph = Graph(tensors, int8)
     x = graph.node("Transpose", "imu", perm=[0, 2, 1])
@@ -58,7 +58,10 @@ def onnx_encoder(
     elif isinstance(config, ReleasedConfig):
         results["emb"] = shared = released_trunk(graph, config, x, time)
     else:
-        raise PrimusError(f"an encoder of the kind {config.kind!r} has no ONNX graph yet.")
+        raise PrimusError(
+            f"an encoder of kind {config.kind!r} has no ONNX graph; expected 'released' or "
+            f"'motion'. Export without ONNX, or add its layers to export/onnx_encoder.py."
+        )
     for head in [name for name in outputs if name != "emb"]:
         results[head] = shared
         if config.head_layers == 2:
