@@ -189,7 +189,8 @@ class PrimusEncoder(nn.Module):
             if architecture["readout"] == "pool":
                 self.pool = nn.Linear(4 * channels, width)
         if architecture["multihead"]:
-            sizes = width, architecture["head_dim"] or width, architecture["head_layers"]
+            # Folders of before there was head_dim do not have it.
+            sizes = width, architecture.get("head_dim") or width, architecture["head_layers"]
             self.ssl_head, self.mmcl_head = (make_head(*sizes) for _ in range(2))
 
     @classmethod

@@ -36,7 +36,7 @@ def encoder_from_dict(values: Any, where: str) -> EncoderConfig:
     """
     values = of_this_version(values) if isinstance(values, Mapping) else values
     kind = values.get("kind") if isinstance(values, Mapping) else None
-    if kind not in ENCODERS:
+    if not isinstance(kind, str) or kind not in ENCODERS:
         raise PrimusError(
             f"{where}: encoder is {values!r:.300}; expected a dictionary whose kind is one of "
             f"{tuple(ENCODERS)}."

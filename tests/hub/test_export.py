@@ -167,7 +167,8 @@ def test_damaged_folders_are_refused(tmp_path):
     refused("config.json", text[:50].encode(), "is not JSON")
     for change, message in (
         ({"format": "another"}, "format 'another'; expected"),
-        ({"encoder": {"bins": 32}}, "expected the keys"),
+        ({"encoder": {"bins": 32}}, "whose kind is one of"),
+        ({"encoder": {"kind": "released", "bins": 32}}, "expected the keys"),
         ({"encoder": description["encoder"] | {"bins": 0}}, "encoder.bins is 0"),
         ({"rate_hz": "50"}, "rate_hz is '50'"),
         ({"weights_sha256": None}, "damaged or was replaced"),
@@ -186,7 +187,10 @@ def test_a_folder_from_before_heads_had_a_width_still_loads(tmp_path):
     write_folder(tmp_path / "out", random_params(CONFIGS[0]), CONFIGS[0], **ABOUT)
     path = tmp_path / "out" / "config.json"
     description = json.loads(path.read_text())
-    assert description["encoder"].pop("head_dim") == 0
+    encoder = description["encoder"]
+    assert encoder.pop("head_dim") == 0
+    description["encoder"] = {"trunk": encoder.pop("kind"), **encoder}
+    description["format"] = "primus-jax encoder 1"
     path.write_text(json.dumps(description))
     assert read_folder(tmp_path / "out")[1] == CONFIGS[0]
 

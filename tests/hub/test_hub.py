@@ -22,6 +22,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.export.run import ExportOptions, write_export
 from primus_jax.hub.loading import AssumptionWarning
 from primus_jax.hub.torch_names import to_torch_names
+from primus_jax.models.encoders import encoder_to_dict
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.released import ReleasedConfig
 
@@ -75,7 +76,7 @@ def module_of(encoder):
     torch = pytest.importorskip("torch")
     from primus_jax.hub.modeling_primus import PrimusEncoder
 
-    module = PrimusEncoder(dataclasses.asdict(encoder.config), encoder.head)
+    module = PrimusEncoder(encoder_to_dict(encoder.config), encoder.head)
     tensors = to_torch_names(encoder.params, encoder.config)
     module.load_state_dict({name: torch.tensor(value) for name, value in tensors.items()})
     return torch, module
@@ -152,7 +153,7 @@ def test_fine_tuned_in_pytorch_and_back(tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b + 0.5), again.params, made.params)
     assert main(["import", str(tmp_path / "tuned.safetensors"), "--to", str(tmp_path / "2")]) == 0
     with pytest.raises(ValueError, match="only from_pretrained"):
-        PrimusEncoder(dataclasses.asdict(config)).save(tmp_path / "x.safetensors")
+        PrimusEncoder(encoder_to_dict(config)).save(tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)
@@ -344,7 +345,7 @@ def test_real_recordings_agree(shared_data, tmp_path):
             outputs = module(torch.from_numpy(imu))
         for head in config.heads:
             assert_close(encoder.encode_windows(imu, head), outputs[head].numpy())
-        path = tmp_path / f"{config.trunk}_{config.readout}.onnx"
+        path = tmp_path / f"{config.kind}.onnx"
         OnnxFile(CheckWindows(imu[:8], "real"))(path, encoder.params, config, {"head": "emb"})
         session = onnx_session(path)
         for head in config.heads:

@@ -191,7 +191,9 @@ def test_hostile_safetensors(tmp_path):
     ],
 )
 def test_hostile_descriptions(change, tmp_path):
-    encoder = dataclasses.asdict(ReleasedConfig()) | change.get("encoder", {})
+    encoder = {"trunk": "released", **dataclasses.asdict(ReleasedConfig())} | change.get(
+        "encoder", {}
+    )
     description = {"format": "primus-jax encoder 1", "rate_hz": 50, "window_seconds": 5}
     description |= {"head": "emb"} | change | {"encoder": encoder}
     text = json.dumps({"__metadata__": {"primus_jax": json.dumps(description)}}).encode()

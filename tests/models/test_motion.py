@@ -1,12 +1,14 @@
 """The motion trunk: what it measures, what it does not see, and the same network in PyTorch."""
 
 import itertools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from primus_jax.config_file import read_config
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.hub.torch_names import from_torch_names, to_torch_names
@@ -95,11 +97,18 @@ def test_a_still_window_has_a_finite_gradient(encoder):
     assert np.isfinite(grad).all()
 
 
-def test_choices_of_the_released_trunk_are_refused():
-    with pytest.raises(PrimusError, match="readout"):
-        MotionConfig().validate()
-    with pytest.raises(PrimusError, match="272 values"):
-        MotionConfig(channels=8).validate()
+def test_choices_of_the_released_encoder_are_refused():
+    file = str(Path(__file__).parents[1] / "support" / "tiny_config.py")
+    words = ["--config.encoder.kind=motion", "--config.encoder.channels=8"]
+    assert read_config(file, words).encoder == MotionConfig(channels=8)
+    for word in ("readout=pool", "embed_dim=512"):
+        with pytest.raises(PrimusError, match=word.split("=")[0]):
+            read_config(file, [*words, f"--config.encoder.{word}"])
+    with pytest.raises(PrimusError, match="expected one of"):
+        read_config(file, ["--config.encoder.kind=resnet"])
+    with pytest.raises(PrimusError, match="multiple of 4"):
+        MotionConfig(channels=6).validate()
+    assert MotionConfig(channels=8).embed_dim == 272
     with pytest.raises(PrimusError, match="at least 32"):
         Encoder.random(CONFIG, 0, 50, 1).encode_windows(windows(1, 31))
 
