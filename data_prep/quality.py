@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.plausible import MEAN_ACC, MEAN_GYRO, MEAN_SECONDS
 from primus_jax.window import ACC_LIMIT, GRAVITY, GYRO_LIMIT
 
 CONSTANT_ACC = "a constant accelerometer axis"
@@ -27,11 +28,6 @@ FLAT_SECONDS = 0.01
 FLAT_SAMPLES = 3
 ACC_RANGE = 1.9 * GRAVITY
 GYRO_RANGE = math.radians(240)
-# |mean of acc in the world's frame| over a window is g minus (change of velocity) / (window), so
-# that mean |acc| is at least about 0.9 g; a sprint stays below 2.5 g.
-MEAN_SECONDS = 5.0
-MEAN_ACC = (0.7 * GRAVITY, 2.5 * GRAVITY)
-MEAN_GYRO = 20.0
 
 _LISTED = re.compile(r"(.+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)")
 

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from primus_jax.recordings.grid import GAPS, MAX_GAP, REPEATED, Piece, sampling_rate, uniform_pieces
+from primus_jax.recordings.grid import (
+    GAPS,
+    MAX_GAP,
+    REPEATED,
+    Piece,
+    curve,
+    sampling_rate,
+    uniform_pieces,
+)
 
 MISSING_ROWS = "rows with a missing value"
 LATE = "rows out of order, sorted"
@@ -42,7 +50,7 @@ def ordered(time: np.ndarray, values: np.ndarray, drops: Counter[str]) -> Stream
 
 
 def join(acc: Stream, gyro: Stream, where: str, drops: Counter[str]) -> tuple[float, list[Piece]]:
-    """Put both sensors on the grid of the faster one, by a line between neighbouring samples.
+    """Put both sensors on the grid of the faster one, by the curve of `recordings/grid.py`.
 
     Only where both were sampled, and never across a gap of more than `MAX_GAP` periods: such a
     gap cuts the recording.
@@ -63,12 +71,11 @@ def join(acc: Stream, gyro: Stream, where: str, drops: Counter[str]) -> tuple[fl
             if (end - start) * rate < 1:
                 continue
             grid = start + np.arange(int(np.floor((end - start) * rate + 1e-6)) + 1) / rate
-            columns = [
-                np.interp(grid, stream.time[rows], stream.values[rows, axis])
-                for stream, rows in ((acc, a), (gyro, b))
-                for axis in range(3)
+            sides = [
+                curve(grid - start, stream.time[rows] - start, stream.values[rows], 1 / own)
+                for stream, rows, own in ((acc, a, rates[0]), (gyro, b, rates[1]))
             ]
-            pieces.append(Piece(np.stack(columns, 1), float(start - acc.time[0]), ()))
+            pieces.append(Piece(np.concatenate(sides, 1), float(start - acc.time[0]), ()))
     drops[GAPS] += max(0, len(pieces) - 1)
     drops[NEVER_BOTH] += not pieces
     return rate, pieces

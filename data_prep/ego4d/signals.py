@@ -12,8 +12,7 @@ from data_prep.quality import without_impossible
 from data_prep.streams import LATE, NEVER_BOTH, Stream, ordered
 from primus_jax.recordings.columns import read_columns
 from primus_jax.recordings.grid import MAX_GAP, REPEATED, curve, sampling_rate
-from primus_jax.recordings.plausible import NOT_GRAVITY
-from primus_jax.window import GRAVITY
+from primus_jax.recordings.plausible import NOT_GRAVITY, magnitudes
 
 TIME = "canonical_timestamp_ms"
 ACC = ("accl_x", "accl_y", "accl_z")
@@ -173,9 +172,8 @@ def _overlaps(time: np.ndarray, packet: np.ndarray, rate_hz: float) -> list[tupl
 
 
 def _implausible(signal: Signal) -> str | None:
-    """Why the values cannot be in m/s^2 and rad/s, or None (the bounds of `imu.checked_si`)."""
-    acc = np.median(np.linalg.norm(signal.samples[:, :3], axis=1))
-    middle, high = np.percentile(np.linalg.norm(signal.samples[:, 3:], axis=1), [50, 99])
-    if not 0.3 * GRAVITY < acc < 3 * GRAVITY:
+    """Return why the values cannot be in m/s^2 and rad/s, or None."""
+    found = magnitudes(signal.samples)
+    if not found.gravity:
         return NOT_GRAVITY
-    return TOO_FAST if middle > 20 or high > np.radians(2000) else None
+    return None if found.turns else TOO_FAST

@@ -8,7 +8,7 @@ import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.grid import REPEATED
-from primus_jax.window import GRAVITY
+from primus_jax.recordings.plausible import is_gravity, magnitudes
 
 # Stream id in the VRS file and nominal rate in Hz of the two IMUs.
 STREAMS = {"right": ("1202-1", 1000.0), "left": ("1202-2", 800.0)}
@@ -40,10 +40,9 @@ def ordered(stamps: np.ndarray, signal: np.ndarray, where: Path, drops: Counter[
     again = np.diff(stamps, prepend=stamps[0] - 1) == 0
     drops[REPEATED] += int(again.sum())
     samples = Samples(stamps[~again], signal[~again])
-    magnitude = np.linalg.norm(samples.signal[:, :3], axis=1)
-    middle = float(np.median(magnitude[np.isfinite(magnitude)])) if magnitude.size else 0.0
-    # A stuck sensor at 0 is left to the rules for bad spans.
-    if 0 < middle < 0.3 * GRAVITY or middle > 3 * GRAVITY:
+    middle = magnitudes(samples.signal).acc
+    # A stuck sensor at 0, or one without a valid row, is left to the rules for bad spans.
+    if middle > 0 and not is_gravity(middle):
         raise PrimusError(
             f"{where}: the median accelerometer magnitude is {middle:.3g}; expected about 9.8 "
             f"(m/s^2, gravity included)."

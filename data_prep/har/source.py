@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.plausible import NOT_GRAVITY
+from primus_jax.recordings.plausible import NOT_GRAVITY, magnitudes, within_range
 from primus_jax.recordings.recording import Recording
-from primus_jax.window import ACC_LIMIT, GRAVITY, GYRO_LIMIT
 
 ODD_NAME = "files with an unexpected name"
 FROZEN_GYRO = "recordings whose gyroscope never changes"
@@ -82,10 +81,9 @@ def sentence(label: str) -> str:
 def believable(drops: Counter[str], *, text: str = "", **fields) -> Iterator[Recording]:
     """Yield the recording with a sentence, or count why its signal cannot be true."""
     signal = np.asarray(fields["signal"])
-    acc, gyro = (np.linalg.norm(part, axis=1) for part in (signal[:, :3], signal[:, 3:]))
-    if not 0.3 * GRAVITY < np.median(acc) < 3 * GRAVITY:
+    if not magnitudes(signal).gravity:
         drops[NOT_GRAVITY] += 1
-    elif acc.max() > ACC_LIMIT or gyro.max() > GYRO_LIMIT:
+    elif not within_range(signal):
         drops[BEYOND_RANGE] += 1
     elif fields.get("has_gyro", True) and len(signal) > 1 and not np.ptp(signal[:, 3:], 0).any():
         drops[FROZEN_GYRO] += 1

@@ -8,6 +8,7 @@ The policies, all of them said aloud in a `SignalWarning`:
 - missing values are refused, or give rows of NaN where the caller asks for that.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.plausible import MEDIAN_GYRO, is_gravity, magnitudes
 from primus_jax.window import (
     ACC_UNITS,
     CHANNELS,
@@ -30,9 +32,6 @@ LEAST_RATE = 10.0
 ON_MISSING = ("refuse", "nan")
 # A rate this much below the encoder's is a clock that runs late, not missing information.
 CLOCK = 0.01
-# Half of what is worn lies between these multiples of gravity; no person turns faster for long.
-AT_REST = (0.3 * GRAVITY, 3 * GRAVITY)
-FAST_TURN = 20.0
 
 
 class SignalWarning(UserWarning):
@@ -150,31 +149,27 @@ def check_rate(rate_hz: float, target_hz: float) -> None:
 def check_units(si: np.ndarray, acc_unit: str, gyro_unit: str) -> None:
     """Warn where the magnitudes of `[..., 6]`, in SI by these units, contradict them.
 
-    At least half of what a person wears is not in free fall or a crash, so the median of |acc|
-    lies near 1 g; half of the time nobody turns faster than 20 rad/s. Missing values are left out.
+    The limits are those of `plausible.py`. Missing values are left out.
     """
-    finite = si.reshape(-1, 6)
-    finite = finite[np.isfinite(finite).all(1)]
-    if not len(finite):
+    found = magnitudes(si)
+    if math.isnan(found.acc):
         return
-    with np.errstate(over="ignore"):
-        acc = float(np.median(np.linalg.norm(finite[:, :3], axis=1)))
-        turn = float(np.median(np.linalg.norm(finite[:, 3:], axis=1)))
-    if not AT_REST[0] <= acc <= AT_REST[1]:
-        raw = acc / ACC_UNITS[acc_unit]
+    if not found.gravity:
+        raw = found.acc / ACC_UNITS[acc_unit]
         other = next(unit for unit in ACC_UNITS if unit != acc_unit)
-        likely = AT_REST[0] <= raw * ACC_UNITS[other] <= AT_REST[1]
+        likely = is_gravity(raw * ACC_UNITS[other])
         hint = f"It looks like {other}" if likely else "Gravity may have been removed"
         warn(
             f"the median accelerometer magnitude is {raw:.3g} {acc_unit}; worn sensors read about "
             f"{GRAVITY / ACC_UNITS[acc_unit]:.3g} {acc_unit}. {hint}; the numbers are taken as "
             f"{acc_unit}, as stated."
         )
-    if turn > FAST_TURN:
+    if found.gyro > MEDIAN_GYRO:
         hint = "It looks like deg/s; the" if gyro_unit == "rad/s" else "The"
+        raw = found.gyro / GYRO_UNITS[gyro_unit]
         warn(
-            f"the median gyroscope magnitude is {turn / GYRO_UNITS[gyro_unit]:.3g} {gyro_unit}, "
-            f"faster than people turn. {hint} numbers are taken as {gyro_unit}, as stated."
+            f"the median gyroscope magnitude is {raw:.3g} {gyro_unit}, faster than people turn. "
+            f"{hint} numbers are taken as {gyro_unit}, as stated."
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.plausible import is_gravity, magnitudes
 from primus_jax.window import ACC_UNITS, GRAVITY, GYRO_UNITS, to_si
 
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -148,18 +149,17 @@ def checked_si(
 ) -> np.ndarray:
     """Convert `[time, 6]` to SI and refuse units that the magnitudes contradict.
 
-    At least half of a recording is not in free fall or a crash, so the median of |acc| lies near
-    1 g; a median above 20 rad/s or one sample in a hundred above 2,000 deg/s is no human movement.
+    The limits are those of `plausible.py`.
 
     Raises:
         PrimusError: a unit that cannot be true.
     """
     si = to_si(signal, acc_unit, gyro_unit)
-    acc = float(np.nanmedian(np.linalg.norm(si[:, :3], axis=1)))
+    found = magnitudes(si)
     other = next(unit for unit in ACC_UNITS if unit != acc_unit)
-    if not 0.3 * GRAVITY < acc < 3 * GRAVITY:
-        raw = acc / ACC_UNITS[acc_unit]
-        likely = 0.3 * GRAVITY < raw * ACC_UNITS[other] < 3 * GRAVITY
+    if not found.gravity:
+        raw = found.acc / ACC_UNITS[acc_unit]
+        likely = is_gravity(raw * ACC_UNITS[other])
         hint = (
             f"It looks like {other}: pass --acc-unit {other}."
             if likely
@@ -170,13 +170,11 @@ def checked_si(
             f"{GRAVITY / ACC_UNITS[acc_unit]:.3g} at rest. {hint}"
         )
     if has_gyro:
-        speed = np.linalg.norm(si[:, 3:], axis=1)
-        middle, high = np.nanpercentile(speed, [50, 99])
-        if middle > 20 or high > np.radians(2000):
+        if not found.turns:
             raise PrimusError(
                 f"{where}: half of the gyroscope magnitudes exceed "
-                f"{middle / GYRO_UNITS[gyro_unit]:.3g} {gyro_unit} and one in a hundred "
-                f"{high / GYRO_UNITS[gyro_unit]:.3g}; no person turns that fast. "
+                f"{found.gyro / GYRO_UNITS[gyro_unit]:.3g} {gyro_unit} and one in a hundred "
+                f"{found.gyro_high / GYRO_UNITS[gyro_unit]:.3g}; no person turns that fast. "
                 f"Check --gyro-unit (deg/s?)."
             )
         gyro = si[np.isfinite(si).all(1), 3:]

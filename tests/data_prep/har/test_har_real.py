@@ -51,14 +51,15 @@ def test_the_same_recordings_as_the_pack(name, shared_data):
         signal, packed = r.signal, pack["signal"][first:last] * scale
         same_rate = r.rate_hz == pack["rate_hz"]
         if not same_rate:
-            # the pack was resampled by another filter: compare the band that both keep
+            # The pack was resampled by another filter, and its sensors were joined by a line, which
+            # loses a little of fast movements: compare the band that both keep.
             packed = resample(packed, float(pack["rate_hz"]), 25.0)[5:-5]
             signal = resample(r.signal, r.rate_hz, 25.0)[5:-5]
         # the raw sample of DSADS holds the first two of 60 segments
         samples = min(len(signal), len(packed))
         assert name == "dsads" or abs(len(signal) - len(packed)) <= 1
         error = np.abs(signal[:samples] - packed[:samples]) / scale
-        assert error.max() <= 0.51 if same_rate else np.percentile(error, 98) < 1
+        assert error.max() <= 0.51 if same_rate else np.percentile(error, 95) < 1
         assert error.mean() < 0.35
     assert compared == in_pack
 
