@@ -10,6 +10,7 @@ from primus_jax.reports.figure import COLORS, FAINT, INK, figure_file
 
 # Columns of the timeline: more would be thinner than a pixel.
 COLUMNS = 1200
+_LETTERS = 60  # of a label's name
 
 
 def plot_timeline(prediction: Prediction, path: Path, title: str) -> None:
@@ -19,7 +20,8 @@ def plot_timeline(prediction: Prediction, path: Path, title: str) -> None:
     long recording neighbouring windows share a column, of which the commonest label and the mean
     probabilities are drawn.
     """
-    labels, count = prediction.labels, len(prediction.labels)
+    names = [short_name(name, 1, _LETTERS) for name in prediction.labels]
+    count = len(names)
     hop = prediction.hop_seconds
     middle = prediction.start_seconds + prediction.window_seconds / 2
     begin, end = middle[0] - hop / 2, middle[-1] + hop / 2
@@ -55,7 +57,7 @@ def plot_timeline(prediction: Prediction, path: Path, title: str) -> None:
                      extent=(*extent, count - 0.5, -0.5), interpolation="nearest")  # fmt: skip
         shade.set_title("Probability (white 0, blue 1)", fontsize=9.5)
         for axes in (strip, shade):
-            axes.set_yticks(range(count), [short_name(name, 1) for name in labels], fontsize=9)
+            axes.set_yticks(range(count), names, fontsize=9)
             axes.set_ylim(count - 0.5, -0.5)
             axes.tick_params(axis="y", length=0)
             axes.grid(visible=False)

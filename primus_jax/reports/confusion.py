@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
-from matplotlib.figure import SubFigure
+from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
 from primus_jax.reports.figure import COLORS, INK, PAGE_INCHES, figure_file
@@ -22,10 +22,12 @@ SHADES = LinearSegmentedColormap.from_list("share", ["#ffffff", "#cfe2f0", COLOR
 # `_LARGEST` inches get smaller cells, and no numbers where these would be too small to read.
 CELL, LARGE_CELL = 0.34, 0.62
 _LARGEST, _LEAST_WITH_NUMBERS = 8.0, 0.25
-# Points of the letters, inches that one takes at that size, letters and lines of a class's name.
-_POINTS, _LETTER_INCHES, _LINE_INCHES = 8.5, 0.078, 0.15
-_LETTERS, _LINES = 22, 3
-_TITLE_INCHES = 0.75  # with the word "predicted" below
+# Points of the letters, and inches that a letter and a line take at that size.
+_POINTS, _LETTER_INCHES, _LINE_INCHES = 8.5, 0.071, 0.15
+# Letters of a line of a class's name, of one in a single line, and most lines.
+_LETTERS, _ALONE, _LINES = 22, 34, 3
+_TITLE_LETTER_INCHES, _LEAST_TITLE = 0.09, 22
+_HEADING_INCHES = 0.45
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,20 +57,41 @@ class Confusion:
         """Width and height of a cell."""
         return min(self.cell, _LARGEST / len(self.names))
 
+    def margins(self) -> tuple[float, float, float, float]:
+        """Inches left of, below, right of and above the matrix that its words take."""
+        names = (self.row_names(), self.column_names())
+        beside, below = (
+            _LETTER_INCHES * max(len(line) for name in side for line in name.split("\n"))
+            for side in names
+        )
+        title = self.wrapped_title().split("\n")
+        beyond = _TITLE_LETTER_INCHES * max(map(len, title)) - self.side
+        return 0.55 + beside, 0.55 + below, 0.15 + max(0, beyond), 0.2 + 0.17 * len(title)
+
+    @property
+    def side(self) -> float:
+        """Inches of the matrix itself, which is square."""
+        return self.cell_inches * len(self.names)
+
     def size(self) -> tuple[float, float]:
         """Inches that the matrix takes with its names and title: width, height."""
-        matrix = self.cell_inches * len(self.names)
-        lines = max(1, min(_LINES, int(self.cell_inches / _LINE_INCHES)))
-        rows = [short_name(name, lines) for name in self._counted()]
-        beside, below = (
-            0.12 + _LETTER_INCHES * max(len(line) for name in names for line in name.split("\n"))
-            for names in (rows, [short_name(name, lines) for name in self.names])
-        )
-        return matrix + beside + 0.45, matrix + below + _TITLE_INCHES
+        left, below, right, above = self.margins()
+        return left + self.side + right, below + self.side + above
 
-    def _counted(self) -> list[str]:
+    def column_names(self) -> list[str]:
+        """The names as they are written below the matrix, in as many lines as a cell holds."""
+        lines = max(1, min(_LINES, int(self.cell_inches / _LINE_INCHES)))
+        return [short_name(name, lines, _LETTERS if lines > 1 else _ALONE) for name in self.names]
+
+    def row_names(self) -> list[str]:
+        """The names beside the matrix, with the number of windows of each true class."""
         totals = self.counts.sum(1)
-        return [f"{name} ({n:,})" for name, n in zip(self.names, totals, strict=True)]
+        return [f"{name} ({n:,})" for name, n in zip(self.column_names(), totals, strict=True)]
+
+    def wrapped_title(self) -> str:
+        """The title in lines no wider than the matrix, or than `_LEAST_TITLE` letters."""
+        letters = max(_LEAST_TITLE, int(self.side / _TITLE_LETTER_INCHES))
+        return "\n".join(textwrap.wrap(self.title, letters))
 
 
 def draw_confusion(axes: Axes, confusion: Confusion) -> None:
@@ -86,12 +109,9 @@ def draw_confusion(axes: Axes, confusion: Confusion) -> None:
                 j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=_POINTS,
                 color=_legible(share[i, j] / 100),
             )  # fmt: skip
-    lines = max(1, min(_LINES, int(cell / _LINE_INCHES)))
-    below = [short_name(name, lines) for name in confusion.names]
-    beside = [short_name(name, lines) for name in confusion._counted()]
     size = min(_POINTS, 72 * 0.8 * cell)
-    axes.set_xticks(range(count), below, rotation=90, fontsize=size)
-    axes.set_yticks(range(count), beside, fontsize=size)
+    axes.set_xticks(range(count), confusion.column_names(), rotation=90, fontsize=size)
+    axes.set_yticks(range(count), confusion.row_names(), fontsize=size)
     axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
     axes.grid(visible=False)
@@ -101,7 +121,7 @@ def draw_confusion(axes: Axes, confusion: Confusion) -> None:
         spine.set_visible(False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (windows)")
-    axes.set_title(confusion.title, fontsize=10)
+    axes.set_title(confusion.wrapped_title(), fontsize=10)
 
 
 def plot_confusions(
@@ -115,9 +135,9 @@ def plot_confusions(
         title: above them.
         svg: write an SVG beside the PNG.
     """
-    size = _grid_inches(matrices)
-    with figure_file(path, size, svg=svg) as figure:
-        _draw_grid(figure.subfigures(), matrices, title)
+    blocks = [Block(title, matrices)]
+    with figure_file(path, blocks_inches(blocks), svg=svg) as figure:
+        draw_blocks(figure, blocks)
 
 
 def plot_all_confusions(rows: Rows, path: Path) -> None:
@@ -128,43 +148,71 @@ def plot_all_confusions(rows: Rows, path: Path) -> None:
         path: the PNG.
     """
     most = max(row["shots"] for row in rows)
-    sets = datasets_of([row for row in rows if row["shots"] == most])
-    matrices = [[Confusion.of_row(row) for row in chosen] for chosen in sets.values()]
-    sizes = [_grid_inches(chosen) for chosen in matrices]
-    width, heights = max(w for w, _ in sizes), [h for _, h in sizes]
-    with figure_file(path, (width, sum(heights))) as figure:
-        parts = figure.subfigures(len(sets), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, drawn, (dataset, chosen) in zip(parts, matrices, sets.items(), strict=True):
-            simulated = " (simulated)" if chosen[0]["simulated"] else ""
-            heading = f"{dataset}{simulated}, {most} labelled windows per class"
-            _draw_grid(part, drawn, f"{heading}, per cent of the row")
+    blocks = []
+    for dataset, own in datasets_of([row for row in rows if row["shots"] == most]).items():
+        simulated = " (simulated)" if own[0]["simulated"] else ""
+        title = f"{dataset}{simulated}, {most} labelled windows per class, per cent of the row"
+        blocks.append(Block(title, [Confusion.of_row(row) for row in own]))
+    with figure_file(path, blocks_inches(blocks)) as figure:
+        draw_blocks(figure, blocks)
 
 
-def short_name(name: str, lines: int = _LINES) -> str:
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Matrices of the same classes below one title, in rows as wide as a page."""
+
+    title: str
+    matrices: Sequence[Confusion]
+
+    @property
+    def tile(self) -> tuple[float, float]:
+        """Inches that each matrix gets, those of the largest: width, height."""
+        width, height = (max(s) for s in zip(*(m.size() for m in self.matrices), strict=True))
+        return width, height
+
+    @property
+    def across(self) -> int:
+        """Matrices side by side."""
+        return min(len(self.matrices), max(1, int(PAGE_INCHES / self.tile[0])))
+
+    def size(self) -> tuple[float, float]:
+        """Inches of the whole: width, height."""
+        width, height = self.tile
+        down = -(-len(self.matrices) // self.across)
+        return max(self.across * width, 0.105 * len(self.title)), _HEADING_INCHES + down * height
+
+
+def blocks_inches(blocks: Sequence[Block]) -> tuple[float, float]:
+    """Inches of blocks one below the other: width, height."""
+    widths, heights = zip(*(block.size() for block in blocks), strict=True)
+    return max(widths), sum(heights)
+
+
+def draw_blocks(figure: Figure, blocks: Sequence[Block]) -> None:
+    """Draw blocks one below the other; every cell gets the inches that it was planned with."""
+    figure.set_layout_engine("none")
+    width, height = blocks_inches(blocks)
+    top = height
+    for block in blocks:
+        figure.text(
+            0.5, (top - 0.1) / height, block.title, ha="center", va="top", fontsize=12,
+            fontweight="bold",
+        )  # fmt: skip
+        across, tile = block.across, block.tile
+        above = max(matrix.margins()[3] for matrix in block.matrices)
+        for number, matrix in enumerate(block.matrices):
+            left = matrix.margins()[0]
+            row, column = divmod(number, across)
+            x = column * tile[0] + left
+            y = top - _HEADING_INCHES - row * tile[1] - above - matrix.side
+            place = (x / width, y / height, matrix.side / width, matrix.side / height)
+            draw_confusion(figure.add_axes(place), matrix)
+        top -= block.size()[1]
+
+
+def short_name(name: str, lines: int = _LINES, letters: int = _LETTERS) -> str:
     """A class's name in at most so many lines, cut off with an ellipsis where it is longer."""
-    wrapped = textwrap.wrap(name, _LETTERS, max_lines=lines, placeholder=" …")
-    return "\n".join(wrapped) or name
-
-
-def _across(matrices: Sequence[Confusion]) -> int:
-    """Matrices side by side on a page."""
-    return min(len(matrices), max(1, int(PAGE_INCHES / matrices[0].size()[0])))
-
-
-def _grid_inches(matrices: Sequence[Confusion]) -> tuple[float, float]:
-    across = _across(matrices)
-    width, height = (max(side) for side in zip(*(m.size() for m in matrices), strict=True))
-    return max(across * width, 5.6), 0.45 + -(-len(matrices) // across) * height
-
-
-def _draw_grid(figure: SubFigure, matrices: Sequence[Confusion], title: str) -> None:
-    across = _across(matrices)
-    grid = figure.subplots(-(-len(matrices) // across), across, squeeze=False)
-    for axes in grid.flat[len(matrices) :]:
-        axes.set_visible(False)
-    for axes, matrix in zip(grid.flat, matrices, strict=False):
-        draw_confusion(axes, matrix)
-    figure.suptitle(title, fontsize=12, fontweight="bold")
+    return "\n".join(textwrap.wrap(name, letters, max_lines=lines, placeholder=" …")) or name
 
 
 def _legible(shade: float) -> str:

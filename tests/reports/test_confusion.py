@@ -8,7 +8,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from primus_jax.reports.confusion import (
+    Block,
     Confusion,
+    blocks_inches,
+    draw_blocks,
     draw_confusion,
     plot_all_confusions,
     plot_confusions,
@@ -65,18 +68,22 @@ def test_sixteen_classes_are_read_on_a_page(tmp_path, count):
     assert width / DPI <= PAGE_INCHES
     assert (tmp_path / "matrix.svg").stat().st_size > 0
     assert height / DPI > count * 16 * 0.3  # one below the other
-    figure = Figure(figsize=matrices[0].size(), layout="constrained")
-    axes = figure.subplots()
-    draw_confusion(axes, matrices[0])
+    blocks = [Block("title", matrices)]
+    figure = Figure(figsize=blocks_inches(blocks))
+    draw_blocks(figure, blocks)
     figure.draw_without_rendering()
-    cell = axes.bbox.width / 16 / figure.dpi * 96
+    axes = figure.axes[-1]
+    cell = axes.get_window_extent().width / 16 / figure.dpi * 96
     assert cell >= 24  # CSS pixels
     letters = [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels()]
     assert min(text.get_fontsize() for text in letters) * 96 / 72 >= 11
     boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
     boxes.sort(key=lambda box: box.y0)
     assert all(low.y1 <= high.y0 + 1 for low, high in itertools.pairwise(boxes))
-    assert min(box.x0 for box in boxes) >= 0
+    page = figure.bbox
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        assert (box.x0 >= 0, box.y0 >= 0, box.x1 <= page.x1, box.y1 <= page.y1) == (True,) * 4
 
 
 def test_too_many_classes_for_numbers_keep_their_names():
