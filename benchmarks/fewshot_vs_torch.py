@@ -15,8 +15,10 @@ import time
 import numpy as np
 
 from primus_jax.evals.features import Features
-from primus_jax.evals.fewshot.fewshot import fewshot, make_draws
-from primus_jax.evals.fewshot.paper_protocol import PaperConfig, paper_fewshot
+from primus_jax.evals.fewshot.draws import DrawOptions, make_draws
+from primus_jax.evals.fewshot.paper_protocol import paper_fewshot
+from primus_jax.evals.fewshot.paper_training import PaperConfig
+from primus_jax.evals.fewshot.probe_protocol import probe_fewshot
 
 SHOTS = (1, 2, 5, 10, 20, 50, 100)
 SETS = {"a": (14, 12, 5353), "b": (27, 15, 7277), "c": (8, 19, 9120)}  # people, classes, windows
@@ -40,7 +42,7 @@ def torch_loop(features: Features, seeds: int, config: PaperConfig) -> float:
     """The paper's protocol, one fit at a time; returns the mean test accuracy."""
     import torch
 
-    draws = make_draws(features, SHOTS, seeds, "resampled", validation=True)
+    draws = make_draws(features, DrawOptions(SHOTS, seeds), validation=True)
     x = torch.nn.functional.normalize(torch.tensor(features.embedding))
     y = torch.tensor(features.label.astype(np.int64))
     accuracy = []
@@ -49,7 +51,7 @@ def torch_loop(features: Features, seeds: int, config: PaperConfig) -> float:
         validation = np.flatnonzero(draws.sides.validation[i])
         test = np.flatnonzero(draws.sides.test[i])
         for k in SHOTS:
-            rows = draws.shown.rows[i, :, :k][draws.shown.valid[i, :, :k]]
+            rows = draws.labelled.rows[i, :, :k][draws.labelled.valid[i, :, :k]]
             data = torch.utils.data.TensorDataset(x[rows], y[rows])
             loader = torch.utils.data.DataLoader(data, config.batch_size, shuffle=True)
             head = torch.nn.Linear(x.shape[1], len(features.label_names))
@@ -101,7 +103,7 @@ def main() -> None:
 
     def probes(classifier: str) -> float:
         return mean(
-            lambda f: fewshot(f, SHOTS, options.seeds, classifier=classifier).accuracy.mean()
+            lambda f: probe_fewshot(f, SHOTS, options.seeds, classifier=classifier).accuracy.mean()
         )
 
     print(f"{len(sets)} made-up datasets x {len(SHOTS)} shot counts x {options.seeds} seeds")

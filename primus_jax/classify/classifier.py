@@ -1,21 +1,19 @@
 """A classifier of embeddings that travels as numbers: fitted, saved, loaded, applied."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.fewshot.logistic import dot, fit_logistic, logistic_losses
-from primus_jax.evals.fewshot.probe import CLASSIFIERS, CLIP, LEAST_VALIDATION, Scaler, fit_scaler
+from primus_jax.evals.fewshot.convex import CLASSIFIERS, ChosenFit, Labelled, fit_chosen
+from primus_jax.evals.fewshot.probe import CLIP, Scaler, fit_scaler
 from primus_jax.weights.safetensors import read_safetensors
 
 FORMAT = "primus-jax classifier 1"
@@ -131,10 +129,7 @@ def _check_description(row: Any, path: Path) -> None:
 def fit(
     x: np.ndarray, label: np.ndarray, classes: int, rows: np.ndarray, fold: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
-    """Fit on some rows; the penalty is the one with the lowest loss on folds of them left out.
-
-    As `evals.probe.probe_grid`: the penalty's candidates, what counts as enough to choose by, and
-    the default where there is not enough are the same.
+    """Fit on some rows, with the penalty that `convex.fit_chosen` chooses on folds of them.
 
     Args:
         x: float32 `[n, dim]`.
@@ -147,7 +142,7 @@ def fit(
         mean, deviation, kernel, bias (as in `Classifier`; a class without rows has bias -inf), C.
     """
     centre = x[rows].mean(0)
-    mean, deviation, kernel, bias, c = jax.device_get(
+    scaler, found = jax.device_get(
         _fit(
             (x - centre).astype(np.float32),
             np.eye(classes, dtype=np.float32)[label],
@@ -155,26 +150,15 @@ def fit(
             fold.astype(np.int32),
         )
     )
-    return mean + centre, deviation, kernel, bias, float(c)
+    kernel, bias, c = found.kernel[0], found.bias[0], float(found.c[0])
+    return scaler.mean + centre, scaler.deviation, kernel, bias, c
 
 
-@functools.partial(jax.jit)
-def _fit(x: jax.Array, target: jax.Array, weight: jax.Array, fold: jax.Array) -> tuple:
-    kind = CLASSIFIERS["logistic"]
-    scaler: Scaler = fit_scaler(x, weight > 0)
-    z = weight[:, None] * scaler(x)
-    # principal axes, which change nothing of the result and make the solver fast
-    basis = jnp.linalg.eigh(dot(z.T, z))[1]
-    z = dot(z, basis)
-    held = (fold == jnp.arange(INNER, dtype=fold.dtype)[:, None]).astype(x.dtype)
-    train = weight * (1 - held)
-    seen = (dot(train, target) > 0).astype(x.dtype)
-    test = weight * held * dot(seen, target.T)
-    grid = jnp.asarray(kind.grid, x.dtype)
-    losses = jax.vmap(logistic_losses, (None, None, 0, None))(z, target, train, grid)
-    total = jnp.einsum("fr,fgr->g", test, losses, precision=jax.lax.Precision.HIGHEST)
-    shown = (dot(weight, target) > 0).sum().astype(x.dtype)
-    enough = test.sum() >= LEAST_VALIDATION * shown
-    c = jnp.where(enough, grid[jnp.argmin(total)], jnp.float32(kind.default_c))
-    found = fit_logistic(z, target, weight, c)
-    return *scaler, dot(basis, found.kernel), found.bias, c
+@jax.jit
+def _fit(
+    x: jax.Array, target: jax.Array, weight: jax.Array, fold: jax.Array
+) -> tuple[Scaler, ChosenFit]:
+    """The scaler of the rows with a weight, and one fit on them, all standardised."""
+    scaler = fit_scaler(x, weight > 0)
+    rows = Labelled(scaler(x), target, weight[None], fold)
+    return scaler, fit_chosen(rows, CLASSIFIERS["logistic"], INNER)

@@ -15,6 +15,7 @@ from pathlib import Path
 from primus_jax.commands.console import printed_warnings
 from primus_jax.commands.table_options import add_names, add_table_format, table_format
 from primus_jax.errors import PrimusError
+from primus_jax.reports.markdown import markdown_table
 
 PICTURE = "confusion.png"
 
@@ -50,9 +51,9 @@ def _adapt(args: argparse.Namespace) -> None:
     from data_prep.user.tables import Tables
     from primus_jax.classify.adapt import evaluate, labelled_windows, train
     from primus_jax.classify.classifier import DESCRIPTION, ENCODER, WEIGHTS
-    from primus_jax.classify.pictures import plot_confusion
     from primus_jax.encoder import load_encoder
     from primus_jax.files import new_folder
+    from primus_jax.reports.confusion import LARGE_CELL, Confusion, plot_confusions
 
     if args.shots < 2:
         raise PrimusError(f"--shots {args.shots}; expected at least 2.")
@@ -84,11 +85,12 @@ def _adapt(args: argparse.Namespace) -> None:
             "evaluation": row,
         }  # fmt: skip
         train(data, result.held, description).save(folder, encoder)
-        plot_confusion(
-            result.confusion.sum(0), data.names, folder / PICTURE,
+        caption = "per cent of each true label's windows"
+        plot_confusions(
+            [Confusion(result.confusion.sum(0), data.names, caption, LARGE_CELL)],
+            folder / PICTURE,
             f"{100 * row['accuracy']:.1f} % of windows right, held out by {row['held_out_by']}",
-            "per cent of each true label's windows",
-        )  # fmt: skip
+        )
     print(f"\n{args.out}: {', '.join(own)}")
 
 
@@ -110,16 +112,10 @@ def _table(row: dict, names: tuple[str, ...]) -> str:
         row["meaning"],
         "",
     ]
-    width = max(len(name) for name in ("label", *names))
-    lines += [
-        f"| {'label':<{width}} | windows | right % |",
-        f"| {'-' * width} | ------: | ------: |",
-    ]
-    for k, name in enumerate(names):
-        counts = row["confusion"][k]
-        lines.append(
-            f"| {name:<{width}} | {sum(counts):>7,} | {100 * counts[k] / sum(counts):>7.1f} |"
-        )
+    body = []
+    for k, (name, counts) in enumerate(zip(names, row["confusion"], strict=True)):
+        body.append([name, f"{sum(counts):,}", f"{100 * counts[k] / sum(counts):.1f}"])
+    lines.append(markdown_table(["label", "windows", "right %"], body))
     if row["held_out_by"] in ("person", "recording") and len(units) <= 30:
         lines += ["", *(f"{name}: {100 * value:.1f} %" for name, value in units.items())]
     return "\n".join(lines)

@@ -53,9 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the new dataset folder and describe it."""
     from data_prep.embed.dataset import embed_dataset
-    from primus_jax.commands.info import describe
     from primus_jax.models.clip.tokenizer import load_tokenizer
     from primus_jax.models.clip.towers import load_towers
+    from primus_jax.reports.dataset import describe_dataset
 
     started = time.monotonic()
     folder = embed_dataset(
@@ -72,6 +72,6 @@ def run(args: argparse.Namespace) -> int:
         overwrite_embeddings=args.overwrite_embeddings,
         log=lambda line: print(line, flush=True),
     )
-    print(describe(folder, activities=False))
+    print(describe_dataset(folder, activities=False))
     print(f"done in {time.monotonic() - started:.1f} s")
     return 0

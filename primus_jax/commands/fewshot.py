@@ -6,7 +6,7 @@ primus-jax fewshot --encoder primus=runs/primus/export --random-init --hand-feat
 --protocol probe (the default): frozen features, logistic (or ridge) regression, its penalty chosen
 on people left out. --protocol paper: a linear head, from class prompts or random, AdamW, best
 epoch on validation people; --finetune trains the encoder too. Every seed holds out other people and
-shows other windows, the same for every method. Whatever is tested may not have been trained on:
+labels other windows, the same for every method. Whatever is tested may not have been trained on:
 people, recordings and windows are compared between the sides and with the encoder's pretraining.
 The output folder appears whole or not at all.
 """
@@ -17,10 +17,6 @@ from pathlib import Path
 
 from primus_jax.errors import PrimusError
 from primus_jax.files import new_folder
-
-RANDOM = "random initialisation"
-RANDOM_SEEDS = (0, 1, 2)
-RESERVED = (RANDOM, "hand-crafted statistics", "supervised from scratch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--people",
         default="resampled",
-        help="resampled: each seed holds out its own quarter of the people; folder: the data "
-        "set's own test split; kfold:N or leave-one-out: everybody is tested once per seed",
+        help="resampled: each seed holds out its own quarter of the people; folder: the "
+        "dataset's own test split; kfold:N or leave-one-out: everybody is tested once per seed",
     )
     parser.add_argument(
         "--head",
         choices=("emb", "mmcl", "ssl"),
-        help="output of the encoders (emb; with --prompts mmcl where it was trained with text)",
+        help="output of the encoders (emb; with --prompts mmcl unless it was trained without text)",
     )
     parser.add_argument("--protocol", choices=("probe", "paper"), default="probe")
     parser.add_argument(
@@ -86,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--random-init",
         action="store_true",
-        help=f"add the first encoder's architecture, untrained, {len(RANDOM_SEEDS)} times averaged",
+        help="add the first encoder's architecture, untrained, 3 times averaged",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")
 
@@ -94,11 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate every method on every dataset, and write the folder."""
     from primus_jax.data.folder import DatasetFolder
-    from primus_jax.encoder import Encoder, load_encoder
-    from primus_jax.evals.fewshot.comparison import FILES, Protocol, compare, write_comparison
-    from primus_jax.evals.hand_features import NAME, HandFeatures
+    from primus_jax.evals.fewshot.comparison import FILES, compare, write_comparison
+    from primus_jax.evals.fewshot.draws import DrawOptions
+    from primus_jax.evals.fewshot.methods import named_paths, read_methods
+    from primus_jax.evals.fewshot.protocol import Protocol
 
-    paths = _named(args.encoder)
+    paths = named_paths(args.encoder)
     if not paths and (args.random_init or args.from_scratch or not args.hand_features):
         raise PrimusError("no encoder: give --encoder NAME=PATH (or --hand-features alone).")
     given = {"lr": args.lr, "epochs": args.epochs}
@@ -121,22 +118,16 @@ def run(args: argparse.Namespace) -> int:
     protocol.validate()
     with new_folder(args.out, overwrite=args.overwrite, own=FILES) as folder:
         folders = [DatasetFolder(path) for path in args.data]
-        methods = {name: [load_encoder(path)] for name, path in paths.items()}
-        if args.random_init:
-            (first,) = next(iter(methods.values()))
-            methods[RANDOM] = [
-                Encoder.random(first.config, seed, first.rate_hz, first.window_seconds)
-                for seed in RANDOM_SEEDS
-            ]
-        if args.hand_features:
-            rate_hz = next(iter(methods.values()))[0].rate_hz if methods else folders[0].rate_hz
-            methods[NAME] = [HandFeatures(rate_hz)]
+        methods = read_methods(
+            paths,
+            folders[0].rate_hz,
+            random_init=args.random_init,
+            hand_features=args.hand_features,
+        )
         rows = compare(
             methods,
             folders,
-            shots=args.shots,
-            seeds=args.seeds,
-            people=args.people,
+            DrawOptions(args.shots, args.seeds, args.people),
             protocol=protocol,
             head=args.head,
             leaks=args.leaks,
@@ -145,21 +136,3 @@ def run(args: argparse.Namespace) -> int:
         table = write_comparison(rows, folder)
     print(f"\n{table}\n{args.out}: {', '.join(FILES)}")
     return 0
-
-
-def _named(specifications: list[str]) -> dict[str, Path]:
-    """NAME=PATH words -> {name: path}.
-
-    Raises:
-        PrimusError: an empty name or path, or a name given twice.
-    """
-    paths: dict[str, Path] = {}
-    for word in specifications:
-        name, found, path = word.partition("=")
-        name, path = (name, path) if found else (Path(word).stem, word)
-        if not name or not path:
-            raise PrimusError(f"--encoder {word!r}; expected NAME=PATH, such as primus=export.")
-        if name in paths or name in RESERVED:
-            raise PrimusError(f"--encoder {word!r}: the name {name!r} is taken; choose another.")
-        paths[name] = Path(path)
-    return paths

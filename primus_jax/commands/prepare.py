@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.har import SOURCES
 from data_prep.har.source import Source
-from primus_jax.commands.info import describe
 from primus_jax.commands.prepare_corpus import add_corpora
 from primus_jax.commands.prepare_options import add_common, splits, tokenizer, window_spec
 from primus_jax.commands.table_options import add_names, add_table_format, table_format
+from primus_jax.reports.dataset import describe_dataset
 
 if TYPE_CHECKING:
     from primus_jax.data.folder import DatasetFolder
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the dataset folder and describe it."""
     started = time.monotonic()
     folder = args.prepare(args)
-    print(describe(folder, activities=False))
+    print(describe_dataset(folder, activities=False))
     print(f"done in {time.monotonic() - started:.1f} s")
     return SOME_FAILED if folder.failed else 0
 

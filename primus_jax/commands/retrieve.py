@@ -8,20 +8,7 @@ sentence as right: without it, k copies of a sentence can only be guessed betwee
 """
 
 import argparse
-import contextlib
-import dataclasses
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from primus_jax.errors import PrimusError
-from primus_jax.files import new_folder
-
-if TYPE_CHECKING:
-    from primus_jax.data.folder import DatasetFolder
-    from primus_jax.encoder import Encoder
-
-FILES = ("results.jsonl", "table.md", "recall.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,93 +47,23 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")
 
 
-def results_folder(
-    args: argparse.Namespace, files: tuple[str, ...]
-) -> contextlib.AbstractContextManager[Path | None]:
-    """`new_folder(--out)`, or None without --out; --overwrite replaces only a folder of `files`.
-
-    Raises:
-        PrimusError: the folder exists and is not to be replaced.
-    """
-    if args.out is None:
-        return contextlib.nullcontext()
-    return new_folder(args.out, overwrite=args.overwrite, own=files)
-
-
-def describe_inputs(
-    encoder: "Encoder", folder: "DatasetFolder", args: argparse.Namespace, head: str
-) -> dict[str, Any]:
-    """What a row of results.jsonl says about its encoder, its dataset and its making."""
-    from primus_jax.evals.fewshot.comparison import encoder_hash
-    from primus_jax.provenance import provenance
-
-    return {
-        "encoder": args.encoder.stem,
-        "encoder_hash": encoder_hash(encoder),
-        "encoder_config": dataclasses.asdict(encoder.config),
-        "head": head,
-        "dataset": folder.name,
-        "simulated": folder.simulated,
-        "dataset_hash": folder.content_hash,
-        "split": args.split,
-        "provenance": provenance(),
-    }
-
-
 def run(args: argparse.Namespace) -> int:
     """Print the figures beside chance, and write them where asked."""
-    with results_folder(args, FILES) as out:
-        _retrieve(args, out)
+    from primus_jax.evals.crossmodal.inputs import open_inputs
+    from primus_jax.evals.crossmodal.retrieval_report import FILES, retrieval_report
+    from primus_jax.reports.rows import results_folder
+
+    with results_folder(args.out, args.overwrite, FILES) as out:
+        report = retrieval_report(
+            open_inputs(args.encoder, args.data, args.split, args.head),
+            args.targets,
+            equal_texts=args.equal_texts,
+            pool=args.pool,
+            seed=args.seed,
+        )
+        print(report.text, end="")
+        if out is not None:
+            report.write(out)
     if args.out is not None:
         print(f"\n{args.out}: {', '.join(FILES)}")
     return 0
-
-
-def _retrieve(args: argparse.Namespace, out: Path | None) -> None:
-    from primus_jax.data.folder import DatasetFolder
-    from primus_jax.encoder import load_encoder
-    from primus_jax.evals.crossmodal.paired import (
-        TARGETS,
-        check_width,
-        chosen_splits,
-        contrastive_head,
-        paired_windows,
-    )
-    from primus_jax.evals.crossmodal.retrieval import plot_retrieval, retrieval_table, retrieve
-
-    encoder, folder = load_encoder(args.encoder), DatasetFolder(args.data)
-    head = args.head or contrastive_head(encoder.config)
-    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata["tensors"]]
-    missing = [name for name in args.targets or stored if name not in stored]
-    if missing or not stored:
-        raise PrimusError(
-            f"{folder.path} stores no {' or '.join(missing or TARGETS)} embeddings. Prepare it "
-            f"again with `primus-jax prepare ... --embeddings FILE.npz`."
-        )
-    check_width(encoder, head, folder.embedding_dim, f"the stored embeddings of {folder.path}")
-    windows = paired_windows(encoder, folder, chosen_splits(folder, args.split), head)
-    results = retrieve(
-        windows,
-        args.targets or stored,
-        equal_texts=args.equal_texts,
-        pool=args.pool,
-        seed=args.seed,
-    )
-    about = describe_inputs(encoder, folder, args, head)
-    rows = [{**about, **result.row(), "pool_seed": args.seed} for result in results]
-    title = f"{folder.name}, {args.split}{' (simulated)' if folder.simulated else ''}"
-    rule = "equal sentences are right" if args.equal_texts else "only its own window is right"
-    lines = [f"## {title}", f"Encoder {args.encoder}, head {head}; cosine; {rule}."]
-    for result in results[::2]:
-        target = result.direction.removeprefix("imu->")
-        lines.append(
-            f"- {target}: {result.pool:,} windows ask among as many, with {result.distinct:,} "
-            f"different {target} embeddings; {result.left_out:,} windows of the split have none."
-        )
-    text = "\n".join([*lines, "", retrieval_table(rows)]) + "\n"
-    print(text, end="")
-    if out is not None:
-        written = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-        (out / FILES[0]).write_text(written, encoding="utf-8")
-        (out / FILES[1]).write_text(text, encoding="utf-8")
-        plot_retrieval(results, out / FILES[2], title)

@@ -2,17 +2,22 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.evals.features import dataset_features
 from primus_jax.evals.fewshot.comparison import compare, write_comparison
+from primus_jax.evals.fewshot.draws import DrawOptions
+from primus_jax.numerics import unit_rows
 from primus_jax.reports.html import Section, Table, write_report
 from primus_jax.reports.plots import plot_embedding_map, plot_losses, plot_retrieved
+from primus_jax.reports.rows import Metric
 from primus_jax.reports.tables import markdown_tables, table_cells
 from primus_jax.training.metrics import read_metrics
 
+REPORTED: tuple[Metric, ...] = ("accuracy", "macro_f1")
 METHOD, RANDOM = "PRIMUS", "random initialisation"
 
 
@@ -31,7 +36,7 @@ def evaluate_and_report(
         Encoder.random(encoder.config, seed, encoder.rate_hz, encoder.window_seconds)
         for seed in range(3)
     ]
-    rows = compare({METHOD: [encoder], RANDOM: untrained}, [folder], shots=shots, seeds=seeds)
+    rows = compare({METHOD: [encoder], RANDOM: untrained}, [folder], DrawOptions(shots, seeds))
     out.mkdir(parents=True)
     write_comparison(rows, out)
     plot_losses(read_metrics(workdir), out / "losses.png", "Pretraining on simulated people")
@@ -46,12 +51,13 @@ def evaluate_and_report(
     _plot_retrieved(encoder, folder, out / "retrieved.png")
     tables = [
         Table(*table_cells(rows, rows[0]["dataset"], metric), caption=f"{metric}, per cent")
-        for metric in ("accuracy", "macro_f1")
+        for metric in REPORTED
     ]
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(encoder.params))
     write_report(
         out / "report.html",
         "primus-jax demo",
-        f"An encoder of {sum(x.size for x in _leaves(encoder)):,} parameters was pretrained on "
+        f"An encoder of {parameters:,} parameters was pretrained on "
         f"simulated recordings with the self-supervised, the multimodal and the "
         f"nearest-neighbour loss, stopped by SIGTERM halfway, resumed, exported and evaluated.",
         [
@@ -62,7 +68,8 @@ def evaluate_and_report(
                 "error over seeds. Random initialisation is the mean of three initialisations of "
                 "the same architecture.",
                 tables,
-                [out / "curves.png", out / "confusion.png"],
+                unscaled=[out / "confusion.png"],
+                images=[out / "curves.png"],
             ),
             Section("Loss terms", images=[out / "losses.png"]),
             Section(
@@ -74,20 +81,14 @@ def evaluate_and_report(
             Section(
                 "Windows and the sentences nearest to them",
                 "The multimodal head's embedding of a window, compared with the embeddings of all "
-                "sentences of the evaluation set. The text tower is a stand-in for CLIP: hashed "
-                "words, no trained weights.",
+                "sentences of the evaluation dataset. The text tower is a stand-in for CLIP: "
+                "hashed words, no trained weights.",
                 images=[out / "retrieved.png"],
             ),
         ],
         notice,
     )
     return markdown_tables(rows)
-
-
-def _leaves(encoder: Encoder) -> list:
-    import jax
-
-    return jax.tree.leaves(encoder.params)
 
 
 def _plot_retrieved(encoder: Encoder, folder: DatasetFolder, path: Path, count: int = 4) -> None:
@@ -102,9 +103,7 @@ def _plot_retrieved(encoder: Encoder, folder: DatasetFolder, path: Path, count: 
         for label in np.linspace(0, labels.max(), count).round().astype(int)
     ]
     imu = np.stack([examples[i]["imu"] for i in chosen])
-    embedding = encoder.encode_windows(imu, head="mmcl")
-    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
-    cosine = embedding @ texts.T
+    cosine = unit_rows(encoder.encode_windows(imu, head="mmcl")) @ texts.T
     best = np.argsort(-cosine, axis=1)[:, :3]
     plot_retrieved(
         imu,

@@ -21,13 +21,13 @@ class HandFeatures:
 
     description = f"{COUNT} statistics, bands {BANDS_HZ} Hz, percentiles {PERCENTILES}"
 
-    def __init__(self, rate_hz: float):
+    def __init__(self, rate_hz: float) -> None:
         self.rate_hz = float(rate_hz)
 
     def encode_windows(
         self, imu: np.ndarray, head: str | None = None, batch_size: int = 4096
     ) -> np.ndarray:
-        """float32 `[n, time, 6]` in m/s^2 and rad/s -> float32 `[n, 62]`; `head` plays no part."""
+        """float32 `[n, time, 6]` in m/s^2 and rad/s -> float32 `[n, 62]`; `head` is ignored."""
         parts = []
         for start in range(0, len(imu), batch_size):
             batch = np.asarray(imu[start : start + batch_size], np.float32)
@@ -40,12 +40,11 @@ class HandFeatures:
 def statistics(imu: jax.Array, rate_hz: float) -> jax.Array:
     """`[n, time, 6]` in m/s^2 and rad/s -> `[n, 62]`.
 
-    Means (6) and log deviations (6) of the axes; of both magnitudes the mean (2), the percentiles
-    (10), the log of the deviation, of the mean absolute change, and the zero-crossing rate about
-    the mean (6), the log power in `BANDS_HZ` relative to the whole (12) and the dominant frequency
-    (2); the log power of the accelerometer's axes in the first four
-    bands as shares (12); the
-    correlations of the axes within each sensor (6).
+    Of the axes: means (6) and log deviations (6). Of both magnitudes: the mean (2), the percentiles
+    (10), the log of the deviation (2) and of the mean absolute change (2), the rate of crossings of
+    the mean (2), the log power in `BANDS_HZ` relative to the whole (12), and the dominant frequency
+    (2). Of the accelerometer's axes: the log shares of power in the first four bands (12). Of each
+    sensor: the correlations of its axes (6).
     """
     size = jnp.stack([_norm(imu[..., :3]), _norm(imu[..., 3:])], -1)  # [n, time, 2]
     moving = size - size.mean(1, keepdims=True)

@@ -1,12 +1,14 @@
 """The model card of an export folder: what it is, for whom, how good, and where it ends."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.encoders import encoder_from_dict
+from primus_jax.reports.markdown import markdown_table
+from primus_jax.reports.rows import ResultRow, Rows
 from primus_jax.reports.tables import markdown_tables
 
 USE = """\
@@ -42,12 +44,12 @@ CITATION = """\
 ```"""
 
 
-def model_card(description: Mapping[str, Any], results: Sequence[Mapping[str, Any]] = ()) -> str:
+def model_card(description: Mapping[str, Any], results: Rows = ()) -> str:
     """The card as Markdown with the header that model hubs read.
 
     Args:
         description: of `config.json`.
-        results: rows of a `results.jsonl` of few-shot or study; () says that there are none.
+        results: rows of a `results.jsonl` of few-shot or study; (): it was not evaluated.
     """
     samples = round(description["rate_hz"] * description["window_seconds"])
     width = encoder_from_dict(description["encoder"], "config.json").width(description["head"])
@@ -82,7 +84,7 @@ def model_card(description: Mapping[str, Any], results: Sequence[Mapping[str, An
     ) + "\n"  # fmt: skip
 
 
-def read_results(path: Path) -> list[dict[str, Any]]:
+def read_results(path: Path) -> list[ResultRow]:
     """Rows of a `results.jsonl`.
 
     Raises:
@@ -95,7 +97,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         raise PrimusError(f"cannot read {path}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PrimusError(
-            f"{path} is no results.jsonl of `primus-jax fewshot` or `study`: {error!r}."
+            f"{path} is not a results.jsonl of `primus-jax fewshot` or `study`: {error!r}."
         ) from error
     return rows
 
@@ -111,7 +113,7 @@ def _input(description: Mapping[str, Any], samples: int) -> str:
         "outputs": ", ".join(description["heads"]),
         "use this one": description["head"],
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+    return markdown_table(["", ""], list(rows.items()), left=(0, 1))
 
 
 def _training(description: Mapping[str, Any]) -> str:

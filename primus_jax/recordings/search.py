@@ -12,7 +12,9 @@ from primus_jax.errors import PrimusError
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.clip.tokenizer import Tokenizer, load_tokenizer
 from primus_jax.models.clip.towers import Towers, embed_text, load_towers
+from primus_jax.models.heads import cross_modal_head
 from primus_jax.numerics import unit_rows
+from primus_jax.recordings.arrays import warn
 from primus_jax.recordings.embedding import RecordingEncoder, collect
 from primus_jax.recordings.table_format import TableFormat
 
@@ -109,26 +111,20 @@ def peaks(times: np.ndarray, scores: np.ndarray, separation: float, top: int) ->
 
 
 def trained_head(encoder: TextSearchEncoder) -> str:
-    """The head that pretraining compared with sentences: "mmcl", or the only one of IMU2CLIP.
+    """The head that pretraining compared with sentences; warns where its training is not known.
 
     Raises:
         PrimusError: the encoder is known not to have been trained with text.
     """
-    config: EncoderConfig = encoder.config
-    objective = encoder.metadata.get("config", {}).get("objective", {})
-    targets = objective.get("targets", ("text",)) if objective else ("text",)
-    multimodal = objective.get("multimodal", not objective)
-    reason = ""
-    if "random_seed" in encoder.metadata:
-        reason = "it was never trained (random initialisation)"
-    elif not multimodal or "text" not in targets:
-        reason = "its objective did not compare windows with sentences"
-    if reason:
+    head = cross_modal_head(encoder.config.heads, encoder.metadata)
+    if head.trained is False:
         raise PrimusError(
-            f"this encoder knows nothing of sentences: {reason}. Search needs an encoder "
+            f"this encoder knows nothing of sentences: it {head.reason}. Search needs an encoder "
             f"pretrained with text (objective.multimodal, objective.targets with 'text')."
         )
-    return "mmcl" if "mmcl" in config.heads else "emb"
+    if head.trained is None:
+        warn(f"the encoder {head.reason}. Its scores mean nothing if it was not.")
+    return head.name
 
 
 def embed_sentences(

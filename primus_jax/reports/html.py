@@ -6,7 +6,10 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.image import imread
+
 from primus_jax.files import replace_file
+from primus_jax.reports.figure import DPI
 
 CSS = """
 body { font: 16px/1.6 system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif;
@@ -17,6 +20,7 @@ p { margin: .5rem 0; max-width: 46rem; }
 .note { background: #fff6e5; border-left: 4px solid #e69f00; padding: .6rem .9rem; }
 img { max-width: 100%; height: auto; margin: .8rem 0; }
 .wide { overflow-x: auto; }
+.unscaled img { max-width: none; }
 table { border-collapse: collapse; margin: .8rem 0; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: #555; padding-bottom: .3rem; }
@@ -38,11 +42,21 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A heading, plain text (a blank line starts a paragraph), tables and PNG files."""
+    """A part of the page.
+
+    Attributes:
+        heading: above the rest.
+        text: plain; a blank line starts a paragraph.
+        tables: below the text.
+        unscaled: PNG files below the tables whose letters must stay readable; one that is wider
+            than the page scrolls sideways.
+        images: PNG files below these, shrunk to the page where they are wider.
+    """
 
     heading: str
     text: str = ""
     tables: Sequence[Table] = ()
+    unscaled: Sequence[Path] = ()
     images: Sequence[Path] = ()
 
 
@@ -66,6 +80,8 @@ def write_report(
         parts.append(f"<h2>{html.escape(section.heading)}</h2>")
         parts.append(_paragraphs(section.text))
         parts += [_table(table) for table in section.tables]
+        for image in section.unscaled:
+            parts.append(f'<div class="wide unscaled">{_image(image, section.heading)}</div>')
         parts += [_image(image, section.heading) for image in section.images]
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -96,5 +112,9 @@ def _table(table: Table) -> str:
 
 
 def _image(path: Path, alternative: str) -> str:
+    """The picture at the size it was drawn for: its inches, at 96 CSS pixels each."""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<img alt="{html.escape(alternative)}" src="data:image/png;base64,{data}">'
+    width = round(imread(path).shape[1] / DPI * 96)
+    return (
+        f'<img alt="{html.escape(alternative)}" width="{width}" src="data:image/png;base64,{data}">'
+    )

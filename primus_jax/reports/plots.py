@@ -1,43 +1,16 @@
-"""Figures: losses over steps, accuracy over shots, a map of embeddings, retrieved sentences."""
+"""Figures: losses over steps, a map of embeddings, retrieved sentences."""
 
-import contextlib
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from primus_jax.files import replace_file
-from primus_jax.reports.tsne import tsne
+from primus_jax.reports.figure import COLORS, INK, figure_file
+from primus_jax.reports.tsne import standardised_tsne
 
-# Okabe and Ito's colours, told apart with every common colour-vision deficiency; no yellow on white
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK, FAINT = "#222222", "#8a8a8a"
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#555555",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-    "savefig.facecolor": "white",
-}
 TERMS = {
     "loss": "total",
     "validation_loss": "total, validation",
@@ -48,7 +21,6 @@ TERMS = {
     "loss_neighbor_video": "neighbour's video",
     "loss_neighbor_imu": "neighbour's IMU",
 }
-DPI = 160
 
 
 def plot_losses(rows: Sequence[Mapping[str, float]], path: Path, title: str = "") -> None:
@@ -88,66 +60,6 @@ def plot_losses(rows: Sequence[Mapping[str, float]], path: Path, title: str = ""
         figure.suptitle(title, fontsize=12, fontweight="bold")
 
 
-def plot_shots(rows: Sequence[Mapping[str, Any]], path: Path, metric: str = "accuracy") -> None:
-    """`metric` over labelled windows per class with standard error, one panel per dataset.
-
-    Args:
-        rows: of results.jsonl (`comparison.compare`).
-        path: the PNG.
-        metric: "accuracy" or "macro_f1".
-    """
-    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    across = min(3, len(datasets))
-    down = -(-len(datasets) // across)
-    legend = 0.3 + 0.22 * -(-len(methods) // (across + 1))
-    with figure_file(path, (1.2 + 3.6 * across, 3.3 * down + legend)) as figure:
-        grid = figure.subplots(down, across, squeeze=False)
-        for axes in grid.flat[len(datasets) :]:
-            axes.set_visible(False)
-        for axes, dataset in zip(grid.flat, datasets, strict=False):
-            chosen = [row for row in rows if row["dataset"] == dataset]
-            shots = sorted({row["shots"] for row in chosen})
-            for i, method in enumerate(methods):
-                line = sorted((r for r in chosen if r["method"] == method), key=_shots)
-                # a small sideways shift keeps error bars of different methods apart
-                shift = 1.025 ** (i - (len(methods) - 1) / 2)
-                axes.errorbar(
-                    [row["shots"] * shift for row in line],
-                    [100 * row[metric] for row in line],
-                    [100 * (row[f"{metric}_se"] or 0) for row in line],
-                    color=COLORS[i % len(COLORS)],
-                    marker=MARKERS[i % len(MARKERS)],
-                    markersize=5.5,
-                    capsize=2.5,
-                    elinewidth=1.2,
-                    label=method,
-                )
-            if metric == "accuracy":
-                chance = 100 / chosen[0]["classes"]
-                axes.axhline(chance, color=FAINT, linestyle=":", linewidth=1.2)
-                axes.annotate(
-                    "1 / classes", (1, chance), (-2, 3), xycoords=("axes fraction", "data"),
-                    textcoords="offset points", ha="right", fontsize=8, color=FAINT,
-                )  # fmt: skip
-            axes.set_xscale("log")
-            axes.set_xticks(shots, [str(k) for k in shots])
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.set_ylim(bottom=0)
-            simulated = " (simulated)" if chosen[0].get("simulated") else ""
-            axes.set_title(f"{dataset}{simulated}")
-            axes.set_xlabel("labelled windows per class")
-        for axes in grid[:, 0]:
-            axes.set_ylabel({"accuracy": "accuracy (%)", "macro_f1": "macro-F1 (%)"}[metric])
-        seeds = len(rows[0]["seeds"])
-        handles, labels = grid.flat[0].get_legend_handles_labels()
-        title = f"bars: ± standard error over {seeds} draws of people and shots"
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(len(labels), across + 1),
-            title=title if seeds > 1 else None, title_fontsize=8.5, fontsize=9.5,
-        )  # fmt: skip
-
-
 def plot_embedding_map(
     embedding: np.ndarray,
     label: np.ndarray,
@@ -168,9 +80,7 @@ def plot_embedding_map(
     """
     rows = np.flatnonzero(label >= 0)
     rows = np.random.default_rng(0).permutation(rows)[:most]
-    x, label = np.asarray(embedding, np.float64)[rows], label[rows]
-    x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9 + 1e-4 * x.std())
-    place = tsne(np.clip(x, -8, 8))
+    place, label = standardised_tsne(embedding[rows]), label[rows]
     with figure_file(path, (8.4, 5.4)) as figure:
         axes = figure.subplots()
         size = float(np.clip(16000 / max(len(rows), 1), 10, 34))
@@ -261,18 +171,3 @@ def _smooth(value: np.ndarray) -> np.ndarray:
     index = np.arange(len(value))
     reach = np.minimum(half, np.minimum(index, len(value) - 1 - index))
     return (total[index + reach + 1] - total[index - reach]) / (2 * reach + 1)
-
-
-def _shots(row: Mapping[str, Any]) -> int:
-    return row["shots"]
-
-
-@contextlib.contextmanager
-def figure_file(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """A figure in this module's style that becomes the PNG `path` when the block ends."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-        with replace_file(path) as temporary:
-            figure.savefig(temporary, dpi=DPI, format="png")

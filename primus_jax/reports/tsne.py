@@ -10,10 +10,12 @@ _AXES = 50
 _EARLY_STEPS, _STEPS = 200, 600
 _EXAGGERATION = 12.0
 _BISECTIONS = 40
+# Places, velocities and gains, `[n, 2]` each.
+_Descent = tuple[jax.Array, jax.Array, jax.Array]
 
 
 def tsne(x: np.ndarray, perplexity: float = 30.0) -> np.ndarray:
-    """ProcessInfo points `[n, dim]` in the plane, neighbours near each other; float32 `[n, 2]`.
+    """Place points `[n, dim]` in the plane, neighbours near each other; float32 `[n, 2]`.
 
     Deterministic: it starts from the first two principal components. Only neighbourhoods mean
     something in the result, not distances between clusters, nor their sizes.
@@ -31,6 +33,13 @@ def tsne(x: np.ndarray, perplexity: float = 30.0) -> np.ndarray:
     return np.asarray(_descend(_affinities(points, np.float32(np.log(perplexity))), start))
 
 
+def standardised_tsne(embedding: np.ndarray) -> np.ndarray:
+    """`tsne` of embeddings `[n, dim]`, each dimension standardised and clipped to +-8."""
+    x = np.asarray(embedding, np.float64)
+    x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-9 + 1e-4 * x.std())
+    return tsne(np.clip(x, -8, 8))
+
+
 def _squared_distances(x: jax.Array) -> jax.Array:
     norm = jnp.square(x).sum(1)
     product = jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST)
@@ -45,11 +54,11 @@ def _affinities(points: jax.Array, entropy: jax.Array) -> jax.Array:
     distance = distance / jnp.maximum(distance.mean(), 1e-12)
     own = jnp.eye(count, dtype=bool)
 
-    def row_probabilities(log_beta):
+    def row_probabilities(log_beta: jax.Array) -> jax.Array:
         logits = jnp.where(own, -jnp.inf, -jnp.exp(log_beta)[:, None] * distance)
         return jax.nn.softmax(logits, axis=1)
 
-    def halve(_, bounds):
+    def halve(_: jax.Array, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = bounds
         middle = (low + high) / 2
         p = row_probabilities(middle)
@@ -67,7 +76,7 @@ def _descend(p: jax.Array, start: jax.Array) -> jax.Array:
     rate = max(len(p) / _EXAGGERATION, 50.0)
     own = jnp.eye(len(p), dtype=bool)
 
-    def step(i, state):
+    def step(i: jax.Array, state: _Descent) -> _Descent:
         place, velocity, gain = state
         early = i < _EARLY_STEPS
         near = jnp.where(own, 0.0, 1 / (1 + _squared_distances(place)))

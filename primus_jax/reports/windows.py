@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
-from primus_jax.reports.plots import COLORS, FAINT, INK, figure_file
+from primus_jax.reports.figure import COLORS, FAINT, INK, figure_file
 
 WINDOWS = 5
 # More frames than this are too small to see; evenly spaced ones stand for them.
-SHOWN = 6
+DRAWN = 6
 
 
 def draw_windows(folder: DatasetFolder, path: Path, seed: int = 0) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ def draw_windows(folder: DatasetFolder, path: Path, seed: int = 0) -> list[dict[
     size = (14.5 if frames else 10.5, 2.35 * len(windows) + 0.6)
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), figure_file(path, size) as figure:
-        # A sentence in a script that the font lacks is drawn as boxes, which says enough.
+        # A sentence in a script that the font lacks is drawn as boxes, which is enough.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.get_layout_engine().set(h_pad=0.08, w_pad=0.06)
         ratios = [1, 1, 1.25] if frames else [1, 1]
@@ -113,7 +113,7 @@ def _frames(axes: Axes, frames: np.ndarray | None) -> None:
     if frames is None:
         _nothing(axes, "no frames")
         return
-    chosen = np.linspace(0, len(frames) - 1, min(SHOWN, len(frames))).round().astype(int)
+    chosen = np.linspace(0, len(frames) - 1, min(DRAWN, len(frames))).round().astype(int)
     gap = np.full((frames.shape[1], max(2, frames.shape[2] // 30), 3), 255, np.uint8)
     parts = [part for index in chosen for part in (frames[index], gap)][:-1]
     axes.imshow(np.concatenate(parts, 1), interpolation="antialiased")

@@ -3,34 +3,39 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from primus_jax.config import config_hash, to_dict
 from primus_jax.data.folder import DatasetFolder
+from primus_jax.encoder import Encoder
 from primus_jax.evals.features import dataset_features
-from primus_jax.evals.fewshot.comparison import SCRATCH
+from primus_jax.evals.fewshot.protocol import SCRATCH
 from primus_jax.evals.hand_features import NAME as HAND
+from primus_jax.evals.hand_features import HandFeatures
 from primus_jax.provenance import provenance
+from primus_jax.reports.confusion import Confusion, plot_confusions
+from primus_jax.reports.curves import plot_shots
 from primus_jax.reports.html import Section, Table, write_report
+from primus_jax.reports.rows import ResultRow, Rows, write_rows
 from primus_jax.reports.tables import METRICS, interval_cells, table_cells
-from primus_jax.study.figures import plot_ablation, plot_confusions, plot_curves, plot_maps
-from primus_jax.study.study import RANDOM, Study
-from primus_jax.study.tables import difference_cells, study_markdown
+from primus_jax.study.figures import plot_ablation, plot_maps
+from primus_jax.study.study import RANDOM, Log, Study
+from primus_jax.study.tables import REPORTED, difference_cells, study_markdown
 
-REPORTED = ("accuracy", "macro_f1")
 CONFUSION_SHOTS = 5
-Rows = Sequence[Mapping[str, Any]]
+Methods = Mapping[str, Sequence[Encoder | HandFeatures]]
+Folders = Sequence[tuple[str, DatasetFolder]]  # (role, dataset)
 
 
 def write_results(
     study: Study,
     rows: Rows,
-    methods: Mapping[str, Sequence[Any]],
-    folders: Sequence[tuple[str, DatasetFolder]],
+    methods: Methods,
+    folders: Folders,
     out: Path,
-    log: Callable[[str], None],
+    log: Log,
 ) -> None:
     """Write everything into a temporary folder, then put each file, whole, in its place.
 
@@ -43,12 +48,12 @@ def write_results(
         log: takes progress lines.
     """
     seeds = len(study.pretraining_seeds)
-    heading = f"{', '.join(study.methods)}: {seeds} pretraining seed{'s' * (seeds > 1)} each"
+    count = "1 pretraining seed" if seeds == 1 else f"{seeds} pretraining seeds"
+    heading = f"{', '.join(study.methods)}: {count} each"
     table = study_markdown(rows, study.lead, heading)
     with tempfile.TemporaryDirectory(prefix=".results.", dir=out) as name:
         new = Path(name)
-        lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-        (new / "results.jsonl").write_text(lines, encoding="utf-8")
+        write_rows(new / "results.jsonl", rows)
         (new / "table.md").write_text(table, encoding="utf-8")
         description = json.dumps(_description(study, methods, folders), indent=1)
         (new / "study.json").write_text(description + "\n", encoding="utf-8")
@@ -63,79 +68,92 @@ def write_results(
     log(f"\n{table}\nreport: {out / 'report.html'}")
 
 
-def _draw(study: Study, rows: Rows, methods, folders, new: Path) -> list[Section]:
+def _draw(study: Study, rows: Rows, methods: Methods, folders: Folders, new: Path) -> list[Section]:
     """Every figure, and the sections of the page that show them."""
     plain = [name for name in methods if name in (HAND, SCRATCH) or name.startswith(RANDOM)]
-    for metric in REPORTED:
-        plot_curves(rows, new / f"curves_{metric}", study.lead, plain, metric)
+    curves = {metric: new / f"curves_{metric}.png" for metric in REPORTED}
+    for metric, path in curves.items():
+        plot_shots(rows, path, metric, lead=study.lead, plain=plain, svg=True)
     sections = [
         Section(
             "Accuracy over shots",
-            "Every method is shown the same labelled windows of the same people and tested on the "
+            "Every method gets the same labelled windows of the same people and is tested on the "
             "same other people. Encoders of several pretraining seeds are averaged. Dashed: "
             "nothing was pretrained.",
-            images=[new / f"curves_{metric}.png" for metric in REPORTED],
+            images=list(curves.values()),
         )
     ]
     if study.ablation:
-        for metric in REPORTED:
-            plot_ablation(rows, new / f"ablation_{metric}", study.ablation, metric)
+        parts = {metric: new / f"ablation_{metric}.png" for metric in REPORTED}
+        for metric, path in parts.items():
+            plot_ablation(rows, path, study.ablation, metric)
         sections.append(
             Section(
                 "Ablation",
                 f"The line at zero is {study.ablation[0]}. Below it, leaving the part out costs "
                 f"accuracy. Differences are taken seed by seed of people and shots.",
-                images=[new / f"ablation_{metric}.png" for metric in REPORTED],
+                images=list(parts.values()),
             )
         )
     for role, folder in folders:
         own = [row for row in rows if row["dataset"] == folder.name]
-        short = "".join(c if c.isalnum() else "_" for c in folder.name)
-        compared = _compared(own, study.lead)
-        confusion = new / f"confusion_{short}"
-        plot_confusions(
-            compared, confusion,
-            f"{folder.name}, {compared[0]['shots']} labelled windows per class, per cent",
-        )  # fmt: skip
-        maps = []
-        for name in _mapped(study, methods):
-            encoder = methods[name][0]
-            if getattr(encoder, "rate_hz", None) != folder.rate_hz:
-                continue
-            maps.append(new / f"map_{short}_{len(maps)}")
-            plot_maps(dataset_features(encoder, folder), maps[-1], f"{name} on {folder.name}")
-        tables = [
-            Table(*table_cells(own, folder.name, metric), caption=f"{METRICS[metric]}, per cent")
-            for metric in METRICS
-        ]
-        tables += [
-            Table(
-                *interval_cells(own, folder.name, metric),
-                caption=f"{METRICS[metric]}, per cent: 95 % bootstrap interval over people",
-            )
-            for metric in REPORTED
-        ]
-        tables += [
-            Table(*difference_cells(own, study.lead, metric), caption=f"{METRICS[metric]}, points")
-            for metric in REPORTED
-        ]
-        simulated = " Simulated, not measured." if folder.simulated else ""
-        sections.append(
-            Section(
-                f"{folder.name} ({role})",
-                f"{own[0]['classes']} classes, {sum(folder.splits.values()):,} windows, "
-                f"{own[0]['people_tested']} people tested; {own[0]['people']} people.{simulated} "
-                f"± is the standard error over {len(own[0]['seeds'])} draws of people and shots. "
-                f"The maps show embeddings before any label was used: an encoder that separates "
-                f"people rather than activities shows it here.",
-                tables,
-                [Path(f"{stem}.png") for stem in (confusion, *maps)],
-            )
-        )
+        sections.append(_dataset_section(study, own, methods, role, folder, new))
     return sections
 
 
-def _compared(rows: Rows, lead: str) -> list[Mapping[str, Any]]:
+def _dataset_section(
+    study: Study, rows: Rows, methods: Methods, role: str, folder: DatasetFolder, new: Path
+) -> Section:
+    """Confusion matrices, maps and tables of one dataset, whose rows are given."""
+    short = "".join(c if c.isalnum() else "_" for c in folder.name)
+    confusion = new / f"confusion_{short}.png"
+    compared = _compared(rows, study.lead)
+    plot_confusions(
+        [Confusion.of_row(row) for row in compared], confusion,
+        f"{folder.name}, {compared[0]['shots']} labelled windows per class, per cent of the row",
+        svg=True,
+    )  # fmt: skip
+    maps: list[Path] = []
+    for name in _mapped(study, methods):
+        encoder = methods[name][0]
+        if encoder.rate_hz == folder.rate_hz:
+            maps.append(new / f"map_{short}_{len(maps)}.png")
+            plot_maps(dataset_features(encoder, folder), maps[-1], f"{name} on {folder.name}")
+    simulated = " Simulated, not measured." if folder.simulated else ""
+    return Section(
+        f"{folder.name} ({role})",
+        f"{rows[0]['classes']} classes, {sum(folder.splits.values()):,} windows, "
+        f"{rows[0]['people_tested']} people tested; {rows[0]['people']} people.{simulated} "
+        f"± is the standard error over {len(rows[0]['seeds'])} draws of people and shots. "
+        f"The maps show embeddings before any label was used: an encoder that separates "
+        f"people rather than activities shows it here.",
+        _tables(study, rows, folder.name),
+        unscaled=[confusion],
+        images=maps,
+    )
+
+
+def _tables(study: Study, rows: Rows, dataset: str) -> list[Table]:
+    """Scores of every metric, intervals over people, and differences to the lead."""
+    tables = [
+        Table(*table_cells(rows, dataset, metric), caption=f"{METRICS[metric]}, per cent")
+        for metric in METRICS
+    ]
+    tables += [
+        Table(
+            *interval_cells(rows, dataset, metric),
+            caption=f"{METRICS[metric]}, per cent: 95 % bootstrap interval over people",
+        )
+        for metric in REPORTED
+    ]
+    tables += [
+        Table(*difference_cells(rows, study.lead, metric), caption=f"{METRICS[metric]}, points")
+        for metric in REPORTED
+    ]
+    return tables
+
+
+def _compared(rows: Rows, lead: str) -> list[ResultRow]:
     """The lead's row and the best other method's, at the shot count nearest to five."""
     shots = min({row["shots"] for row in rows}, key=lambda k: (abs(k - CONFUSION_SHOTS), k))
     at = [row for row in rows if row["shots"] == shots]
@@ -144,10 +162,11 @@ def _compared(rows: Rows, lead: str) -> list[Mapping[str, Any]]:
     return own + others[:1]
 
 
-def _mapped(study: Study, methods) -> list[str]:
+def _mapped(study: Study, methods: Methods) -> list[str]:
     """The lead, one untrained encoder, and hand-crafted statistics."""
     untrained = [name for name in methods if name.startswith(RANDOM)]
-    return [study.lead, *untrained[:1], *([HAND] if HAND in methods else [])]
+    hand = [HAND] if HAND in methods else []
+    return [study.lead, *untrained[:1], *hand]
 
 
 def _intro(study: Study) -> str:
@@ -178,7 +197,7 @@ def _notice(rows: Rows) -> str:
     return " ".join(parts)
 
 
-def _description(study: Study, methods, folders) -> dict[str, Any]:
+def _description(study: Study, methods: Methods, folders: Folders) -> dict[str, Any]:
     """study.json: what made the results."""
     return {
         "methods": {

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -13,38 +12,19 @@ from primus_jax.config import Config, to_dict
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.fewshot.comparison import SCRATCH, compare, encoder_hash
+from primus_jax.evals.fewshot.comparison import compare
+from primus_jax.evals.fewshot.draws import DrawOptions
+from primus_jax.evals.fewshot.protocol import SCRATCH
 from primus_jax.evals.hand_features import NAME as HAND
 from primus_jax.evals.hand_features import HandFeatures
+from primus_jax.evals.identity import Method, encoder_hash
+from primus_jax.evals.resampled import ResampledEncoder
 from primus_jax.export.run import ExportOptions, export
 from primus_jax.files import replace_file
+from primus_jax.reports.rows import ResultRow
 from primus_jax.study.report import write_results
 from primus_jax.study.study import RANDOM, Log, Study, encoder_folder, slug
 from primus_jax.training.loop import pretrain
-from primus_jax.window import resample
-
-
-class ResampledEncoder(Encoder):
-    """An encoder that takes windows at another rate than its own, and resamples each."""
-
-    def __init__(self, encoder: Encoder, rate_hz: float):
-        super().__init__(
-            encoder.config, encoder.params, rate_hz, encoder.window_seconds, encoder.metadata,
-            encoder.head,
-        )  # fmt: skip
-        self.own_hz = encoder.rate_hz
-
-    def encode_windows(self, imu, head=None, batch_size=256):
-        """As `Encoder.encode_windows`, for windows at `self.rate_hz`."""
-        parts = [
-            super(ResampledEncoder, self).encode_windows(
-                resample(imu[start : start + batch_size], self.rate_hz, self.own_hz),
-                head,
-                batch_size,
-            )
-            for start in range(0, len(imu), batch_size)
-        ]
-        return np.concatenate(parts)
 
 
 def run_study(study: Study, out: Path, log: Log = print) -> bool:
@@ -65,7 +45,7 @@ def run_study(study: Study, out: Path, log: Log = print) -> bool:
     if not _pretrain_all(study, out, log):
         return False
     methods = _methods(study, out)
-    rows = []
+    rows: list[ResultRow] = []
     for role, folder in folders:
         log(f"evaluating on {folder.name} ({role})")
         for name, encoders in methods.items():
@@ -124,16 +104,16 @@ def _is_export_of(folder: Path, config: Config) -> bool:
     return made["config"] == to_dict(config) and then == hashes
 
 
-def _methods(study: Study, out: Path) -> dict[str, list[Encoder | HandFeatures]]:
+def _methods(study: Study, out: Path) -> dict[str, list[Method]]:
     """Rows of the table: name -> encoders, baselines last."""
-    methods: dict[str, list[Any]] = {
+    trained: dict[str, list[Encoder]] = {
         name: [load_encoder(encoder_folder(out, name, seed)) for seed in study.pretraining_seeds]
         for name in study.methods
     }
     designs: dict[str, str] = {}
-    for name, encoders in methods.items():
+    for name, encoders in trained.items():
         designs.setdefault(repr(encoders[0].config), name)
-    trained = dict(methods)
+    methods: dict[str, list[Method]] = dict(trained)
     methods |= {name: [load_encoder(path)] for name, path in study.external.items()}
     for name in designs.values() if study.random_seeds else ():
         like = trained[name][0]
@@ -148,7 +128,9 @@ def _methods(study: Study, out: Path) -> dict[str, list[Encoder | HandFeatures]]
     return methods
 
 
-def _at_rate(study: Study, name: str, encoders: list[Any], folder: DatasetFolder) -> list[Any]:
+def _at_rate(
+    study: Study, name: str, encoders: list[Method], folder: DatasetFolder
+) -> list[Method]:
     """The encoders, for windows of this dataset; only those of others are resampled for."""
     if name not in study.external or np.isclose(encoders[0].rate_hz, folder.rate_hz, rtol=1e-6):
         return encoders
@@ -156,8 +138,8 @@ def _at_rate(study: Study, name: str, encoders: list[Any], folder: DatasetFolder
 
 
 def _evaluate(
-    study: Study, out: Path, folder: DatasetFolder, name: str, encoders: list[Any], log: Log
-) -> list[dict[str, Any]]:
+    study: Study, out: Path, folder: DatasetFolder, name: str, encoders: list[Method], log: Log
+) -> list[ResultRow]:
     """Rows of one method on one dataset, read from `out` where nothing about them changed."""
     scratch = name == SCRATCH
     protocol = dataclasses.replace(study.protocol, from_scratch=scratch)
@@ -178,11 +160,9 @@ def _evaluate(
         if kept["key"] == key:
             return kept["rows"]
     rows = compare(
-        {name if not scratch else "its encoder": encoders},
+        {"its encoder" if scratch else name: encoders},
         [folder],
-        shots=study.shots,
-        seeds=study.seeds,
-        people=study.people,
+        DrawOptions(study.shots, study.seeds, study.people),
         protocol=protocol,
         log=lambda line: log(f"  {line}"),
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from primus_jax.config import Config
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.fewshot.comparison import SCRATCH, Protocol
+from primus_jax.evals.fewshot.protocol import SCRATCH, Protocol
 from primus_jax.evals.hand_features import NAME as HAND
 
 RANDOM = "random initialisation"
@@ -33,8 +33,8 @@ class Study:
         development: labelled dataset folders on which choices were made.
         test: labelled dataset folders on which none were.
         pretraining_seeds: of every method; the encoders of one method are averaged.
-        shots, seeds, people: of the few-shot evaluation, see `evals.fewshot.fewshot`.
-        protocol: see `evals.comparison.Protocol`; its `from_scratch` adds the lead's
+        shots, seeds, people: of the few-shot evaluation, see `evals.fewshot.draws.DrawOptions`.
+        protocol: see `evals.fewshot.protocol.Protocol`; its `from_scratch` adds the lead's
             architecture trained on the labelled windows alone.
         ablation: names of `methods`: the whole one, then those with a part left out.
         random_seeds: untrained initialisations of every architecture, averaged; (): none.

@@ -1,18 +1,16 @@
 """Tables of a study: differences between methods, seed by seed of people and shots."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 
-from primus_jax.evals.fewshot.fewshot import standard_error
-from primus_jax.reports.tables import METRICS, markdown_tables
+from primus_jax.evals.fewshot.scores import standard_error
+from primus_jax.reports.rows import Metric, Rows, datasets_of, methods_of, shots_of
+from primus_jax.reports.tables import METRICS, Cells, markdown_tables, shot_header, titled_table
 
-Rows = Sequence[Mapping[str, Any]]
+REPORTED: tuple[Metric, ...] = ("accuracy", "macro_f1")
 
 
 def differences(
-    rows: Rows, method: str, other: str, metric: str
+    rows: Rows, method: str, other: str, metric: Metric
 ) -> dict[int, tuple[float, float | None]]:
     """`method` minus `other` on one dataset, in points.
 
@@ -28,15 +26,14 @@ def differences(
     return found
 
 
-def difference_cells(rows: Rows, lead: str, metric: str) -> tuple[list[str], list[list[str]]]:
+def difference_cells(rows: Rows, lead: str, metric: Metric) -> Cells:
     """Header and body of "the lead minus each other method", on the rows of one dataset."""
-    shots = sorted({row["shots"] for row in rows})
-    others = [name for name in dict.fromkeys(row["method"] for row in rows) if name != lead]
+    shots = shots_of(rows)
     body = []
-    for other in others:
+    for other in (name for name in methods_of(rows) if name != lead):
         found = differences(rows, lead, other, metric)
         body.append([other, *(_signed(found.get(k)) for k in shots)])
-    return [f"{lead} minus", *(f"{k} shot" if k == 1 else f"{k} shots" for k in shots)], body
+    return shot_header(f"{lead} minus", shots), body
 
 
 def study_markdown(rows: Rows, lead: str, heading: str) -> str:
@@ -45,14 +42,11 @@ def study_markdown(rows: Rows, lead: str, heading: str) -> str:
     for role in dict.fromkeys(row["role"] for row in rows):
         chosen = [row for row in rows if row["role"] == role]
         parts += [f"# {role.capitalize()} datasets\n", markdown_tables(chosen)]
-        for dataset in dict.fromkeys(row["dataset"] for row in chosen):
-            own = [row for row in chosen if row["dataset"] == dataset]
+        for dataset, own in datasets_of(chosen).items():
             parts.append(f"## {dataset}: {lead} minus each other method, points\n")
-            for metric in ("accuracy", "macro_f1"):
-                header, body = difference_cells(own, lead, metric)
-                lines = [[f"{METRICS[metric]}: {header[0]}", *header[1:]]]
-                lines += [["---", *["---:"] * (len(header) - 1)], *body]
-                parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n")
+            for metric in REPORTED:
+                table = titled_table(METRICS[metric], *difference_cells(own, lead, metric))
+                parts.append(f"{table}\n")
     return "\n".join(parts)
 
 
@@ -60,4 +54,4 @@ def _signed(found: tuple[float, float | None] | None) -> str:
     if found is None:
         return ""
     mean, error = found
-    return f"{mean:+.1f}" + ("" if error is None else f" ± {error:.1f}")
+    return f"{mean:+.1f}" if error is None else f"{mean:+.1f} ± {error:.1f}"

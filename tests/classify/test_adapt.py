@@ -230,10 +230,11 @@ def test_a_description_that_says_too_little_is_refused(adapted, tmp_path, change
 def test_long_names_leave_room_for_the_matrix_and_numbers_stand_out(tmp_path):
     from matplotlib.image import imread
 
-    from primus_jax.classify.pictures import plot_confusion
+    from primus_jax.reports.confusion import LARGE_CELL, Confusion, plot_confusions
 
     def size(names):
-        plot_confusion(np.eye(6, dtype=int), names, tmp_path / "a.png", "title", "subtitle")
+        matrix = Confusion(np.eye(6, dtype=int), tuple(names), "subtitle", LARGE_CELL)
+        plot_confusions([matrix], tmp_path / "a.png", "title")
         return imread(tmp_path / "a.png")
 
     short = size([f"label {k}" for k in range(6)])

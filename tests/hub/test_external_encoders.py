@@ -13,9 +13,9 @@ from data_prep.user.packs import Packs
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.evals.features import dataset_features
+from primus_jax.evals.resampled import ResampledEncoder
 from primus_jax.models.released import ReleasedConfig
 from primus_jax.recordings.windows import WindowSpec
-from primus_jax.study.run import ResampledEncoder
 from primus_jax.window import resample
 
 PEOPLE = tuple(f"usc_had/s0{k}" for k in range(1, 5))

@@ -1,15 +1,20 @@
 """Where sentences happen in a recording."""
 
+import warnings
+
 import numpy as np
 import pytest
 from support.clip_folder import write_clip_folder
 from support.clip_vocabulary import write_vocabulary
 from support.user_files import moving, tiny_encoder
 
+from primus_jax import SignalWarning
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.search import peaks
 from primus_jax.window import GRAVITY
 
+# The tiny encoder states nothing about its training, which search warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:the encoder does not state its training")
 SI = np.repeat([GRAVITY, np.pi / 180], 3)
 TIMELINE = ("sit", "walk", "sit", "stairs", "sit", "walk")
 
@@ -67,6 +72,19 @@ def test_a_folder_of_towers_embeds_the_sentences(encoder, recording, tmp_path):
     assert -1 <= found["a person walks"][0].score <= 1
     with pytest.raises(PrimusError, match=r"no tokenizer: .* holds no vocab\.json"):
         encoder.search(["a person walks"], recording, rate_hz=50, towers=towers)
+
+
+def test_an_encoder_of_unknown_training_is_searched_with_a_warning(encoder, recording):
+    """Imported weights state nothing; those that were pretrained with text give no warning."""
+    text = np.ones((1, encoder.config.embed_dim))
+    options = {"rate_hz": 50, "text_embeddings": text}
+    with pytest.warns(SignalWarning, match="does not state its training, so its head 'mmcl'"):
+        encoder.search(["walks"], recording, **options)
+    known = tiny_encoder()
+    known.metadata = {"config": {"objective": {"multimodal": True, "targets": ["text"]}}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        known.search(["walks"], recording, **options)
 
 
 def test_what_cannot_be_searched_is_said(encoder, recording):

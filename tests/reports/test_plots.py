@@ -7,7 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from primus_jax.reports import plots
+from primus_jax.reports import curves, plots
 from primus_jax.reports.html import Section, Table, write_report
 
 
@@ -44,8 +44,17 @@ def test_smoothing_keeps_a_line_a_line():
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
 def test_shots(tmp_path, metric):
-    plots.plot_shots(shot_rows(), tmp_path / "curves.png", metric)
+    curves.plot_shots(shot_rows(), tmp_path / "curves.png", metric)
     assert ink(tmp_path / "curves.png") > 0.01
+
+
+def test_methods_are_told_apart_and_the_lead_stands_out():
+    names = [f"method {k}" for k in range(12)]
+    styles = curves.method_styles(names, "method 3", ["method 10", "method 11"])
+    looks = {tuple(sorted((k, str(v)) for k, v in style.items())) for style in styles.values()}
+    assert len(looks) == len(names)
+    assert max(styles, key=lambda name: styles[name]["linewidth"]) == "method 3"
+    assert all(styles[name]["linestyle"] == "--" for name in names[10:])
 
 
 def test_map_of_embeddings(tmp_path):
@@ -73,12 +82,12 @@ def test_retrieved_sentences(tmp_path):
 
 def test_a_failing_figure_leaves_nothing(tmp_path):
     with pytest.raises(KeyError):
-        plots.plot_shots(shot_rows(), tmp_path / "curves.png", "no such metric")
+        curves.plot_shots(shot_rows(), tmp_path / "curves.png", "no such metric")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_report_is_one_page_with_nothing_from_elsewhere(tmp_path):
-    plots.plot_shots(shot_rows(), tmp_path / "curves.png")
+    curves.plot_shots(shot_rows(), tmp_path / "curves.png")
     table = Table(["method", "1 shot"], [["<PRIMUS>", "63.0 ± 1.0"]], "Accuracy (%)")
     section = Section("Few & shot", "First.\n\nSecond < third.", [table], [tmp_path / "curves.png"])
     write_report(tmp_path / "report.html", "A report", "Intro.", [section], "All data simulated.")

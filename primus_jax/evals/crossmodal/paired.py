@@ -8,7 +8,6 @@ import numpy as np
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.models.base import EncoderConfig
 
 TARGETS = ("text", "video")
 ALL = "all"
@@ -30,11 +29,6 @@ class PairedWindows:
     text: np.ndarray
     targets: dict[str, np.ndarray]
     present: dict[str, np.ndarray]
-
-
-def contrastive_head(config: EncoderConfig) -> str:
-    """The head that pretraining compared with sentences and videos: "mmcl", or the only one."""
-    return "mmcl" if "mmcl" in config.heads else "emb"
 
 
 def chosen_splits(folder: DatasetFolder, split: str) -> list[str]:

@@ -2,9 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ _READ = 4096
 @dataclasses.dataclass(frozen=True)
 class ClassPrompts:
     """`sentences[i]` stand for class `names[i]`; `embedding` float32 `[classes, dim]` is the mean
-    of their unit-norm embeddings; `origin` says in words where the sentences come from."""
+    of their unit-norm embeddings; `origin` tells in words where the sentences come from."""
 
     names: tuple[str, ...]
     sentences: tuple[tuple[str, ...], ...]
@@ -59,7 +58,7 @@ def read_prompts(path: Path, label_names: Sequence[str]) -> dict[str, list[str]]
 
 
 def templated_prompts(
-    label_names: Sequence[str], sentences: Mapping[str, Any]
+    label_names: Sequence[str], sentences: Collection[str]
 ) -> dict[str, list[str]]:
     """`TEMPLATES` filled in for each class, those among `sentences`; underscores become blanks.
 
@@ -138,7 +137,8 @@ def stored_prompts(folder: DatasetFolder, splits: Sequence[str]) -> ClassPrompts
     return embed_prompts({name: s for name, s in prompts.items() if s}, embeddings, origin)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The JSON object of these pairs; a name that is given twice is refused."""
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

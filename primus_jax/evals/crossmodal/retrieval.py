@@ -16,9 +16,12 @@ from primus_jax.evals.crossmodal.ranks import (
     rank_metrics,
 )
 from primus_jax.numerics import unit_rows
-from primus_jax.reports.plots import COLORS, FAINT, MARKERS, figure_file
+from primus_jax.reports.figure import COLORS, FAINT, MARKERS, figure_file
+from primus_jax.reports.markdown import markdown_table
 
 KS = (1, 5, 10, 50)
+# A line of results.jsonl: the figures of `Retrieval.row`, and what `Inputs.row` adds to them.
+RetrievalRow = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Retrieval:
     distribution: np.ndarray
     chance: np.ndarray
 
-    def row(self, ks: Sequence[int] = KS) -> dict[str, Any]:
+    def row(self, ks: Sequence[int] = KS) -> RetrievalRow:
         """The figures for results.jsonl, all between 0 and 1 but the ranks."""
         return {
             "direction": self.direction,
@@ -112,22 +115,17 @@ def retrieve(
     return results
 
 
-def retrieval_table(rows: Sequence[dict[str, Any]]) -> str:
+def retrieval_table(rows: Sequence[RetrievalRow]) -> str:
     """Markdown: each direction with its pool, and chance below it; recalls in per cent."""
     ks = [int(name.rsplit("_", 1)[1]) for name in rows[0] if name.startswith("recall_at_")]
-    header = ["pool", *(f"R@{k} %" for k in ks), "MRR", "median"]
-    lines = [f"| {'direction':<11} | {' | '.join(f'{cell:>7}' for cell in header)} |"]
-    lines.append(f"| {'-' * 11} | {' | '.join(['------:'] * len(header))} |")
+    body = []
     for row in rows:
         for name, values in ((row["direction"], row), ("chance", row["chance"])):
-            cells = [
-                f"{row['pool']:,}",
-                *(f"{100 * values[f'recall_at_{k}']:.2f}" for k in ks),
-                f"{values['mrr']:.4f}",
-                f"{values['median_rank']:.1f}",
-            ]
-            lines.append(f"| {name:<11} | {' | '.join(f'{cell:>7}' for cell in cells)} |")
-    return "\n".join(lines)
+            recalls = (f"{100 * values[f'recall_at_{k}']:.2f}" for k in ks)
+            mrr, median = f"{values['mrr']:.4f}", f"{values['median_rank']:.1f}"
+            body.append([name, f"{row['pool']:,}", *recalls, mrr, median])
+    header = ["direction", "pool", *(f"R@{k} %" for k in ks), "MRR", "median"]
+    return markdown_table(header, body)
 
 
 def plot_retrieval(results: Sequence[Retrieval], path: Path, title: str = "Retrieval") -> None:

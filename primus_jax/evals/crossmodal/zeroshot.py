@@ -12,6 +12,7 @@ from primus_jax.evals.crossmodal.prompts import ClassPrompts
 from primus_jax.evals.crossmodal.ranks import distinct_rows
 from primus_jax.evals.metrics import METRICS
 from primus_jax.numerics import unit_rows
+from primus_jax.reports.markdown import markdown_table
 
 BLOCK = 4096
 
@@ -97,21 +98,22 @@ def zero_shot_table(result: ZeroShot) -> str:
         "macro_f1": "macro-F1 %",
         "balanced_accuracy": "balanced %",
     }
-    lines = [f"|          | {' | '.join(f'{title:>10}' for title in metrics.values())} |"]
-    lines.append(f"| -------- | {' | '.join(['---------:'] * len(metrics))} |")
-    for title, scores in (("zeroshot", row), ("chance", row["chance"])):
-        values = (f"{100 * scores[metric]:>10.1f}" for metric in metrics)
-        lines.append(f"| {title:<8} | {' | '.join(values)} |")
-    width = max(len(name) for name in ("class", *names))
-    lines += ["", f"| {'class':<{width}} | windows | right % | most often taken for |"]
-    lines.append(f"| {'-' * width} | ------: | ------: | -------------------- |")
+    scores = [
+        [title, *(f"{100 * values[metric]:.1f}" for metric in metrics)]
+        for title, values in (("zeroshot", row), ("chance", row["chance"]))
+    ]
+    classes = []
     for i, name in enumerate(names):
         counts = result.confusion[i]
         total, wrong = counts.sum(), np.where(np.arange(len(names)) == i, 0, counts)
         right = f"{100 * counts[i] / total:.1f}" if total else ""
         other = names[int(wrong.argmax())] if wrong.any() else ""
-        lines.append(f"| {name:<{width}} | {total:>7,.0f} | {right:>7} | {other} |")
-    return "\n".join(lines)
+        classes.append([name, f"{total:,.0f}", right, other])
+    header = ["class", "windows", "right %", "most often taken for"]
+    return (
+        f"{markdown_table(['', *metrics.values()], scores)}\n\n"
+        f"{markdown_table(header, classes, left=(0, 3))}"
+    )
 
 
 def _scores(confusion: np.ndarray) -> dict[str, float]:

@@ -1,107 +1,55 @@
-"""Several encoders on several datasets under one few-shot protocol, and the files about it."""
+"""Several methods on several datasets under one few-shot protocol, and the files about them."""
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
 
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.crossmodal.class_head import class_embeddings, folder_class_embeddings
 from primus_jax.evals.features import Features, dataset_features, dataset_windows
-from primus_jax.evals.fewshot.fewshot import FewShotResult, fewshot, summarize
+from primus_jax.evals.fewshot.class_prompts import HeadStart, head_start
+from primus_jax.evals.fewshot.draws import DrawOptions
 from primus_jax.evals.fewshot.leaks import check_pretraining
-from primus_jax.evals.fewshot.paper_protocol import PaperConfig, paper_fewshot
-from primus_jax.evals.fewshot.probe import CLASSIFIERS
+from primus_jax.evals.fewshot.paper_protocol import Finetuning, paper_fewshot
+from primus_jax.evals.fewshot.probe_protocol import probe_fewshot
+from primus_jax.evals.fewshot.protocol import SCRATCH, Protocol
 from primus_jax.evals.fewshot.sampling import choose_sides
+from primus_jax.evals.fewshot.scores import FewShotResult, summarize
 from primus_jax.evals.hand_features import HandFeatures
+from primus_jax.evals.identity import Method, encoder_description, encoder_hash, trained_encoder
+from primus_jax.evals.resampled import ResampledEncoder
 from primus_jax.provenance import provenance
 from primus_jax.reports.confusion import plot_all_confusions
-from primus_jax.reports.plots import plot_shots
+from primus_jax.reports.curves import plot_shots
+from primus_jax.reports.rows import LeakCheck, ResultRow, Rows, write_rows
 from primus_jax.reports.tables import markdown_tables
 
-PROTOCOLS = ("probe", "paper")
 LEAKS = ("error", "report")
-SCRATCH = "supervised from scratch"
-PAPER = PaperConfig()
-FROM_SCRATCH = PaperConfig(lr=1e-3, epochs=50)
 FILES = ("results.jsonl", "table.md", "curves.png", "confusion.png")
 
 
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """What is fitted to the labelled windows.
-
-    Attributes:
-        name: "probe", a convex classifier on frozen features; "paper", see `paper_protocol`.
-        classifier: of the probe: "logistic" or "ridge" regression.
-        c: of the probe; None chooses it on people left out.
-        paper: how the paper's protocol trains.
-        prompts: a file of class prompts, or "folder" for the sentences stored in the dataset;
-            they start the heads of encoders that were trained with sentences. None: random heads.
-        finetune: the paper's protocol trains the encoder as well.
-        from_scratch: `compare` adds the first encoder's architecture, trained on the labelled
-            windows alone.
-        scratch: how that is trained; the paper's rate is far too low for a random encoder.
-    """
-
-    name: str = "probe"
-    classifier: str = "logistic"
-    c: float | None = None
-    paper: PaperConfig = PAPER
-    prompts: str | None = None
-    finetune: bool = False
-    from_scratch: bool = False
-    scratch: PaperConfig = FROM_SCRATCH
-
-    def validate(self) -> None:
-        """Raise PrimusError for options that contradict each other."""
-        if self.name not in PROTOCOLS:
-            raise PrimusError(f"protocol {self.name!r}; expected one of {PROTOCOLS}.")
-        if self.name == "probe" and (self.finetune or self.prompts):
-            option = "--finetune" if self.finetune else "--prompts"
-            raise PrimusError(f"{option} belongs to the paper's protocol; add --protocol paper.")
-        if self.name == "paper" and self.c is not None:
-            raise PrimusError("--c belongs to the probe; the paper's protocol has no penalty.")
-        if self.classifier not in CLASSIFIERS:
-            raise PrimusError(
-                f"classifier {self.classifier!r}; expected one of {tuple(CLASSIFIERS)}."
-            )
-        if self.name == "paper" and self.classifier != "logistic":
-            raise PrimusError(
-                "--classifier belongs to the probe; the paper's protocol trains a linear head."
-            )
-        self.paper.validate()
-        self.scratch.validate()
-
-
 def compare(
-    methods: Mapping[str, Sequence[Encoder | HandFeatures]],
+    methods: Mapping[str, Sequence[Method]],
     folders: Iterable[DatasetFolder],
+    draws: DrawOptions | None = None,
     *,
-    shots: Sequence[int] = (1, 5, 10, 20, 50),
-    seeds: int | Sequence[int] = 5,
-    people: str = "resampled",
     protocol: Protocol | None = None,
     head: str | None = None,
     leaks: str = "error",
     log: Callable[[str], None] = lambda line: None,
-) -> list[dict[str, Any]]:
+) -> list[ResultRow]:
     """Evaluate every method on every dataset with the same people and the same shots.
 
     Args:
         methods: name -> encoders; several (initialisations, pretraining seeds) are averaged.
         folders: labelled datasets.
-        shots, seeds, people: see `fewshot`.
+        draws: shots, seeds and people; None: the defaults.
         protocol: what is fitted; None: the probe.
-        head: output of the encoders; None: "mmcl" where prompts start the head, else "emb".
+        head: output of the encoders; None: the head that prompts belong to where they start the
+            classifier, else "emb".
         leaks: "error" stops when something tested was in an encoder's pretraining; "report" only
             writes it into the rows.
         log: takes progress lines.
@@ -111,9 +59,9 @@ def compare(
 
     Raises:
         PrimusError: two datasets of one name, contradicting options, a leak, or what
-            `dataset_features`, `fewshot` and `paper_fewshot` raise.
+            `dataset_features`, `probe_fewshot` and `paper_fewshot` raise.
     """
-    protocol = protocol or Protocol()
+    protocol, draws = protocol or Protocol(), draws or DrawOptions()
     protocol.validate()
     if leaks not in LEAKS:
         raise PrimusError(f"leaks={leaks!r}; expected one of {LEAKS}.")
@@ -121,49 +69,40 @@ def compare(
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         raise PrimusError(f"datasets {names}: two have one name. Prepare one again with --name.")
-    entries = list(methods.items())
+    runs = [_Run(name, methods[name], protocol, draws, head, leaks) for name in methods]
     if protocol.from_scratch:
-        trained = [e for encoders in methods.values() for e in encoders if isinstance(e, Encoder)]
-        if not trained:
+        every = (method for encoders in methods.values() for method in encoders)
+        first = next((method for method in every if trained_encoder(method) is not None), None)
+        if first is None:
             raise PrimusError("from scratch: there is no encoder whose architecture to train.")
-        entries.append((SCRATCH, trained[:1]))
+        runs.append(_Run(SCRATCH, [first], protocol, draws, head, leaks, scratch=True))
     origin = provenance()
-    rows = []
+    rows: list[ResultRow] = []
     for folder in folders:
-        imu = None
-        if protocol.from_scratch or protocol.finetune:
-            imu = dataset_windows(folder)
-        for method, encoders in entries:
-            scratch = protocol.from_scratch and method == SCRATCH
-            run = _Run(method, protocol, shots, seeds, people, scratch)
-            outcomes = [run.evaluate(encoder, folder, imu, head, leaks) for encoder in encoders]
-            checks = [outcome.check for outcome in outcomes]
-            if any(check["status"] in ("leak", "not verified") for check in checks):
-                for why in dict.fromkeys(c["why"] for c in checks if c["status"] != "clean"):
-                    log(f"{folder.name}: {method}: leak check against pretraining: {why}")
-            about = {
-                "method": method,
-                "dataset": folder.name,
-                "simulated": folder.simulated,
-                "people_known": outcomes[0].people_known,
-                "head": outcomes[0].head,
-                "dataset_hash": folder.content_hash,
-                "encoder_hashes": [encoder_hash(encoder) for encoder in encoders],
-                "encoder_config": encoder_description(encoders[0]),
-                "pretraining_leaks": checks,
-            }
-            results = summarize([outcome.result for outcome in outcomes])
-            rows += [{**about, **row, "provenance": origin} for row in results]
-            count = sum(folder.splits.values())
-            log(f"{folder.name}: {method}: {count} windows embedded and classified")
+        imu = dataset_windows(folder) if protocol.from_scratch or protocol.finetune else None
+        for run in runs:
+            found = run.rows(folder, imu, lambda line, name=folder.name: log(f"{name}: {line}"))
+            rows += [{**row, "provenance": origin} for row in found]
     return rows
+
+
+def write_comparison(rows: Rows, folder: Path) -> str:
+    """Write `FILES` into an existing folder; return the table."""
+    table = markdown_tables(rows)
+    write_rows(folder / FILES[0], rows)
+    (folder / FILES[1]).write_text(table, encoding="utf-8")
+    plot_shots(rows, folder / FILES[2])
+    plot_all_confusions(rows, folder / FILES[3])
+    return table
 
 
 @dataclasses.dataclass(frozen=True)
 class _Outcome:
+    """The scores of one encoder, and what else its rows state about it."""
+
     result: FewShotResult
-    check: dict[str, Any]
-    head: str
+    check: LeakCheck
+    start: HeadStart
     people_known: bool
 
 
@@ -171,49 +110,94 @@ class _Outcome:
 class _Run:
     """One method under one protocol; `scratch` trains its architecture from nothing."""
 
-    method: str
+    name: str
+    encoders: Sequence[Method]
     protocol: Protocol
-    shots: Sequence[int]
-    seeds: int | Sequence[int]
-    people: str
-    scratch: bool
+    draws: DrawOptions
+    head: str | None
+    leaks: str
+    scratch: bool = False
 
-    def evaluate(self, encoder, folder, imu, head: str | None, leaks: str) -> _Outcome:
+    def rows(
+        self, folder: DatasetFolder, imu: np.ndarray | None, log: Callable[[str], None]
+    ) -> list[ResultRow]:
+        """Rows on one dataset, whose windows are `imu` where the encoder is trained."""
+        outcomes = [self._evaluate(encoder, folder, imu) for encoder in self.encoders]
+        checks = [outcome.check for outcome in outcomes]
+        for note in dict.fromkeys(outcome.start.note for outcome in outcomes if outcome.start.note):
+            log(f"{self.name}: {note}")
+        if any(check["status"] in ("leak", "not verified") for check in checks):
+            for why in dict.fromkeys(c["why"] for c in checks if c["status"] != "clean"):
+                log(f"{self.name}: leak check against pretraining: {why}")
+        about = {
+            "method": self.name,
+            "dataset": folder.name,
+            "simulated": folder.simulated,
+            "people_known": outcomes[0].people_known,
+            "head": outcomes[0].start.head,
+            "dataset_hash": folder.content_hash,
+            "encoder_hashes": [encoder_hash(encoder) for encoder in self.encoders],
+            "encoder_config": encoder_description(self.encoders[0]),
+            "pretraining_leaks": checks,
+        }
+        results = summarize([outcome.result for outcome in outcomes])
+        log(f"{self.name}: {sum(folder.splits.values())} windows embedded and classified")
+        return [{**about, **row} for row in results]
+
+    def _evaluate(self, method: Method, folder: DatasetFolder, imu: np.ndarray | None) -> _Outcome:
         """One encoder on one dataset, and whether anything tested was in its pretraining."""
-        language = None if self.scratch else _language(self.protocol, encoder, folder)
-        head = head or ("emb" if language is None else "mmcl")
-        features = dataset_features(encoder, folder, head)
-        check = {"status": "untrained", "why": "from scratch"}
+        prompts = None if self.scratch else self.protocol.prompts
+        start = head_start(prompts, trained_encoder(method), folder, self.head)
+        features = dataset_features(method, folder, start.head)
+        check: LeakCheck = {"status": "untrained", "why": "from scratch"}
         with _naming(str(folder.path)):
-            result = self._fitted(features, encoder, head, imu, language)
+            result = self._fitted(features, method, start, imu)
             if not self.scratch:
-                tested = _tested(features, self.people, self.seeds)
-                with _naming(self.method):
-                    check = _pretraining_check(encoder, folder, features, tested, leaks)
-        return _Outcome(result, check, head, bool((features.subject != "unknown").all()))
+                with _naming(self.name):
+                    check = self._pretraining_check(method, folder, features)
+        return _Outcome(result, check, start, bool((features.subject != "unknown").all()))
 
-    def _fitted(self, features: Features, encoder, head: str, imu, language) -> FewShotResult:
-        draws = {"shots": self.shots, "seeds": self.seeds, "people": self.people}
+    def _fitted(
+        self, features: Features, method: Method, start: HeadStart, imu: np.ndarray | None
+    ) -> FewShotResult:
+        draws = {"shots": self.draws.shots, "seeds": self.draws.seeds, "people": self.draws.people}
+        protocol, encoder, finetuning = self.protocol, trained_encoder(method), None
+        if isinstance(method, ResampledEncoder) and imu is not None:
+            imu = method.resampled(imu)
         if self.scratch:
-            return paper_fewshot(
-                features, **draws, config=self.protocol.scratch, encoder=encoder, head=head,
-                imu=imu, from_scratch=True,
-            )  # fmt: skip
-        if self.protocol.name == "probe":
-            return fewshot(
-                features, **draws, c=self.protocol.c, classifier=self.protocol.classifier
-            )
-        hand = isinstance(encoder, HandFeatures)
-        if hand:
+            finetuning = Finetuning(encoder, start.head, imu, from_scratch=True)
+            return paper_fewshot(features, **draws, config=protocol.scratch, finetuning=finetuning)
+        if protocol.name == "probe":
+            return probe_fewshot(features, **draws, c=protocol.c, classifier=protocol.classifier)
+        if isinstance(method, HandFeatures):
             # Metres per second squared and hertz mean nothing side by side on the unit sphere.
             scale = np.maximum(features.embedding.std(0), 1e-6)
             scaled = (features.embedding - features.embedding.mean(0)) / scale
             features = dataclasses.replace(features, embedding=scaled.astype(np.float32))
-        tuned = {"encoder": encoder, "imu": imu} if self.protocol.finetune and not hand else {}
+        elif protocol.finetune:
+            finetuning = Finetuning(encoder, start.head, imu)
         return paper_fewshot(
-            features, **draws, config=self.protocol.paper, class_embedding=language, head=head,
-            **tuned,
+            features, **draws, config=protocol.paper, class_embedding=start.class_embedding,
+            finetuning=finetuning,
         )  # fmt: skip
+
+    def _pretraining_check(
+        self, method: Method, folder: DatasetFolder, features: Features
+    ) -> LeakCheck:
+        encoder = trained_encoder(method)
+        if encoder is None:
+            return {"status": "untrained", "why": "no learning"}
+        sides = choose_sides(
+            self.draws.people, features.label, features.group, features.split,
+            self.draws.seed_list(),
+        )  # fmt: skip
+        tested = sides.test.any(0) & (features.label >= 0)
+        try:
+            return check_pretraining(encoder.metadata, folder, features, tested)
+        except PrimusError as error:
+            if self.leaks == "error":
+                raise
+            return {"status": "leak", "why": str(error)}
 
 
 @contextlib.contextmanager
@@ -223,66 +207,3 @@ def _naming(what: str) -> Iterator[None]:
         yield
     except PrimusError as error:
         raise PrimusError(f"{what}: {error}") from error
-
-
-def _language(
-    protocol: Protocol, encoder: Encoder | HandFeatures, folder: DatasetFolder
-) -> np.ndarray | None:
-    """Class embeddings for an encoder that was trained with sentences; None for all others."""
-    if protocol.prompts is None or not isinstance(encoder, Encoder):
-        return None
-    objective = encoder.metadata.get("config", {}).get("objective", {})
-    spoken = objective.get("multimodal") and "text" in objective.get("targets", ())
-    if "mmcl" not in encoder.config.heads or not spoken:
-        return None
-    if protocol.prompts == "folder":
-        return folder_class_embeddings(folder)
-    return class_embeddings(Path(protocol.prompts), folder.label_names)
-
-
-def _tested(features: Features, people: str, seeds: int | Sequence[int]) -> np.ndarray:
-    """Windows that any draw tests, bool `[n]`."""
-    seeds = range(seeds) if isinstance(seeds, int) else seeds
-    sides = choose_sides(people, features.label, features.group, features.split, seeds)
-    return sides.test.any(0) & (features.label >= 0)
-
-
-def _pretraining_check(encoder, folder, features, tested, leaks: str) -> dict[str, Any]:
-    if not isinstance(encoder, Encoder):
-        return {"status": "untrained", "why": "no learning"}
-    try:
-        return check_pretraining(encoder.metadata, folder, features, tested)
-    except PrimusError as error:
-        if leaks == "error":
-            raise
-        return {"status": "leak", "why": str(error)}
-
-
-def write_comparison(rows: Sequence[Mapping[str, Any]], folder: Path) -> str:
-    """Write `FILES` into an existing folder; return the table."""
-    table = markdown_tables(rows)
-    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    (folder / FILES[0]).write_text(lines, encoding="utf-8")
-    (folder / FILES[1]).write_text(table, encoding="utf-8")
-    plot_shots(rows, folder / FILES[2])
-    plot_all_confusions(rows, folder / FILES[3])
-    return table
-
-
-def encoder_description(encoder: Encoder | HandFeatures) -> dict[str, Any]:
-    """What results.jsonl says about the architecture."""
-    if isinstance(encoder, Encoder):
-        return dataclasses.asdict(encoder.config)
-    return {"hand_features": encoder.description}
-
-
-def encoder_hash(encoder: Encoder | HandFeatures) -> str:
-    """blake2b of the architecture, the rate and every parameter, 32 hex digits."""
-    digest = hashlib.blake2b(digest_size=16)
-    config = json.dumps(encoder_description(encoder), sort_keys=True)
-    digest.update(f"{config} {encoder.rate_hz}".encode())
-    params = encoder.params if isinstance(encoder, Encoder) else {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    return digest.hexdigest()

@@ -14,9 +14,10 @@ from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.features import Features, window_digest
 from primus_jax.evals.fewshot.sampling import Sides
+from primus_jax.reports.rows import LeakCheck
 
 PRETRAINED_ON = ("train", "validation")  # validation chose the checkpoint
-_SHOWN = 3
+_LISTED = 3
 _READ = 4096
 
 
@@ -55,7 +56,7 @@ def check_sides(features: Features, sides: Sides) -> None:
 
 def check_pretraining(
     metadata: dict[str, Any], folder: DatasetFolder, features: Features, tested: np.ndarray
-) -> dict[str, Any]:
+) -> LeakCheck:
     """Compare tested windows with what the encoder was pretrained on, as its export states.
 
     The datasets that the export names are read where they still lie there unchanged, and compared
@@ -69,7 +70,7 @@ def check_pretraining(
         tested: bool `[n]`, windows that any draw tests.
 
     Returns:
-        {"status": "untrained" | "clean" | "not verified", "why": str}.
+        the check, "untrained", "clean" or "not verified".
 
     Raises:
         PrimusError: something tested was, or in all likelihood was, pretrained on.
@@ -78,7 +79,10 @@ def check_pretraining(
         return {"status": "untrained", "why": "random initialisation"}
     data = metadata.get("data")
     if not isinstance(data, dict) or not data:
-        return {"status": "not verified", "why": "the encoder does not say what it was trained on"}
+        return {
+            "status": "not verified",
+            "why": "the encoder does not state what it was trained on",
+        }
     unknown = []
     for path, about in data.items():
         if about["content_hash"] == folder.content_hash:
@@ -123,7 +127,15 @@ def _columns(features: Features) -> list[tuple[str, np.ndarray]]:
     return columns
 
 
-def _where(features, what, column, value, rows_a, rows_b) -> str:
+def _where(
+    features: Features,
+    what: str,
+    column: np.ndarray,
+    value: object,
+    rows_a: np.ndarray,
+    rows_b: np.ndarray,
+) -> str:
+    """Words for the first thing found on both sides: its name, or the recordings of a window."""
     if what != "window":
         return repr(str(value))
     a, b = (np.flatnonzero((column == value) & rows)[0] for rows in (rows_a, rows_b))
@@ -171,9 +183,9 @@ def _raise_if_seen(
         found.append(("person", [repr(name) for name in names if name in seen.people]))
     for what, names in found:
         if names:
-            shown = ", ".join(dict.fromkeys(names[:_SHOWN]))
+            listed = ", ".join(dict.fromkeys(names[:_LISTED]))
             raise PrimusError(
                 f"leak: {len(names)} tested {what}(s) were in the encoder's pretraining set "
-                f"{path} (train or validation): {shown}. Test on other people: --people folder "
+                f"{path} (train or validation): {listed}. Test on other people: --people folder "
                 f"tests the dataset's own test split, which pretraining never reads."
             )

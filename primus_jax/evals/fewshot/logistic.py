@@ -1,10 +1,15 @@
-"""Multinomial logistic regression with an exact minimum: convex, deterministic, vmappable."""
+"""Multinomial logistic regression with an exact minimum: convex, deterministic, vmappable.
 
-import functools
+The solver is L-BFGS in the letters of Nocedal and Wright, "Numerical Optimization", algorithms 7.4
+and 7.5: `s` is a step, `y` the change of the gradient over it, `rho` is 1 / <s, y>.
+"""
+
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from primus_jax.numerics import dot
 
 TOLERANCE = 3e-5  # of the gradient's norm at zero weights
 MOST_STEPS = 600
@@ -12,11 +17,9 @@ _SELECTION_TOLERANCE = 3e-3
 _MEMORY = 5
 _LINE_STEPS = 3
 
-dot = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-
 
 class Logistic(NamedTuple):
-    """`kernel` `[dim, classes]`, `bias` `[classes]` (-inf for classes never shown).
+    """`kernel` `[dim, classes]`, `bias` `[classes]` (-inf for classes without a row).
 
     `gradient_norm` is the final gradient's norm over the norm at zero weights; `steps` counts the
     solver's iterations.
@@ -28,13 +31,54 @@ class Logistic(NamedTuple):
     steps: jax.Array
 
 
+class _Problem(NamedTuple):
+    """What is minimised over `w` `[dim + 1, classes]`, whose last row is the bias."""
+
+    x: jax.Array  # [rows, dim + 1], the last column ones
+    target: jax.Array  # one-hot [rows, classes]
+    weight: jax.Array  # [rows]
+    ridge: jax.Array  # [dim + 1, 1]: 1 / C, and 0 for the bias
+    hide: jax.Array  # [classes]: -inf for classes without a row, else 0
+
+    def probability(self, logits: jax.Array) -> jax.Array:
+        """`[rows, classes]` -> `[rows, classes]`."""
+        return jax.nn.softmax(logits + self.hide)
+
+    def gradient(self, w: jax.Array, logits: jax.Array) -> jax.Array:
+        """The gradient at `w`, whose logits are given, `[dim + 1, classes]`."""
+        error = self.weight[:, None] * (self.probability(logits) - self.target)
+        return dot(self.x.T, error) + self.ridge * w
+
+    def inverse_diagonal(self, logits: jax.Array) -> jax.Array:
+        """1 over the Hessian's diagonal, `[dim + 1, classes]`."""
+        p = self.probability(logits)
+        diagonal = dot(jnp.square(self.x).T, self.weight[:, None] * p * (1 - p))
+        return 1 / (diagonal + self.ridge + 1e-3)
+
+
+class _Memory(NamedTuple):
+    """The last steps, newest last."""
+
+    s: jax.Array  # [memory, dim + 1, classes]
+    y: jax.Array  # [memory, dim + 1, classes]
+    rho: jax.Array  # [memory]; 0 where there is no step
+
+    def pushed(self, s: jax.Array, y: jax.Array) -> "_Memory":
+        """The memory with one more step; one along which the gradient did not grow counts 0."""
+        curvature = jnp.vdot(s, y)
+        floor = 1e-10 * jnp.linalg.norm(s) * jnp.linalg.norm(y)
+        rho = jnp.where(curvature > floor, 1 / curvature, jnp.float32(0))
+        new = _Memory(s, y, rho)
+        return _Memory(
+            *(jnp.concatenate([old[1:], one[None]]) for old, one in zip(self, new, strict=True))
+        )
+
+
 class _State(NamedTuple):
-    parameters: jax.Array  # [dim + 1, classes], the bias last
-    logits: jax.Array
-    slope: jax.Array
-    moves: jax.Array  # [memory, dim + 1, classes], newest last
-    bends: jax.Array
-    inverse: jax.Array  # [memory], 1 / <move, bend>; 0 where there is none
+    w: jax.Array  # [dim + 1, classes]
+    logits: jax.Array  # [rows, classes], those of `w`
+    gradient: jax.Array  # [dim + 1, classes]
+    memory: _Memory
     steps: jax.Array
 
 
@@ -49,10 +93,9 @@ def fit_logistic(
     """Minimise `sum_i w_i CE(x_i W + b, y_i) + ||W||^2 / (2 C)`, scikit-learn's convention.
 
     As there, the bias is not penalised, and with two classes the penalty falls on the difference
-    of their weights (that is C / 2 here). L-BFGS with the Hessian's diagonal at the start as the
-    initial metric; logits are linear in the step, so the search along a direction, a safeguarded
-    Newton iteration, needs no product with `x`. It converges fastest when the columns of `x` are
-    uncorrelated.
+    of their weights (that is C / 2 here). L-BFGS takes the Hessian's diagonal at the start as its
+    first metric. Logits are linear in the step, so the search along a direction needs no product
+    with `x`. The solver converges fastest when the columns of `x` are uncorrelated.
 
     Args:
         x: float32 `[rows, dim]`.
@@ -62,95 +105,33 @@ def fit_logistic(
         start: `[dim + 1, classes]`, the weights and finite bias to start from; None: zeros.
         tolerance: stop at this part of the gradient's norm at zero weights.
     """
-    rows, dim = x.shape
-    classes = target.shape[1]
-    shown = (weight[:, None] * target).sum(0) > 0
-    c = jnp.where(shown.sum() == 2, c / 2, c)
-    hide = jnp.where(shown, jnp.float32(0), -jnp.inf)
-    # With no row at all, nothing may become NaN: every class is treated as shown.
-    hide = jnp.where(shown.any(), hide, jnp.float32(0))
-    x = jnp.concatenate([x, jnp.ones((rows, 1), x.dtype)], 1)
-    ridge = jnp.append(jnp.full((dim,), 1 / c), jnp.float32(0))[:, None]
+    problem = _problem(x, target, weight, c)
+    zero = jnp.zeros((x.shape[1] + 1, target.shape[1]), x.dtype)
+    first = jnp.linalg.norm(problem.gradient(zero, jnp.zeros_like(target)))
+    unit = jnp.maximum(first, jnp.sqrt(weight.sum()))
+    w = zero if start is None else start
+    logits = dot(problem.x, w)
+    metric = problem.inverse_diagonal(logits)
 
-    def gradient(parameters, p):
-        return dot(x.T, weight[:, None] * (p - target)) + ridge * parameters
+    def unfinished(state: _State) -> jax.Array:
+        return (jnp.linalg.norm(state.gradient) > tolerance * unit) & (state.steps < MOST_STEPS)
 
-    def direction(state):
-        """Two-loop recursion: minus the approximate inverse Hessian times the gradient."""
-        memory = (state.moves, state.bends, state.inverse)
+    def step(state: _State) -> _State:
+        direction = _direction(state.gradient, state.memory, metric)
+        change = dot(problem.x, direction)
+        length = _step_length(problem, state, direction, change)
+        s, logits = length * direction, state.logits + length * change
+        w = state.w + s
+        gradient = problem.gradient(w, logits)
+        memory = state.memory.pushed(s, gradient - state.gradient)
+        return _State(w, logits, gradient, memory, state.steps + 1)
 
-        def newest_first(q, pair):
-            move, bend, inverse = pair
-            scale = inverse * jnp.vdot(move, q)
-            return q - scale * bend, scale
-
-        def oldest_first(q, pair):
-            (move, bend, inverse), scale = pair
-            return q + (scale - inverse * jnp.vdot(bend, q)) * move, None
-
-        q, scales = jax.lax.scan(newest_first, state.slope, memory, reverse=True)
-        bend, inverse = state.bends[-1], state.inverse[-1]
-        size = jnp.vdot(bend, metric * bend) * inverse
-        q = metric * q / jnp.where(size > 0, size, jnp.float32(1))
-        return -jax.lax.scan(oldest_first, q, (memory, scales))[0]
-
-    def step_length(parameters, logits, move, change):
-        linear = jnp.vdot(ridge * parameters, move)
-        quadratic = jnp.vdot(ridge * move, move)
-
-        def step(_, state):
-            length, low, high = state
-            p = jax.nn.softmax(logits + length * change + hide)
-            mean = (p * change).sum(1)
-            first = jnp.vdot(weight, mean - (target * change).sum(1)) + linear + length * quadratic
-            second = jnp.vdot(weight, (p * jnp.square(change)).sum(1) - mean**2) + quadratic
-            low, high = jnp.where(first < 0, length, low), jnp.where(first < 0, high, length)
-            proposed = length - first / second
-            middle = jnp.where(jnp.isinf(high), 2 * length + 1, (low + high) / 2)
-            inside = (proposed > low) & (proposed < high)
-            return jnp.where(inside, proposed, middle), low, high
-
-        begin = (jnp.float32(1), jnp.float32(0), jnp.float32(jnp.inf))
-        return jax.lax.fori_loop(0, _LINE_STEPS, step, begin)[0]
-
-    def unfinished(state):
-        return (jnp.linalg.norm(state.slope) > tolerance * unit) & (state.steps < MOST_STEPS)
-
-    def step(state):
-        move = direction(state)
-        change = dot(x, move)
-        length = step_length(state.parameters, state.logits, move, change)
-        move, logits = length * move, state.logits + length * change
-        parameters = state.parameters + move
-        slope = gradient(parameters, jax.nn.softmax(logits + hide))
-        bend = slope - state.slope
-        curvature = jnp.vdot(move, bend)
-        floor = 1e-10 * jnp.linalg.norm(move) * jnp.linalg.norm(bend)
-        inverse = jnp.where(curvature > floor, 1 / curvature, jnp.float32(0))
-
-        def pushed(memory, new):
-            return jnp.concatenate([memory[1:], new[None]])
-
-        return _State(
-            parameters, logits, slope,
-            pushed(state.moves, move), pushed(state.bends, bend), pushed(state.inverse, inverse),
-            state.steps + 1,
-        )  # fmt: skip
-
-    zero = jnp.zeros((dim + 1, classes), x.dtype)
-    p = jax.nn.softmax(jnp.broadcast_to(hide, target.shape))
-    unit = jnp.maximum(jnp.linalg.norm(gradient(zero, p)), jnp.sqrt(weight.sum()))
-    parameters = zero if start is None else start
-    logits = dot(x, parameters)
-    p = jax.nn.softmax(logits + hide)
-    metric = 1 / (dot(jnp.square(x).T, weight[:, None] * p * (1 - p)) + ridge + 1e-3)
     empty = jnp.zeros((_MEMORY, *zero.shape), x.dtype)
-    begin = _State(
-        parameters, logits, gradient(parameters, p), empty, empty, empty[:, 0, 0], jnp.int32(0)
-    )
+    memory = _Memory(empty, empty, empty[:, 0, 0])
+    begin = _State(w, logits, problem.gradient(w, logits), memory, jnp.int32(0))
     end = jax.lax.while_loop(unfinished, step, begin)
-    norm = jnp.linalg.norm(end.slope) / jnp.maximum(unit, jnp.float32(1e-30))
-    return Logistic(end.parameters[:-1], end.parameters[-1] + hide, norm, end.steps)
+    norm = jnp.linalg.norm(end.gradient) / jnp.maximum(unit, jnp.float32(1e-30))
+    return Logistic(end.w[:-1], end.w[-1] + problem.hide, norm, end.steps)
 
 
 def logistic_losses(
@@ -162,7 +143,7 @@ def logistic_losses(
     weak penalty) and stops early. Rows of a class that has no weight give 0.
     """
 
-    def at(start, c):
+    def at(start: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
         fit = fit_logistic(x, target, weight, c, start, _SELECTION_TOLERANCE)
         logp = jax.nn.log_softmax(dot(x, fit.kernel) + fit.bias)
         bias = jnp.where(jnp.isfinite(fit.bias), fit.bias, jnp.float32(0))
@@ -172,3 +153,65 @@ def logistic_losses(
 
     start = jnp.zeros((x.shape[1] + 1, target.shape[1]), x.dtype)
     return jax.lax.scan(at, start, grid)[1]
+
+
+def _problem(x: jax.Array, target: jax.Array, weight: jax.Array, c: jax.Array) -> _Problem:
+    present = (weight[:, None] * target).sum(0) > 0
+    c = jnp.where(present.sum() == 2, c / 2, c)
+    hide = jnp.where(present, jnp.float32(0), -jnp.inf)
+    # With no row at all, nothing may become NaN: every class is treated as present.
+    hide = jnp.where(present.any(), hide, jnp.float32(0))
+    ones = jnp.ones((len(x), 1), x.dtype)
+    ridge = jnp.append(jnp.full((x.shape[1],), 1 / c), jnp.float32(0))[:, None]
+    return _Problem(jnp.concatenate([x, ones], 1), target, weight, ridge, hide)
+
+
+def _direction(gradient: jax.Array, memory: _Memory, metric: jax.Array) -> jax.Array:
+    """Two-loop recursion: minus the approximate inverse Hessian times the gradient."""
+
+    def newest_first(q: jax.Array, pair: _Memory) -> tuple[jax.Array, jax.Array]:
+        s, y, rho = pair
+        alpha = rho * jnp.vdot(s, q)
+        return q - alpha * y, alpha
+
+    def oldest_first(r: jax.Array, pair: tuple[_Memory, jax.Array]) -> tuple[jax.Array, None]:
+        (s, y, rho), alpha = pair
+        beta = rho * jnp.vdot(y, r)
+        return r + (alpha - beta) * s, None
+
+    q, alphas = jax.lax.scan(newest_first, gradient, memory, reverse=True)
+    # The metric is scaled by gamma = <s, y> / <y, metric y> of the newest step.
+    y, rho = memory.y[-1], memory.rho[-1]
+    inverse_gamma = jnp.vdot(y, metric * y) * rho
+    r = metric * q / jnp.where(inverse_gamma > 0, inverse_gamma, jnp.float32(1))
+    return -jax.lax.scan(oldest_first, r, (memory, alphas))[0]
+
+
+def _step_length(
+    problem: _Problem, state: _State, direction: jax.Array, change: jax.Array
+) -> jax.Array:
+    """Minimise along `direction`, whose logits are `change`: Newton's iteration, safeguarded.
+
+    The loss is convex along the line, so the sign of its first derivative tells on which side of
+    the minimum a length lies. A proposal outside the known bounds is replaced by their middle.
+    """
+    weight, target = problem.weight, problem.target
+    linear = jnp.vdot(problem.ridge * state.w, direction)
+    quadratic = jnp.vdot(problem.ridge * direction, direction)
+
+    def step(
+        _: jax.Array, bounds: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        length, low, high = bounds
+        p = problem.probability(state.logits + length * change)
+        mean = (p * change).sum(1)
+        first = jnp.vdot(weight, mean - (target * change).sum(1)) + linear + length * quadratic
+        second = jnp.vdot(weight, (p * jnp.square(change)).sum(1) - mean**2) + quadratic
+        low, high = jnp.where(first < 0, length, low), jnp.where(first < 0, high, length)
+        proposed = length - first / second
+        middle = jnp.where(jnp.isinf(high), 2 * length + 1, (low + high) / 2)
+        inside = (proposed > low) & (proposed < high)
+        return jnp.where(inside, proposed, middle), low, high
+
+    begin = (jnp.float32(1), jnp.float32(0), jnp.float32(jnp.inf))
+    return jax.lax.fori_loop(0, _LINE_STEPS, step, begin)[0]

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from primus_jax.evals.fewshot.logistic import dot
+from primus_jax.numerics import dot
 
 
 class Ridge(NamedTuple):
-    """`kernel` `[dim, classes]`, `bias` `[classes]` (-inf for classes never shown).
+    """`kernel` `[dim, classes]`, `bias` `[classes]` (-inf for classes without a row).
 
     `gradient_norm` is what rounding leaves of the gradient, relative to its norm at zero weights.
     """
@@ -42,7 +42,7 @@ def fit_ridge(x: jax.Array, target: jax.Array, weight: jax.Array, c: jax.Array) 
     """
     normal = _normal_equations(x, target, weight)
     fit = _solve(normal, c)
-    # With no row at all, nothing may become NaN: every class is treated as shown.
+    # With no row at all, nothing may become NaN: every class is treated as present.
     hide = (normal.share <= 0) & (normal.share > 0).any()
     return fit._replace(bias=jnp.where(hide, -jnp.inf, fit.bias))
 
@@ -51,7 +51,7 @@ def ridge_losses(x: jax.Array, target: jax.Array, weight: jax.Array, grid: jax.A
     """Squared error of every row under the fit for each C of `grid`, float32 `[grid, rows]`."""
     normal = _normal_equations(x, target, weight)
 
-    def at(c):
+    def at(c: jax.Array) -> jax.Array:
         fit = _solve(normal, c)
         return jnp.square(dot(x, fit.kernel) + fit.bias - target).sum(1)
 

@@ -1,4 +1,4 @@
-"""Who is held out and which labelled windows are shown: the draws that every method shares.
+"""Who is held out and which windows are labelled: the draws that every method shares.
 
 A draw depends on the seed and the dataset (its labels and people, in order), on nothing of the
 method, so differences between methods are paired.
@@ -35,7 +35,7 @@ class Sides:
 
 @dataclasses.dataclass(frozen=True)
 class Shots:
-    """Labelled windows shown to the classifier.
+    """The labelled windows that the classifier learns from.
 
     `rows` is int32 `[draws, classes, most]`, indices of windows; `valid` is bool of that shape,
     False where a class has fewer than `most` training windows. The first k along the last axis are
@@ -49,7 +49,7 @@ class Shots:
 def choose_sides(
     people: str, label: np.ndarray, group: np.ndarray, split: np.ndarray, seeds: Sequence[int]
 ) -> Sides:
-    """The people of every draw, as `people` says: see `PEOPLE`.
+    """The people of every draw, chosen as `people` names it: see `PEOPLE`.
 
     Raises:
         PrimusError: an unknown word, fewer people than needed, or a split without windows.
@@ -165,18 +165,18 @@ def draw_shots(
 
 
 def validation_folds(group: np.ndarray, sides: Sides, shots: Shots, folds: int) -> np.ndarray:
-    """Fold 0 to folds - 1 of every shown window, int32 like `shots.rows`, by its person.
+    """Fold 0 to folds - 1 of every labelled window, int32 like `shots.rows`, by its person.
 
-    The people who show something are dealt to the folds in a seeded order.
+    People with a labelled window are dealt to the folds in a seeded order.
     """
     fold = np.zeros(shots.rows.shape, np.int32)
     _, member = np.unique(group, return_inverse=True)
     for i, seed in enumerate(sides.seed):
         who = member[shots.rows[i]]
-        shown = np.unique(who[shots.valid[i]])
-        order = np.random.default_rng([int(seed), 4]).permutation(len(shown))
+        labelled = np.unique(who[shots.valid[i]])
+        order = np.random.default_rng([int(seed), 4]).permutation(len(labelled))
         part = np.zeros(member.max() + 1, np.int32)
-        part[shown[order]] = np.arange(len(shown)) % folds
+        part[labelled[order]] = np.arange(len(labelled)) % folds
         fold[i] = part[who]
     return fold
 

@@ -12,8 +12,8 @@ from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.features import Features, dataset_features
-from primus_jax.evals.fewshot.comparison import FILES, encoder_hash
-from primus_jax.evals.fewshot.fewshot import fewshot, standard_error, summarize
+from primus_jax.evals.fewshot.comparison import FILES
+from primus_jax.evals.fewshot.probe_protocol import probe_fewshot
 from primus_jax.evals.fewshot.sampling import (
     choose_sides,
     draw_shots,
@@ -21,6 +21,8 @@ from primus_jax.evals.fewshot.sampling import (
     resampled_people,
     validation_people,
 )
+from primus_jax.evals.fewshot.scores import standard_error, summarize
+from primus_jax.evals.identity import encoder_hash
 from primus_jax.models.released import ReleasedConfig
 from primus_jax.recordings.recording import Recording
 
@@ -95,7 +97,7 @@ def test_scores_equal_scikit_learn_and_grow_with_shots():
     metrics = pytest.importorskip("sklearn.metrics")
     linear_model = pytest.importorskip("sklearn.linear_model")
     features = simulated_features()
-    result = fewshot(features, shots=(1, 10), seeds=3, c=1.0)
+    result = probe_fewshot(features, shots=(1, 10), seeds=3, c=1.0)
     assert result.accuracy.shape == result.macro_f1.shape == (2, 3)
     sides = resampled_people(features.label, features.group, range(3))
     drawn = draw_shots(features.label, sides, 10, 4, range(3))
@@ -121,7 +123,7 @@ def test_folds_test_everybody_once_per_seed(people, draws):
     assert sides.seed.tolist() == [3] * draws + [4] * draws
     for half in (sides.test[:draws], sides.test[draws:]):
         assert (half.sum(0) == 1).all()
-    result = fewshot(features, shots=(2, 5), seeds=(3, 4), people=people, classifier="ridge")
+    result = probe_fewshot(features, shots=(2, 5), seeds=(3, 4), people=people, classifier="ridge")
     assert (result.confusion.sum((2, 3)) == len(features.label)).all()
     assert (result.by_person.sum((3, 4)) == 48).all()
     _, row = summarize([result])
@@ -148,18 +150,20 @@ def test_a_class_with_a_single_window_and_ragged_counts():
     label = features.label.copy()
     label[np.flatnonzero(label == 3)[1:]] = -1
     label[np.flatnonzero(label == 2)[5:]] = -1
-    result = fewshot(replaced(features, label=label), shots=(1, 20), seeds=6, classifier="ridge")
+    result = probe_fewshot(
+        replaced(features, label=label), shots=(1, 20), seeds=6, classifier="ridge"
+    )
     assert (result.confusion.sum((2, 3)) > 0).all()
     assert np.isfinite(result.accuracy).all()
-    in_training = result.shown[1] - result.shown[1] // 40 * 40
+    in_training = result.labelled[1] - result.labelled[1] // 40 * 40
     assert (in_training <= 6).all()  # 20 of two classes, at most 5 and 1 of the others
 
 
 def test_the_draws_do_not_depend_on_the_method():
     features = simulated_features()
     other = replaced(features, embedding=-3 * features.embedding[:, ::-1])
-    a, b = (fewshot(f, shots=(2,), seeds=2, c=1.0) for f in (features, other))
-    np.testing.assert_array_equal(a.shown, b.shown)
+    a, b = (probe_fewshot(f, shots=(2,), seeds=2, c=1.0) for f in (features, other))
+    np.testing.assert_array_equal(a.labelled, b.labelled)
     # mirrored, scaled and reordered features carry the same information
     np.testing.assert_array_equal(a.confusion, b.confusion)
 
@@ -168,23 +172,25 @@ def test_a_class_with_a_single_window_is_learned_from_not_dropped():
     features = simulated_features(people=5)
     label = features.label.copy()
     label[np.flatnonzero(label == 1)[1:]] = -1
-    result = fewshot(replaced(features, label=label), shots=(1, 5), seeds=4, classifier="ridge")
-    assert (result.shown[0] == 4).all()
-    assert (result.shown[1] == 16).all()
+    result = probe_fewshot(
+        replaced(features, label=label), shots=(1, 5), seeds=4, classifier="ridge"
+    )
+    assert (result.labelled[0] == 4).all()
+    assert (result.labelled[1] == 16).all()
     assert result.confusion[:, :, 1].sum() == 0  # its only window is shown, none is left to test
     assert np.isfinite(result.macro_f1).all()
 
 
 def test_the_folders_own_people():
     features = simulated_features()
-    result = fewshot(features, shots=(5,), seeds=3, people="folder")
+    result = probe_fewshot(features, shots=(5,), seeds=3, people="folder")
     assert (result.confusion.sum((2, 3)) == (features.split == "test").sum()).all()
     assert len(set(result.accuracy[0])) > 1  # other shots, same people
 
 
 def test_summary_has_mean_and_standard_error_over_seeds():
     one, two = (
-        fewshot(simulated_features(seed=s), shots=(1, 5), seeds=4, classifier="ridge")
+        probe_fewshot(simulated_features(seed=s), shots=(1, 5), seeds=4, classifier="ridge")
         for s in (0, 1)
     )
     rows = summarize([one, two])
@@ -216,7 +222,7 @@ def test_summary_has_mean_and_standard_error_over_seeds():
 )
 def test_mistakes_are_explained(change, options, message):
     with pytest.raises(PrimusError, match=message):
-        fewshot(replaced(simulated_features(), **change), **options)
+        probe_fewshot(replaced(simulated_features(), **change), **options)
 
 
 def movements(people: int = 5, activities: int = 3):

@@ -13,8 +13,9 @@ from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.features import Features, dataset_features
 from primus_jax.evals.fewshot.comparison import compare
-from primus_jax.evals.fewshot.fewshot import fewshot
+from primus_jax.evals.fewshot.draws import DrawOptions
 from primus_jax.evals.fewshot.leaks import check_pretraining, check_sides
+from primus_jax.evals.fewshot.probe_protocol import probe_fewshot
 from primus_jax.evals.fewshot.sampling import choose_sides
 from primus_jax.evals.hand_features import HandFeatures
 from primus_jax.models.released import ReleasedConfig
@@ -77,13 +78,13 @@ def test_a_planted_leak_between_the_sides_is_found(folder, what):
     values[test] = values[np.flatnonzero(features.split == "train")[0]]
     leaking = dataclasses.replace(features, **{column: values})
     with pytest.raises(PrimusError, match=rf"leak .*{what}"):
-        fewshot(leaking, (1,), 1, people="folder")
+        probe_fewshot(leaking, (1,), 1, people="folder")
 
 
 def test_recordings_without_a_name_are_nobody_in_common(folder):
     features = embedded(folder)
     unknown = np.full(len(features.label), "unknown")
-    fewshot(dataclasses.replace(features, subject=unknown), (1,), 1, people="folder", c=1.0)
+    probe_fewshot(dataclasses.replace(features, subject=unknown), (1,), 1, people="folder", c=1.0)
 
 
 def test_a_copied_recording_is_found(tmp_path):
@@ -95,7 +96,7 @@ def test_a_copied_recording_is_found(tmp_path):
         spec=WindowSpec(50.0, 3.0, 3.0), splits=Splits((0.5, 0.2, 0.3)), simulated=True,
     )  # fmt: skip
     with pytest.raises(PrimusError, match=r"window.*copy|window.*0-0"):
-        fewshot(embedded(folder), (1,), 1, people="leave-one-out")
+        probe_fewshot(embedded(folder), (1,), 1, people="leave-one-out")
 
 
 def test_pretraining_on_the_same_folder(folder):
@@ -155,8 +156,8 @@ def test_what_cannot_be_compared_is_said(folder, tmp_path):
 def test_the_comparison_stops_or_reports(folder):
     encoder = Encoder.random(SMALL, 0, 50.0, 3.0)
     encoder.metadata = trained_on(folder)
-    options = {"shots": (1,), "seeds": 1}
+    draws = DrawOptions((1,), 1)
     with pytest.raises(PrimusError, match="mine: leak"):
-        compare({"mine": [encoder]}, [folder], **options)
-    (row,) = compare({"mine": [encoder]}, [folder], leaks="report", **options)
+        compare({"mine": [encoder]}, [folder], draws)
+    (row,) = compare({"mine": [encoder]}, [folder], draws, leaks="report")
     assert row["pretraining_leaks"][0]["status"] == "leak"

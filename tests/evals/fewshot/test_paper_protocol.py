@@ -10,7 +10,9 @@ from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.crossmodal.class_head import class_embeddings
 from primus_jax.evals.features import Features
-from primus_jax.evals.fewshot import paper_protocol as paper
+from primus_jax.evals.fewshot import paper_training as training
+from primus_jax.evals.fewshot.draws import DrawOptions, make_draws
+from primus_jax.evals.fewshot.paper_protocol import Finetuning, paper_fewshot
 from primus_jax.evals.fewshot.sampling import padded_rows
 from primus_jax.models.released import ReleasedConfig
 
@@ -35,27 +37,27 @@ def people_and_tones(per_class: int = 8, people: int = 6, dim: int = 12) -> tupl
 
 
 def draws_of(features, shots=(4,), seeds=3):
-    draws = paper.make_draws(features, shots, seeds, "resampled", validation=True)
+    draws = make_draws(features, DrawOptions(shots, seeds), validation=True)
     seeds = draws.sides.seed
     labelled = features.label >= 0
     validation = padded_rows(draws.sides.validation & labelled)
     test = padded_rows(draws.sides.test & labelled)
-    rows = draws.shown.rows.reshape(len(seeds), -1)
-    valid = draws.shown.valid.reshape(len(seeds), -1)
+    rows = draws.labelled.rows.reshape(len(seeds), -1)
+    valid = draws.labelled.valid.reshape(len(seeds), -1)
     keys = jax.vmap(jax.random.key)(seeds.astype(np.uint32))
-    return rows, valid, *validation, test[0], keys
+    return training.PaperDraws(rows, valid, *validation, test[0], keys)
 
 
 def test_the_rate_warms_up_and_never_rises_again():
     for total in (1, 3, 12, 40, 2000):
         steps = np.arange(total, dtype=np.int32)
-        rate = np.array([paper.schedule(step, np.int32(total)) for step in steps])
+        rate = np.array([training.schedule(step, np.int32(total)) for step in steps])
         top = int(rate.argmax())
         assert (np.diff(rate[: top + 1]) > 0).all()
         assert (np.diff(rate[top:]) <= 0).all()
         assert 0 < rate.max() <= 1
         assert total < 20 or rate[-1] < 0.05
-        assert float(paper.schedule(np.int32(total + 50), np.int32(total))) < 1e-6
+        assert float(training.schedule(np.int32(total + 50), np.int32(total))) < 1e-6
     assert top == 19  # max(2000 // 100, 10) steps of warm-up
 
 
@@ -63,12 +65,13 @@ def test_training_equals_pytorch():
     """AdamW, the schedule, normalised features and the best epoch, with one batch per epoch."""
     torch = pytest.importorskip("torch")
     features, _ = people_and_tones()
-    config = paper.PaperConfig(lr=0.05, epochs=30)
+    config = training.PaperConfig(lr=0.05, epochs=30)
     kernel = np.random.default_rng(1).normal(size=(12, 3)).astype(np.float32) * 0.1
-    rows, valid, val, val_valid, test, keys = draws_of(features)
-    predicted, epoch, accuracy = paper.fit_draws(
-        features.embedding, features.label, rows, valid, val, val_valid, test, keys, {}, kernel,
-        width=12, classes=3, config=config, network=None, together=3,
+    draws = draws_of(features)
+    rows, valid, val, val_valid, test, _ = draws
+    predicted, epoch, accuracy = training.fit_draws(
+        features.embedding, features.label, draws, training.Start({}, kernel),
+        model=training.Model(12, 3, config), together=3,
     )  # fmt: skip
     x = torch.nn.functional.normalize(torch.tensor(features.embedding))
     y = torch.tensor(features.label.astype(np.int64))
@@ -81,7 +84,7 @@ def test_training_equals_pytorch():
         best, best_predicted, best_epoch = -1.0, None, 0
         for step in range(config.epochs):
             for group in adam.param_groups:
-                group["lr"] = config.lr * float(paper.schedule(np.int32(step), np.int32(30)))
+                group["lr"] = config.lr * float(training.schedule(np.int32(step), np.int32(30)))
             shown = rows[i][valid[i]]
             adam.zero_grad()
             torch.nn.functional.cross_entropy(head(x[shown]), y[shown]).backward()
@@ -104,33 +107,30 @@ def test_vmapped_equals_looped(finetune):
     label = features.label.copy()
     label[np.flatnonzero(label == 2)[::2]] = -1
     features = dataclasses.replace(features, label=label)
-    rows, valid, *rest = draws_of(features, shots=(20,), seeds=2)
-    assert not valid.all()
+    draws = draws_of(features, shots=(20,), seeds=2)
+    assert not draws.valid.all()
     inputs = imu if finetune else features.embedding
-    options = {
-        "width": 16 if finetune else 12,
-        "classes": 3,
-        "config": paper.PaperConfig(lr=1e-2, epochs=2 if finetune else 6, batch_size=16),
-        "network": paper.Network(SMALL, "emb") if finetune else None,
-    }
-    label = np.maximum(label, 0)
-    together = paper.fit_draws(inputs, label, rows, valid, *rest, {}, None, **options, together=2)
-    alone = paper.fit_draws(inputs, label, rows, valid, *rest, {}, None, **options, together=1)
+    config = training.PaperConfig(lr=1e-2, epochs=2 if finetune else 6, batch_size=16)
+    network = training.Network(SMALL, "emb") if finetune else None
+    model = training.Model(16 if finetune else 12, 3, config, network)
+    arguments = (inputs, np.maximum(label, 0), draws, training.Start({}))
+    together = training.fit_draws(*arguments, model=model, together=2)
+    alone = training.fit_draws(*arguments, model=model, together=1)
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_learning_and_fine_tuning_reach_the_answer():
     features, imu = people_and_tones()
-    config = paper.PaperConfig(lr=0.03, epochs=30)
-    result = paper.paper_fewshot(features, (1, 6), 2, config=config)
+    config = training.PaperConfig(lr=0.03, epochs=30)
+    result = paper_fewshot(features, (1, 6), 2, config=config)
     assert result.accuracy[1].mean() > 0.8
     assert result.classifier["head_init"] == "random"
     encoder = Encoder.random(SMALL, 0, 50.0, 2.8)
     for scratch in (False, True):
-        tuned = paper.paper_fewshot(
-            features, (6,), 1, config=paper.PaperConfig(lr=0.01, epochs=60), encoder=encoder,
-            imu=imu, from_scratch=scratch,
+        tuned = paper_fewshot(
+            features, (6,), 1, config=training.PaperConfig(lr=0.01, epochs=60),
+            finetuning=Finetuning(encoder, "emb", imu, from_scratch=scratch),
         )  # fmt: skip
         assert tuned.accuracy.mean() > 0.7
 
@@ -147,17 +147,17 @@ def test_a_head_from_prompts_starts_where_language_says(tmp_path):
     )  # fmt: skip
     head = class_embeddings(tmp_path / "prompts.npz", ("a", "b", "c"))
     np.testing.assert_allclose(np.linalg.norm(head, axis=1), 1, rtol=1e-3)
-    config = paper.PaperConfig(lr=1e-9, epochs=1)
-    told = paper.paper_fewshot(features, (1,), 2, config=config, class_embedding=head)
-    blind = paper.paper_fewshot(features, (1,), 2, config=config)
+    config = training.PaperConfig(lr=1e-9, epochs=1)
+    told = paper_fewshot(features, (1,), 2, config=config, class_embedding=head)
+    blind = paper_fewshot(features, (1,), 2, config=config)
     assert told.accuracy.mean() > 0.9 > blind.accuracy.mean() + 0.2
     with pytest.raises(PrimusError, match="'d'"):
         class_embeddings(tmp_path / "prompts.npz", ("a", "d"))
     with pytest.raises(PrimusError, match="class embeddings"):
-        paper.paper_fewshot(features, (1,), 2, class_embedding=head[:, :5])
+        paper_fewshot(features, (1,), 2, class_embedding=head[:, :5])
 
 
 @pytest.mark.parametrize("change", [{"lr": 0.0}, {"epochs": 0}, {"weight_decay": -1.0}])
 def test_settings_without_meaning_are_refused(change):
     with pytest.raises(PrimusError, match="expected"):
-        paper.PaperConfig(**change).validate()
+        training.PaperConfig(**change).validate()

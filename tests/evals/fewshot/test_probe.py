@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from primus_jax.evals.fewshot import logistic, probe, ridge
+from primus_jax.evals.fewshot import convex, logistic, probe, ridge
 
 linear_model = pytest.importorskip("sklearn.linear_model")
 TIGHT = 5e-6
@@ -36,12 +36,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("classes", [2, 5])
 def test_logistic_equals_scikit_learn(classes, c):
     x, label = clusters(0, classes, 60, 24)
-    shown = np.arange(len(label)) % 3 == 0
+    labelled = np.arange(len(label)) % 3 == 0
     target = np.eye(classes, dtype=np.float32)[label]
     fit = jax.jit(functools.partial(logistic.fit_logistic, tolerance=TIGHT))
-    ours = fit(x, target, shown.astype(np.float32), np.float32(c))
+    ours = fit(x, target, labelled.astype(np.float32), np.float32(c))
     theirs = linear_model.LogisticRegression(C=c, tol=1e-8, max_iter=10_000)
-    theirs.fit(x[shown].astype(np.float64), label[shown])
+    theirs.fit(x[labelled].astype(np.float64), label[labelled])
     probability = softmax(x @ np.asarray(ours.kernel) + np.asarray(ours.bias))
     expected = theirs.predict_proba(x.astype(np.float64))
     assert np.abs(probability - expected).max() < 1e-3
@@ -51,7 +51,7 @@ def test_logistic_equals_scikit_learn(classes, c):
         np.testing.assert_allclose(ours.kernel, theirs.coef_.T, atol=2e-3)
 
 
-def test_a_class_that_is_never_shown_is_never_predicted():
+def test_a_class_that_is_never_labelled_is_never_predicted():
     x, label = clusters(1, 4, 30, 10)
     weight = (label != 2).astype(np.float32)
     fit = jax.jit(logistic.fit_logistic)(
@@ -97,7 +97,10 @@ def test_the_grid_equals_scikit_learn_on_every_seed_and_shot():
     x, label, pool, rows, valid = grid_input()
     shots = (1, 3, 8)
     result = probe.probe_grid(
-        x, pool, rows, valid, fold_of(rows), everything(x, 3), shots=shots, grid=(1.0,)
+        x,
+        probe.ProbeDraws(pool, rows, valid, fold_of(rows), everything(x, 3)),
+        shots=shots,
+        grid=(1.0,),
     )
     assert result.gradient_norm.shape == (3, 3)
     assert np.asarray(result.gradient_norm).max() <= logistic.TOLERANCE
@@ -106,9 +109,9 @@ def test_the_grid_equals_scikit_learn_on_every_seed_and_shot():
     for s in range(3):
         scaled = scaled_by(x, pool[s])
         for j, k in enumerate(shots):
-            shown = rows[s, :, :k][valid[s, :, :k]]
+            labelled = rows[s, :, :k][valid[s, :, :k]]
             model = linear_model.LogisticRegression(tol=1e-8, max_iter=10_000)
-            model.fit(scaled[shown], label[shown])
+            model.fit(scaled[labelled], label[labelled])
             assert np.array_equal(result.predicted[s, j], model.predict(scaled))
 
 
@@ -117,20 +120,20 @@ def test_the_penalty_is_the_one_that_scikit_learn_prefers_on_the_people_left_out
     fold = fold_of(rows)
     fold[:, 1] = 0  # one person alone does activity 1: the fit without it has three classes
     grid = OPTIONS["logistic"]["grid"]
-    draws = (x, pool, rows, valid, fold, everything(x, 3))
-    result = probe.probe_grid(*draws, **OPTIONS["logistic"])
+    draws = probe.ProbeDraws(pool, rows, valid, fold, everything(x, 3))
+    result = probe.probe_grid(x, draws, **OPTIONS["logistic"])
     chosen = np.asarray(result.c)
     for s in range(3):
         scaled = scaled_by(x, pool[s])
         loss, counted = np.zeros(len(grid)), 0
         for f in range(3):
             train, test = valid[s] & (fold[s] != f), valid[s] & (fold[s] == f)
-            shown, held = rows[s][train], rows[s][test]
-            held = held[np.isin(label[held], label[shown])]
+            labelled, held = rows[s][train], rows[s][test]
+            held = held[np.isin(label[held], label[labelled])]
             counted += len(held)
             for i, c in enumerate(grid):
                 model = linear_model.LogisticRegression(C=c, tol=1e-8, max_iter=10_000)
-                logp = model.fit(scaled[shown], label[shown]).predict_log_proba(scaled[held])
+                logp = model.fit(scaled[labelled], label[labelled]).predict_log_proba(scaled[held])
                 place = np.searchsorted(model.classes_, label[held])
                 loss[i] -= logp[np.arange(len(held)), place].sum()
         assert chosen[s, 1] == np.float32(grid[loss.argmin()])
@@ -138,19 +141,20 @@ def test_the_penalty_is_the_one_that_scikit_learn_prefers_on_the_people_left_out
         final = linear_model.LogisticRegression(C=chosen[s, 1], tol=1e-8, max_iter=10_000)
         final.fit(scaled[rows[s][valid[s]]], label[rows[s][valid[s]]])
         assert np.array_equal(result.predicted[s, 1], final.predict(scaled))
-    # One window of a class cannot be both shown and left out: nothing to choose by.
-    np.testing.assert_array_equal(chosen[:, 0], np.float32(probe.CLASSIFIERS["logistic"].default_c))
+    # One window of a class cannot be both labelled and left out: nothing to choose by.
+    default = np.float32(convex.CLASSIFIERS["logistic"].default_c)
+    np.testing.assert_array_equal(chosen[:, 0], default)
     assert (np.asarray(result.validated)[:, 0] == 0).all()
 
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_ridge_equals_scikit_learn(classes):
     x, label = clusters(0, classes, 60, 24)
-    shown = np.arange(len(label)) % 3 == 0
+    labelled = np.arange(len(label)) % 3 == 0
     target = np.eye(classes, dtype=np.float32)[label]
     for c in (0.5, 1e-4):
-        ours = jax.jit(ridge.fit_ridge)(x, target, shown.astype(np.float32), np.float32(c))
-        theirs = linear_model.RidgeClassifier(alpha=1 / (2 * c)).fit(x[shown], label[shown])
+        ours = jax.jit(ridge.fit_ridge)(x, target, labelled.astype(np.float32), np.float32(c))
+        theirs = linear_model.RidgeClassifier(alpha=1 / (2 * c)).fit(x[labelled], label[labelled])
         # scikit-learn's targets are -1 and 1, and two classes have one column
         scores = 2 * (x @ np.asarray(ours.kernel) + np.asarray(ours.bias)) - 1
         expected = theirs.decision_function(x)
@@ -161,31 +165,31 @@ def test_ridge_equals_scikit_learn(classes):
 
 def test_the_ridge_penalty_is_the_one_of_least_error_on_the_people_left_out():
     x, label, pool, rows, valid = grid_input(6)
-    fold, grid = fold_of(rows), probe.CLASSIFIERS["ridge"].grid
-    draws = (x, pool, rows, valid, fold, everything(x, 3))
-    result = probe.probe_grid(*draws, **OPTIONS["ridge"])
+    fold, grid = fold_of(rows), convex.CLASSIFIERS["ridge"].grid
+    draws = probe.ProbeDraws(pool, rows, valid, fold, everything(x, 3))
+    result = probe.probe_grid(x, draws, **OPTIONS["ridge"])
     assert np.asarray(result.gradient_norm).max() < 1e-5
     for s in range(3):
         scaled = scaled_by(x, pool[s])
         loss = np.zeros(len(grid))
         for f in range(3):
             train, test = valid[s] & (fold[s] != f), valid[s] & (fold[s] == f)
-            shown, held = rows[s][train], rows[s][test]
-            held = held[np.isin(label[held], label[shown])]
+            labelled, held = rows[s][train], rows[s][test]
+            held = held[np.isin(label[held], label[labelled])]
             for i, c in enumerate(grid):
                 model = linear_model.Ridge(alpha=1 / (2 * c))
-                model.fit(scaled[shown], np.eye(4)[label[shown]])
+                model.fit(scaled[labelled], np.eye(4)[label[labelled]])
                 loss[i] += np.square(model.predict(scaled[held]) - np.eye(4)[label[held]]).sum()
         assert result.c[s, 2] == np.float32(grid[loss.argmin()])
         for j, k in enumerate((1, 3, 8)):
-            shown = rows[s, :, :k][valid[s, :, :k]]
+            labelled = rows[s, :, :k][valid[s, :, :k]]
             final = linear_model.RidgeClassifier(alpha=1 / (2 * float(result.c[s, j])))
-            final.fit(scaled[shown], label[shown])
+            final.fit(scaled[labelled], label[labelled])
             assert np.array_equal(result.predicted[s, j], final.predict(scaled))
     assert (np.asarray(result.c)[:, 0] == np.float32(1e-3)).all()
 
 
-def test_ridge_never_predicts_a_class_that_is_never_shown():
+def test_ridge_never_predicts_a_class_that_is_never_labelled():
     x, label = clusters(1, 4, 30, 10)
     target = np.eye(4, dtype=np.float32)[label]
     for weight in ((label != 2).astype(np.float32), np.zeros(len(label), np.float32)):
@@ -200,14 +204,14 @@ def test_vmapped_equals_looped(classifier):
     x, _, pool, rows, valid = grid_input(3)
     fold, test = fold_of(rows), everything(x, 3)
     options = OPTIONS[classifier]
-    together = probe.probe_grid(x, pool, rows, valid, fold, test, **options)
+    draws = probe.ProbeDraws(pool, rows, valid, fold, test)
+    together = probe.probe_grid(x, draws, **options)
     for s in range(2):
-        one = np.s_[s : s + 1]
-        draw = (x, pool[one], rows[one], valid[one], fold[one], test[one])
-        alone = probe.probe_grid(*draw, **options)
+        draw = probe.ProbeDraws(*(part[s : s + 1] for part in draws))
+        alone = probe.probe_grid(x, draw, **options)
         np.testing.assert_array_equal(together.predicted[s], alone.predicted[0])
         # Other axes, another rounding: a window right between two classes may change.
-        single = probe.probe_grid(*draw, **{**options, "shots": (8,)})
+        single = probe.probe_grid(x, draw, **{**options, "shots": (8,)})
         assert (together.predicted[s, -1] == single.predicted[0, 0]).mean() > 0.98
         assert together.c[s, -1] == single.c[0, 0]
 
@@ -221,7 +225,7 @@ def test_more_windows_than_features_and_fewer_give_the_same_kind_of_answer():
     """Both branches of the principal basis span the windows."""
     for rows, dim in ((40, 12), (12, 40)):
         x = np.random.default_rng(0).normal(size=(rows, dim)).astype(np.float32)
-        basis = np.asarray(probe._principal_basis(x))
+        basis = np.asarray(convex._principal_basis(x))
         assert basis.shape == (dim, min(rows, dim))
         np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
         np.testing.assert_allclose(x @ basis @ basis.T, x, atol=1e-4)
@@ -231,9 +235,9 @@ def test_constant_features_are_no_accident():
     """An encoder that collapsed must end at chance, without NaN."""
     _, label, pool, rows, valid = grid_input(4)
     x = np.full((len(label), 32), 0.3, np.float32)
-    shown = valid & (np.arange(8) < 5)
+    labelled = valid & (np.arange(8) < 5)
     for options in OPTIONS.values():
-        draws = (x, pool, rows, shown, fold_of(rows), everything(x, 3))
-        result = probe.probe_grid(*draws, **options)
+        draws = probe.ProbeDraws(pool, rows, labelled, fold_of(rows), everything(x, 3))
+        result = probe.probe_grid(x, draws, **options)
         assert np.isfinite(np.asarray(result.gradient_norm)).all()
         assert all(len(np.unique(one)) == 1 for one in np.asarray(result.predicted)[:, -1])

@@ -1,0 +1,104 @@
+"""The draws of a few-shot evaluation: people, labelled windows, and the checks of both."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from primus_jax.errors import PrimusError
+from primus_jax.evals.features import Features
+from primus_jax.evals.fewshot.leaks import check_sides
+from primus_jax.evals.fewshot.sampling import (
+    Shots,
+    Sides,
+    choose_sides,
+    draw_shots,
+    validation_people,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawOptions:
+    """What is drawn, the same for every method.
+
+    Attributes:
+        shots: labelled windows per class; a class with fewer gives all it has.
+        seeds: a number of seeds (0, 1, ...), or the seeds.
+        people: "resampled": each seed holds out its own quarter of the people; "folder": the
+            dataset's own test people; "kfold:N" and "leave-one-out": everybody is tested once
+            per seed.
+    """
+
+    shots: Sequence[int] = (1, 5, 10, 20, 50)
+    seeds: int | Sequence[int] = 5
+    people: str = "resampled"
+
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds, one by one."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else tuple(self.seeds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """People and labelled windows of every draw; one per seed, or per seed and fold of people."""
+
+    shots: tuple[int, ...]
+    seeds: tuple[int, ...]
+    people: str
+    sides: Sides
+    labelled: Shots
+
+
+def make_draws(features: Features, options: DrawOptions, validation: bool = False) -> Draws:
+    """Check the request, draw people and windows, and check the draws for leaks.
+
+    Args:
+        features: of the whole dataset.
+        options: what to draw.
+        validation: keep some training people apart, for a protocol that picks its best epoch.
+
+    Raises:
+        PrimusError: no labelled windows, a single class, too few people, shots below 1, no seed,
+            features not finite, no labelled training or test windows, or a leak
+            (`leaks.check_sides`).
+    """
+    shots, seeds, people = tuple(sorted(set(options.shots))), options.seed_list(), options.people
+    if not shots or min(shots) < 1:
+        raise PrimusError(f"shots {shots}; expected whole numbers of at least 1.")
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise PrimusError(f"seeds {seeds}; expected at least one, none negative, none twice.")
+    label, classes = features.label, len(features.label_names)
+    present = np.unique(label[label >= 0])
+    if len(present) < 2:
+        what = f"only {features.label_names[present[0]]!r}" if len(present) else "no labels"
+        raise PrimusError(
+            f"few-shot needs windows of at least two classes; the dataset has {what}. "
+            f"Prepare it with a label for each recording."
+        )
+    if not np.isfinite(features.embedding).all():
+        row = int(np.flatnonzero(~np.isfinite(features.embedding).all(1))[0])
+        raise PrimusError(
+            f"the embedding of window {row} (recording {str(features.recording[row])!r}) is not "
+            f"finite; the encoder's weights are damaged or its training diverged."
+        )
+    sides = choose_sides(people, label, features.group, features.split, seeds)
+    if validation:
+        sides = validation_people(sides, label, features.group)
+    check_sides(features, sides)
+    # No class has more windows than there are; larger arrays would only be padding.
+    most = min(max(shots), int(np.bincount(label[label >= 0]).max()))
+    labelled = draw_shots(label, sides, most, classes, sides.seed)
+    for i, seed in enumerate(sides.seed):
+        sides_with_labels = {"training": labelled.valid[i].any()}
+        if people != "leave-one-out" and not people.startswith("kfold"):
+            # with folds, a person without labels is simply not tested
+            sides_with_labels["test"] = (sides.test[i] & (label >= 0)).any()
+        if validation:
+            sides_with_labels["validation"] = (sides.validation[i] & (label >= 0)).any()
+        for side, found in sides_with_labels.items():
+            if not found:
+                raise PrimusError(
+                    f"seed {seed}: the {side} people have no labelled windows. Label recordings "
+                    f"of more people, or choose other splits."
+                )
+    return Draws(shots, seeds, people, sides, labelled)

@@ -1,0 +1,60 @@
+"""What is fitted to the labelled windows."""
+
+import dataclasses
+
+from primus_jax.errors import PrimusError
+from primus_jax.evals.fewshot.convex import CLASSIFIERS
+from primus_jax.evals.fewshot.paper_training import PaperConfig
+
+PROTOCOLS = ("probe", "paper")
+SCRATCH = "supervised from scratch"
+PAPER = PaperConfig()
+FROM_SCRATCH = PaperConfig(lr=1e-3, epochs=50)
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """What is fitted to the labelled windows.
+
+    Attributes:
+        name: "probe", a convex classifier on frozen features; "paper", see `paper_protocol`.
+        classifier: of the probe: "logistic" or "ridge" regression.
+        c: of the probe; None chooses it on people left out.
+        paper: how the paper's protocol trains.
+        prompts: a file of class prompts, or "folder" for the sentences stored in the dataset;
+            they start the heads of encoders that were trained with sentences, or whose training
+            is not known. None: random heads.
+        finetune: the paper's protocol trains the encoder as well.
+        from_scratch: `compare` adds the first encoder's architecture, trained on the labelled
+            windows alone.
+        scratch: how that is trained; the paper's rate is far too low for a random encoder.
+    """
+
+    name: str = "probe"
+    classifier: str = "logistic"
+    c: float | None = None
+    paper: PaperConfig = PAPER
+    prompts: str | None = None
+    finetune: bool = False
+    from_scratch: bool = False
+    scratch: PaperConfig = FROM_SCRATCH
+
+    def validate(self) -> None:
+        """Raise PrimusError for options that contradict each other."""
+        if self.name not in PROTOCOLS:
+            raise PrimusError(f"protocol {self.name!r}; expected one of {PROTOCOLS}.")
+        if self.name == "probe" and (self.finetune or self.prompts):
+            option = "--finetune" if self.finetune else "--prompts"
+            raise PrimusError(f"{option} belongs to the paper's protocol; add --protocol paper.")
+        if self.name == "paper" and self.c is not None:
+            raise PrimusError("--c belongs to the probe; the paper's protocol has no penalty.")
+        if self.classifier not in CLASSIFIERS:
+            raise PrimusError(
+                f"classifier {self.classifier!r}; expected one of {tuple(CLASSIFIERS)}."
+            )
+        if self.name == "paper" and self.classifier != "logistic":
+            raise PrimusError(
+                "--classifier belongs to the probe; the paper's protocol trains a linear head."
+            )
+        self.paper.validate()
+        self.scratch.validate()

@@ -1,0 +1,42 @@
+"""What a row of results states about the encoder that made it."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import jax
+import numpy as np
+
+from primus_jax.encoder import Encoder
+from primus_jax.evals.hand_features import HandFeatures
+from primus_jax.evals.resampled import ResampledEncoder
+
+Method = Encoder | ResampledEncoder | HandFeatures
+
+
+def trained_encoder(method: Method) -> Encoder | None:
+    """The encoder behind a method; None for hand-crafted statistics."""
+    if isinstance(method, ResampledEncoder):
+        return method.encoder
+    return method if isinstance(method, Encoder) else None
+
+
+def encoder_description(method: Method) -> dict[str, Any]:
+    """The architecture, ready for JSON."""
+    if isinstance(method, HandFeatures):
+        return {"hand_features": method.description}
+    return dataclasses.asdict(trained_encoder(method).config)
+
+
+def encoder_hash(method: Method) -> str:
+    """blake2b of the architecture, the rate and every parameter, 32 hex digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    config = json.dumps(encoder_description(method), sort_keys=True)
+    digest.update(f"{config} {method.rate_hz}".encode())
+    encoder = trained_encoder(method)
+    params = {} if encoder is None else encoder.params
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.shape} {leaf.dtype}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,112 @@
+"""The rows of results.jsonl, which a few-shot evaluation writes and tables and figures read."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
+
+from primus_jax.files import new_folder
+
+Metric = Literal["accuracy", "macro_f1", "balanced_accuracy", "kappa"]
+
+
+class LeakCheck(TypedDict):
+    """`status` is "clean", "untrained", "leak" or "not verified"; `why` is a sentence."""
+
+    status: str
+    why: str
+
+
+class ScoreRow(TypedDict):
+    """The scores of one method at one shot count, before the method and the dataset are named.
+
+    Every metric has five entries: the mean, and with these endings `_se` the standard error over
+    seeds (None for one seed), `_per_seed` the values, and `_interval` the 95 % bootstrap interval
+    over people (None for one person). All scores lie between 0 and 1.
+    """
+
+    shots: int
+    accuracy: float
+    accuracy_se: float | None
+    accuracy_per_seed: list[float]
+    accuracy_interval: list[float] | None
+    macro_f1: float
+    macro_f1_se: float | None
+    macro_f1_per_seed: list[float]
+    macro_f1_interval: list[float] | None
+    balanced_accuracy: float
+    balanced_accuracy_se: float | None
+    balanced_accuracy_per_seed: list[float]
+    balanced_accuracy_interval: list[float] | None
+    kappa: float
+    kappa_se: float | None
+    kappa_per_seed: list[float]
+    kappa_interval: list[float] | None
+    seeds: list[int]
+    windows_shown: list[int]  # labelled training windows of every draw
+    windows_tested: list[int]
+    people_tested: int
+    classes: int
+    label_names: list[str]
+    confusion: list[list[int]]  # rows true, columns predicted
+    people: str
+    classifier: dict[str, Any]
+    fits: list[dict[str, Any]]
+    averaged_over: int
+
+
+class ResultRow(ScoreRow):
+    """A line of results.jsonl. "role" is that of the dataset in a study."""
+
+    method: str
+    dataset: str
+    simulated: bool
+    people_known: bool
+    head: str
+    dataset_hash: str
+    encoder_hashes: list[str]
+    encoder_config: dict[str, Any]
+    pretraining_leaks: list[LeakCheck]
+    provenance: dict[str, Any]
+    role: NotRequired[str]
+
+
+Rows = Sequence[ResultRow]
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one line of JSON per row; NaN is refused with a ValueError."""
+    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    path.write_text(lines, encoding="utf-8")
+
+
+def results_folder(
+    out: Path | None, overwrite: bool, files: Sequence[str]
+) -> contextlib.AbstractContextManager[Path | None]:
+    """`new_folder(out)`, or None without `out`; only a folder of `files` is replaced.
+
+    Raises:
+        PrimusError: the folder exists and is not to be replaced.
+    """
+    if out is None:
+        return contextlib.nullcontext()
+    return new_folder(out, overwrite=overwrite, own=files)
+
+
+def datasets_of(rows: Rows) -> dict[str, list[ResultRow]]:
+    """The rows of each dataset, in the order in which the datasets come."""
+    found: dict[str, list[ResultRow]] = {}
+    for row in rows:
+        found.setdefault(row["dataset"], []).append(row)
+    return found
+
+
+def methods_of(rows: Rows) -> list[str]:
+    """The methods in the order in which they come."""
+    return list(dict.fromkeys(row["method"] for row in rows))
+
+
+def shots_of(rows: Rows) -> list[int]:
+    """The shot counts, ascending."""
+    return sorted({row["shots"] for row in rows})
