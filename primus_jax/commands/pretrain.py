@@ -6,10 +6,10 @@ Every value of the config file can be set on the command line:
       --config.steps=2000 --config.optim.lr=1e-3
 
 The same command resumes. Its exit status:
-   0  finished
-   2  a mistake to repair first; the message names it
-  75  SIGTERM or Ctrl-C: a checkpoint was saved; run the command again
-   1  a process of several was lost, or another error; run the command again
+     0  finished
+     2  a mistake to repair first; the message names it
+    75  SIGTERM or Ctrl-C: a checkpoint was saved; run the command again
+     1  a process of several was lost, or another error; run the command again
 
 Several processes train together if SLURM, Open MPI, a TPU pod or a JobSet started them, or with
 --coordinator, --processes and --process-id. See docs/processes.md.
