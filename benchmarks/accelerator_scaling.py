@@ -24,17 +24,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import Config, DataConfig
-from primus_jax.data.pipeline import example_batch
 from primus_jax.files import replace_file
 from primus_jax.losses.contrastive import info_nce
+from primus_jax.losses.pairs import Pairs
+from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import ComputeConfig
-from primus_jax.models.imu_encoder import EncoderConfig
-from primus_jax.objectives.neighbors import gather, nearest
+from primus_jax.models.motion import MotionConfig
+from primus_jax.models.released import ReleasedConfig
+from primus_jax.objectives.neighbors import Queue, Rows, gather, nearest
 from primus_jax.objectives.primus import PrimusConfig
-from primus_jax.optim import OptimConfig, make_optimizer
+from primus_jax.optim import OptimConfig
 from primus_jax.parallel import sharding
-from primus_jax.training.state import abstract_state, init_state, state_maker
-from primus_jax.training.step import make_train_step
+from primus_jax.training.setup import set_up
 
 MIB = 2**20
 TEMPERATURE = 0.07
@@ -57,7 +58,7 @@ class Sizes:
 
 
 FULL = Sizes(
-    encoder=EncoderConfig(trunk="motion", head_layers=2),
+    encoder=MotionConfig(head_layers=2),
     dim=512,
     loss=(4096, 32_768, 262_144),
     queue=(8192, 65_536, 262_144, 1_048_576),
@@ -69,7 +70,7 @@ FULL = Sizes(
     repeats=5,
 )
 SMALL = Sizes(
-    encoder=EncoderConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8),
+    encoder=ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8),
     dim=32,
     loss=(64, 128),
     queue=(256, 512),
@@ -136,7 +137,7 @@ def measure_loss(mesh: Mesh, sizes: Sizes, batch: int, form: str, rate: float) -
     rows = sharding.rows(mesh)
 
     def local(a, b, t):
-        return info_nce(a, b, t, axis_name=sharding.batch_axes(mesh), form=form)
+        return info_nce(a, b, t, Pairs(axis_name=sharding.batch_axes(mesh), form=form))
 
     everywhere = PartitionSpec()
     loss = jax.shard_map(local, mesh=mesh, in_specs=(rows, rows, everywhere), out_specs=everywhere)
@@ -177,10 +178,11 @@ def measure_queue(mesh: Mesh, sizes: Sizes, size: int, split: bool, rate: float)
     rows, kept = sharding.rows(mesh), sharding.rows(mesh) if split else PartitionSpec()
 
     def local(query, queue, valid):
-        has = jnp.ones(query.shape[:1], bool)
-        asked = {"imu": query, "imu_mask": has}
+        has, distinct = jnp.ones(query.shape[:1], bool), jnp.full(query.shape[:1], -1, jnp.int32)
+        asked = {"imu": Rows(query, has, distinct)}
+        stored = Rows(queue, valid, jnp.full(valid.shape, -1, jnp.int32))
         return nearest(
-            {"imu": queue, "imu_mask": valid},
+            Queue(jnp.zeros((), jnp.int32), {"imu": stored}),
             gather(asked, axes) if split else asked,
             ("imu",),
             shards=axes if split else None,
@@ -231,17 +233,13 @@ def measure_step(mesh: Mesh, encoder: EncoderConfig, batch: int, dtype: str) -> 
         compute=ComputeConfig(dtype=dtype),
     )
     config.validate()
-    objective = config.objective.build(config.encoder, config.compute)
-    optimizer = make_optimizer(config.optim, config.steps)
-    example = example_batch(250, config.data.embedding_dim)
-    make = state_maker(objective, optimizer, config.seed, example)
-    state = init_state(make, abstract_state(make, objective, mesh))
-    rows = random_rows(batch, example)
+    setup = set_up(config, mesh, 250)
+    state = setup.init_state()
+    rows = random_rows(batch, setup.example)
     there, stop = sharding.global_batch(mesh, rows), sharding.stop_flags(mesh, False)
-    step = make_train_step(objective, optimizer, mesh, config.seed)
-    compiled = step.lower(state, {}, there, stop).compile()
+    compiled = setup.train_step.lower(state, {}, there, stop).compile()
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
-    views = jax.jit(objective.forward)(
+    views = jax.jit(setup.objective.forward)(
         jax.device_get(state.params), jax.tree.map(jnp.asarray, rows), key
     )
     pairs = {

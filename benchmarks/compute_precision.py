@@ -24,8 +24,7 @@ from data_prep.simulated.simulate import recordings
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.models.compute import ComputeConfig
-from primus_jax.models.imu_encoder import EncoderConfig
-from primus_jax.models.motion import embedding_size
+from primus_jax.models.motion import MotionConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 from primus_jax.reports.plots import COLORS
@@ -72,13 +71,7 @@ def config_of(data: tuple[str, ...], args, seed: int, compute: ComputeConfig) ->
         log_every=1,
         devices=1,
         data=DataConfig(train=data, batch_size=args.batch),
-        encoder=EncoderConfig(
-            trunk="motion",
-            channels=args.channels,
-            embed_dim=embedding_size(args.channels),
-            head_layers=2,
-            head_dim=512,
-        ),
+        encoder=MotionConfig(channels=args.channels, head_layers=2, head_dim=512),
         objective=PrimusConfig(
             alpha=0.2,
             queue_size=1024,

@@ -11,29 +11,33 @@ time.
 """
 
 import argparse
-import functools
 import resource
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from primus_jax.losses.contrastive import info_nce
+from primus_jax.losses.pairs import Pairs
 from primus_jax.losses.sigmoid import sigmoid
 
 TEMPERATURE, BIAS = 0.1, -10.0
 GIB = 2**30
 
 
-def loss_of(name: str, form: str, block: int):
+def loss_of(name: str, form: str, block: int) -> Callable[..., jax.Array]:
     """(a, b, temperature, mask) -> loss; absent targets are not negatives of the sigmoid loss."""
-    if name == "info_nce":
-        function = functools.partial(info_nce, form=form, block=block)
-    else:
-        function = functools.partial(sigmoid, bias=BIAS, form=form, block=block)
-    absent = name == "info_nce"
-    return lambda a, b, t, mask: function(a, b, t, mask=mask, masked_negatives=absent)
+    is_info_nce = name == "info_nce"
+
+    def loss(a: jax.Array, b: jax.Array, temperature: jax.Array, mask: jax.Array) -> jax.Array:
+        pairs = Pairs(mask, masked_negatives=is_info_nce, form=form, block=block)
+        if is_info_nce:
+            return info_nce(a, b, temperature, pairs)
+        return sigmoid(a, b, temperature, BIAS, pairs)
+
+    return loss
 
 
 def expected(name: str, a: np.ndarray, b: np.ndarray, rows: np.ndarray) -> float:
@@ -62,7 +66,7 @@ def main() -> None:
     arrays = jnp.asarray(a), jnp.asarray(b), jnp.float32(TEMPERATURE)
     everybody = jnp.ones(args.batch, bool)
 
-    def compiled(form, block):
+    def compiled(form: str, block: int) -> jax.stages.Compiled:
         function = jax.value_and_grad(loss_of(args.loss, form, block), argnums=(0, 1, 2))
         return jax.jit(function).lower(*arrays, everybody).compile()
 

@@ -80,11 +80,11 @@ def main() -> None:
 def measure(args: argparse.Namespace, path: Path) -> None:
     """Embed `path` and print time and memory."""
     from primus_jax.encoder import Encoder, load_encoder
-    from primus_jax.models.imu_encoder import EncoderConfig
-    from primus_jax.models.motion import embedding_size
 
     if args.encoder is None:
-        config = EncoderConfig(trunk="motion", channels=32, embed_dim=embedding_size(32))
+        from primus_jax.models.motion import MotionConfig
+
+        config = MotionConfig(channels=32)
         encoder = Encoder.random(config, 0, 50.0, 5.0)
     else:
         encoder = load_encoder(args.encoder)

@@ -18,14 +18,11 @@ import numpy as np
 
 from primus_jax.config import Config
 from primus_jax.config_file import read_config
-from primus_jax.data.pipeline import example_batch
-from primus_jax.optim import make_optimizer
 from primus_jax.parallel import sharding
 from primus_jax.roofline.flops import count_products
 from primus_jax.roofline.hlo import parse
 from primus_jax.roofline.traffic import bytes_sent, memory_traffic
-from primus_jax.training.state import abstract_state, init_state, state_maker
-from primus_jax.training.step import make_train_step
+from primus_jax.training.setup import set_up
 
 STEPS = 4
 
@@ -56,14 +53,11 @@ def main() -> None:
 def line(config: Config, devices: int, rate: float, bandwidth: float) -> str:
     """The table's row: of all devices together, in processor seconds of a step."""
     mesh = sharding.make_mesh(devices)
-    objective = config.objective.build(config.encoder, config.compute)
-    optimizer = make_optimizer(config.optim, config.steps)
-    example = example_batch(250, config.data.embedding_dim)
-    make = state_maker(objective, optimizer, config.seed, example)
-    state = init_state(make, abstract_state(make, objective, mesh))
+    setup = set_up(config, mesh, 250)
+    state = setup.init_state()
     rng = np.random.default_rng(0)
     batch = config.data.batch_size
-    rows = {name: np.repeat(x, batch, axis=0) for name, x in example.items()}
+    rows = {name: np.repeat(x, batch, axis=0) for name, x in setup.example.items()}
     rows["imu"] = rng.normal(size=rows["imu"].shape).astype(np.float32)
     rows["index"] = np.arange(batch, dtype=np.int32)
     for name in ("text", "video"):
@@ -71,8 +65,7 @@ def line(config: Config, devices: int, rate: float, bandwidth: float) -> str:
         rows[f"{name}_embedding"] = rng.normal(size=shape).astype(np.float16)
         rows[f"{name}_mask"] = np.ones(batch, bool)
     there, stop = sharding.global_batch(mesh, rows), sharding.stop_flags(mesh, False)
-    step = make_train_step(objective, optimizer, mesh, config.seed)
-    traced = step.trace(state, {}, there, stop)
+    traced = setup.train_step.trace(state, {}, there, stop)
     compiled = traced.lower().compile()
     seconds = []
     for _ in range(STEPS):

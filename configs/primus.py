@@ -14,7 +14,7 @@ and missing masks. `--config.objective.temperature=raw --config.objective.second
 
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 
@@ -26,11 +26,8 @@ def get_config() -> Config:
         steps=500_000,
         log_every=50,
         data=DataConfig(batch_size=16),
-        encoder=EncoderConfig(
-            input_norm="group",
-            activation="none",
-            readout="gru_channels",
-            third_pool="adaptive",
+        encoder=ReleasedConfig(
+            input_norm="group", activation="none", readout="gru_channels", third_pool="adaptive"
         ),
         objective=PrimusConfig(
             alpha=0.5,

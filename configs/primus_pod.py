@@ -27,7 +27,7 @@ chips (more than half of the step is communication). primus_pod_300m.py has the 
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.models.compute import ComputeConfig
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.motion import MotionConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 
@@ -39,9 +39,7 @@ def get_config() -> Config:
         steps=5000,
         log_every=50,
         data=DataConfig(train=("data/ego4d", "data/egoexo4d"), batch_size=32_768),
-        encoder=EncoderConfig(
-            trunk="motion", channels=128, blocks=3, embed_dim=1472, head_dim=512, head_layers=2
-        ),
+        encoder=MotionConfig(channels=128, blocks=3, head_dim=512, head_layers=2),
         objective=PrimusConfig(
             alpha=0.5,
             targets=("text", "video"),

@@ -26,7 +26,7 @@ from pathlib import Path
 from primus_jax.config import Config
 from primus_jax.config_file import read_config
 from primus_jax.models.compute import ComputeConfig
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.motion import MotionConfig
 from primus_jax.parallel.sharding import MeshConfig
 
 RECIPE = Path(__file__).parent / "primus_pod.py"
@@ -37,9 +37,7 @@ def get_config() -> Config:
     config = read_config(str(RECIPE), [])
     return dataclasses.replace(
         config,
-        encoder=EncoderConfig(
-            trunk="motion", channels=512, blocks=4, embed_dim=5312, head_dim=512, head_layers=2
-        ),
+        encoder=MotionConfig(channels=512, blocks=4, head_dim=512, head_layers=2),
         optim=dataclasses.replace(config.optim, lr=1e-3, clip_norm=1.0),
         compute=ComputeConfig(dtype="bfloat16"),
         mesh=MeshConfig(replicas=4, fsdp=True),

@@ -18,7 +18,7 @@ datasets more than their share of windows.
 
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.motion import MotionConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 
@@ -40,7 +40,7 @@ def get_config() -> Config:
             batch_size=256,
             embedding_dim=512,
         ),
-        encoder=EncoderConfig(trunk="motion", channels=32, blocks=1, head_layers=2),
+        encoder=MotionConfig(channels=32, blocks=1, head_layers=2),
         objective=PrimusConfig(
             alpha=0.2,
             targets=("text", "video"),

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from primus_jax.errors import PrimusError
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _command(name: str):
+def _command(name: str) -> ModuleType:
     # `import` is a keyword, so its module ends in an underscore
     return importlib.import_module(f"primus_jax.commands.{name + '_' * keyword.iskeyword(name)}")
 

@@ -1,27 +1,37 @@
 """The whole experiment as typed dataclasses, validated once.
 
 A config file is a Python file with `get_config()` that returns a `Config`. On the command line
-`--config.optim.lr=1e-3` sets one value; unknown names and wrong types are refused.
+`--config.optim.lr=1e-3` sets one value, and `--config.encoder.kind=motion` takes another class
+with its defaults; unknown names and wrong types are refused.
 """
 
 import dataclasses
 import hashlib
 import json
 import typing
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from primus_jax.errors import PrimusError
+from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import ComputeConfig
-from primus_jax.models.imu_encoder import EncoderConfig
-from primus_jax.objectives.multitask import MultitaskConfig
+from primus_jax.models.encoders import ENCODERS, of_this_version
+from primus_jax.models.released import ReleasedConfig
+from primus_jax.objectives.base import ObjectiveConfig
 from primus_jax.objectives.primus import PrimusConfig
+from primus_jax.objectives.registry import OBJECTIVES
 from primus_jax.optim import OptimConfig
 from primus_jax.parallel.sharding import MeshConfig
+
+# The fields of a config that hold one of several classes, which "kind" names.
+KINDS: dict[str, Mapping[str, type]] = {"encoder": ENCODERS, "objective": OBJECTIVES}
 
 
 @dataclasses.dataclass
 class DataConfig:
     """What is read. Datasets are folders written by `primus-jax prepare`."""
+
+    free: ClassVar[tuple[str, ...]] = ("validation_batches",)
 
     train: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()  # share of each dataset; (): in proportion to its windows
@@ -36,21 +46,29 @@ class DataConfig:
 class CheckpointConfig:
     """When to save. The best by validation loss is kept besides the last ones."""
 
+    free: ClassVar[tuple[str, ...]] = ("every", "keep")
+
     every: int = 500  # steps; validation runs at the same steps
     keep: int = 2
 
 
 @dataclasses.dataclass
 class Config:
-    """One pretraining run."""
+    """One pretraining run.
+
+    `free` of this class, and of the classes of its fields, names what may differ between a run and
+    its continuation, because it does not change what is trained.
+    """
+
+    free: ClassVar[tuple[str, ...]] = ("log_every", "devices")
 
     seed: int = 0
     steps: int = 10_000
     log_every: int = 20
     devices: int = 0  # 0: all
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
-    objective: PrimusConfig | MultitaskConfig = dataclasses.field(default_factory=PrimusConfig)
+    encoder: EncoderConfig = dataclasses.field(default_factory=ReleasedConfig)
+    objective: ObjectiveConfig = dataclasses.field(default_factory=PrimusConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     compute: ComputeConfig = dataclasses.field(default_factory=ComputeConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
@@ -84,49 +102,61 @@ class Config:
         self.optim.validate(self.steps)
         self.compute.validate()
         self.mesh.validate()
-        head = "mmcl" if self.encoder.multihead else "emb"
-        width, dim = self.encoder.width(head), self.data.embedding_dim
-        if self.objective.targets and width != dim:
-            raise PrimusError(
-                f"the output {head!r} of config.encoder is {width} wide, config.data.embedding_dim "
-                f"{dim}; they are compared. Set the latter to the width of the stored embeddings, "
-                f"and config.encoder.head_dim (or, without heads, embed_dim) to the same."
-            )
-        if self.data.towers and not self.objective.targets:
-            raise PrimusError(
-                f"config.data.towers is {self.data.towers!r}, but the objective has no targets "
-                f"for them to embed. Leave it empty, or set config.objective.targets."
-            )
+        self.objective.check_encoder(self.encoder, self.data.embedding_dim)
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """The config as JSON-ready nested dicts."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a config as JSON-ready nested dicts; a class with a kind also has "kind"."""
+    values: dict[str, Any] = {"kind": config.kind} if hasattr(config, "kind") else {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        values[field.name] = to_dict(value) if dataclasses.is_dataclass(value) else value
+    return json.loads(json.dumps(values))
 
 
-def from_dict(values: dict[str, Any], kind: type = Config) -> Any:
-    """The inverse of `to_dict`.
+def from_dict(values: Mapping[str, Any], kind: type = Config) -> Any:
+    """Return the config that `to_dict` wrote, or that version 0.1.0 wrote.
 
     Raises:
-        PrimusError: names that a config does not have, as from another version.
+        PrimusError: names or kinds that no config has, as from another version.
     """
     hints = typing.get_type_hints(kind)
-    unknown = values.keys() - _names(kind)
+    unknown = values.keys() - {field.name for field in dataclasses.fields(kind)}
     if unknown:
         raise PrimusError(f"{kind.__name__} has no {sorted(unknown)}: made by another version?")
-    return kind(**{name: _value(value, hints[name]) for name, value in values.items()})
+    return kind(**{name: _value(name, value, hints[name]) for name, value in values.items()})
 
 
-def _value(value: Any, hint: Any) -> Any:
-    """A JSON value as what the hint says; of several dataclasses, the one with these fields."""
+def _value(name: str, value: Any, hint: type) -> Any:
     if not isinstance(value, dict):
         return tuple(value) if isinstance(value, list) else value
-    kinds = typing.get_args(hint) or (hint,)
-    return from_dict(value, min(kinds, key=lambda kind: len(value.keys() - _names(kind))))
+    if name not in KINDS:
+        return from_dict(value, hint)
+    value = dict(_with_kind(name, value))
+    kind = value.pop("kind")
+    if kind not in KINDS[name]:
+        raise PrimusError(
+            f"config.{name} is of the kind {kind!r}; expected one of {tuple(KINDS[name])}. Was it "
+            f"made by another version?"
+        )
+    return from_dict(value, KINDS[name][kind])
 
 
-def _names(kind: type) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind)}
+def _with_kind(name: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the same with a kind: version 0.1.0 had two methods, of which one made copies."""
+    if name == "encoder":
+        return of_this_version(value)
+    return {"kind": "multitask" if "copies" in value else "primus", **value}
+
+
+def free_options(config: Any, prefix: str = "") -> set[str]:
+    """Return the dotted names of all fields that may change when a run resumes."""
+    names = {prefix + name for name in getattr(config, "free", ())}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            names |= free_options(value, f"{prefix}{field.name}.")
+    return names
 
 
 def config_hash(config: Config) -> str:

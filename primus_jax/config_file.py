@@ -1,14 +1,16 @@
 """A config file and its overrides on the command line."""
 
+import dataclasses
 import importlib.util
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
-from primus_jax.config import Config
+from primus_jax.config import KINDS, Config
 from primus_jax.errors import PrimusError
 
 
@@ -20,10 +22,11 @@ def read_config(path: str, overrides: list[str]) -> Config:
             nothing or has the wrong type.
     """
     config = run_file(path, "get_config", Config)
-    values = flags.FlagValues()
-    arguments = ["primus-jax", *overrides]
     if overrides and not overrides[0].startswith("--config."):
         raise PrimusError(f"unknown arguments: {' '.join(overrides)}")
+    config, others = choose_kinds(config, overrides)
+    values = flags.FlagValues()
+    arguments = ["primus-jax", *others]
     try:
         config_flags.DEFINE_config_dataclass(
             "config", config, flag_values=values, sys_argv=arguments
@@ -34,6 +37,29 @@ def read_config(path: str, overrides: list[str]) -> Config:
     if rest:
         raise PrimusError(f"unknown arguments: {' '.join(rest)}")
     return values.config
+
+
+def choose_kinds(config: Config, overrides: Sequence[str]) -> tuple[Config, list[str]]:
+    """Return the config with the classes that `--config.NAME.kind=KIND` names, and other words.
+
+    A class that is chosen anew has its defaults; a class that the file chose already stays as it
+    is.
+
+    Raises:
+        PrimusError: an unknown kind.
+    """
+    others = []
+    for word in overrides:
+        option, _, kind = word.partition("=")
+        name = option.removeprefix("--config.").removesuffix(".kind")
+        if option != f"--config.{name}.kind" or name not in KINDS:
+            others.append(word)
+            continue
+        if kind not in KINDS[name]:
+            raise PrimusError(f"{word}: expected one of {tuple(KINDS[name])}.")
+        if kind != getattr(config, name).kind:
+            config = dataclasses.replace(config, **{name: KINDS[name][kind]()})
+    return config, others
 
 
 def run_file(path: str, function: str, kind: type) -> Any:

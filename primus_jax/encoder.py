@@ -3,24 +3,28 @@
 import functools
 import os
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import check_length, write_folder
 from primus_jax.hub.loading import AssumptionWarning, assumption, read_encoder
-from primus_jax.hub.torch_names import Params
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder, check_window
+from primus_jax.models.base import EncoderConfig, check_window
 from primus_jax.recordings.arrays import to_windows
 from primus_jax.recordings.chunks import table_format
+from primus_jax.trees import Params
 
 if TYPE_CHECKING:
+    from primus_jax.models.clip.tokenizer import Tokenizer
+    from primus_jax.models.clip.towers import Towers
     from primus_jax.recordings.search import Match
 
-
+# A recording as `Encoder.embed_recording` takes one: rows, a file of rows, or pieces in turn.
+RecordingLike = ArrayLike | str | os.PathLike[str] | Iterator[ArrayLike]
 # Windows may be this many times as long as the encoder's own.
 LONGEST = 10
 
@@ -29,13 +33,14 @@ LONGEST = 10
 def embed(params: Params, imu: jax.Array, config: EncoderConfig, head: str) -> jax.Array:
     """One output of the encoder, `[batch, time, 6]` -> `[batch, width]`, in full float32."""
     with jax.default_matmul_precision("highest"):
-        return ImuEncoder(config).apply({"params": params}, imu)[head]
+        outputs = config.build().apply({"params": params}, imu)
+        return cast(dict[str, jax.Array], outputs)[head]
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def initialise(key: jax.Array, window: jax.Array, config: EncoderConfig) -> Params:
     """Initial parameters for windows like `window` `[1, time, 6]`."""
-    return ImuEncoder(config).init(key, window)["params"]
+    return config.build().init(key, window)["params"]
 
 
 class Encoder:
@@ -68,7 +73,7 @@ class Encoder:
 
     def __repr__(self) -> str:
         """The architecture and its window."""
-        return f"Encoder({self.config.trunk}, {self.rate_hz:g} Hz x {self.window_seconds:g} s)"
+        return f"Encoder({self.config.kind}, {self.rate_hz:g} Hz x {self.window_seconds:g} s)"
 
     @classmethod
     def random(
@@ -82,7 +87,7 @@ class Encoder:
 
     def encode(
         self,
-        signal: Any,
+        signal: ArrayLike,
         rate_hz: float,
         acc_unit: str = "m/s2",
         gyro_unit: str = "rad/s",
@@ -123,14 +128,14 @@ class Encoder:
 
     def embed_recording(
         self,
-        recording: Any,
+        recording: RecordingLike,
         hop_seconds: float = 1.0,
         *,
         rate_hz: float | None = None,
         acc_unit: str = "m/s2",
         gyro_unit: str = "rad/s",
         head: str | None = None,
-        **columns: Any,
+        **columns: str | Sequence[str] | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Embed a long recording in one pass: windows of `window_seconds`, one every hop.
 
@@ -169,18 +174,18 @@ class Encoder:
     def search(
         self,
         sentences: Sequence[str],
-        recording: Any,
+        recording: RecordingLike,
         hop_seconds: float = 1.0,
         *,
         top: int = 5,
         separation_seconds: float | None = None,
         text_embeddings: np.ndarray | None = None,
-        towers: Any = None,
-        tokenizer: Any = None,
+        towers: "Towers | str | os.PathLike[str] | None" = None,
+        tokenizer: "Tokenizer | str | os.PathLike[str] | None" = None,
         rate_hz: float | None = None,
         acc_unit: str = "m/s2",
         gyro_unit: str = "rad/s",
-        **columns: Any,
+        **columns: str | Sequence[str] | None,
     ) -> "dict[str, list[Match]]":
         """Where in a recording each sentence happens, best first, by cosine.
 

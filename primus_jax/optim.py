@@ -6,6 +6,7 @@ import jax
 import optax
 
 from primus_jax.errors import PrimusError
+from primus_jax.trees import Params, Tree
 
 
 @dataclasses.dataclass
@@ -68,5 +69,6 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
     return update
 
 
-def _matrices(params):
+def _matrices(params: Params) -> Tree:
+    """True for the leaves that weight decay applies to."""
     return jax.tree.map(lambda x: x.ndim >= 2, params)

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import signal as dsp
 
 from primus_jax.errors import PrimusError
@@ -26,7 +27,7 @@ RATIO = 2000
 CLOCK = 3e-4
 
 
-def check_imu(imu: np.ndarray, where: str = "imu") -> np.ndarray:
+def check_imu(imu: ArrayLike, where: str = "imu") -> np.ndarray:
     """Return `imu` as float32 `[..., time, 6]`, or say what is wrong with it.
 
     Raises:
@@ -62,7 +63,7 @@ def check_imu(imu: np.ndarray, where: str = "imu") -> np.ndarray:
     return imu
 
 
-def to_si(imu: np.ndarray, acc_unit: str, gyro_unit: str) -> np.ndarray:
+def to_si(imu: ArrayLike, acc_unit: str, gyro_unit: str) -> np.ndarray:
     """Convert `[..., 6]` from `acc_unit` ("m/s2", "g") and `gyro_unit` ("rad/s", "deg/s") to SI.
 
     Raises:
@@ -81,7 +82,7 @@ def to_si(imu: np.ndarray, acc_unit: str, gyro_unit: str) -> np.ndarray:
         return imu.astype(np.float64) * scale
 
 
-def resample(imu: np.ndarray, from_hz: float, to_hz: float) -> np.ndarray:
+def resample(imu: ArrayLike, from_hz: float, to_hz: float) -> np.ndarray:
     """Resample `[..., time, channels]` from `from_hz` to `to_hz`, anti-aliased and phase-correct.
 
     A zero-phase Kaiser low-pass (80 dB) cuts between 0.9 and 1.0 of the lower Nyquist rate; the

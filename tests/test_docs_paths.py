@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# The history names modules by their old paths.
-PAGES = sorted(
-    path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")] if path.name != "CHANGELOG.md"
-)
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+# The changelog names what was there before.
+PAGES = [path for path in PAGES if path.name != "CHANGELOG.md"]
 # Folders whose files are in the repository; other paths are a user's own.
 TRACKED = ("primus_jax", "data_prep", "tests", "configs", "launch", "benchmarks", "docs")
 # Folders of the package that the pages name without `primus_jax/`.
@@ -73,7 +72,8 @@ def test_every_path_exists(path):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_module_exists(path):
-    names = set(MODULE.findall(text_of(path)))
+    # The page "Add a method" makes this one.
+    names = set(MODULE.findall(text_of(path))) - {"primus_jax.objectives.companion"}
     assert not [name for name in sorted(names) if not importable(name)]
 
 

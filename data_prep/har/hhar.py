@@ -20,7 +20,7 @@ from data_prep.streams import MISSING_ROWS, UNLABELLED, Stream, alone, join, ord
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.recording import Recording
 
-PLACEMENTS = {"Phones": "waist", "MetricsMonitor": "wrist"}
+PLACEMENTS = {"Phones": "waist", "Watch": "wrist"}
 ACTIVITIES = {
     "bike": "cycling",
     "sit": "sitting",
@@ -37,7 +37,7 @@ Key = tuple[str, str, str]
 def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
     """One recording for each activity of a person on each device, cut at gaps."""
     # the archive of the experiment at rest holds files of the same names without activities
-    name = r"(?<!Still exp/)(Phones|MetricsMonitor)_accelerometer\.csv"
+    name = r"(?<!Still exp/)(Phones|Watch)_accelerometer\.csv"
     for path, match in SOURCE.files(raw, "*_accelerometer.csv", name, drops):
         kind = match[1]
         acc = _sensor(path, drops)
@@ -121,6 +121,6 @@ SOURCE = Source(
         "heterogeneities for activity recognition. SenSys 2015."
     ),
     download="archive.ics.uci.edu, dataset 344; unzip it (twice) and give the folder as --raw.",
-    layout="Phones_accelerometer.csv, Phones_gyroscope.csv, and the same two of MetricsMonitor",
+    layout="Phones_accelerometer.csv, Phones_gyroscope.csv, and the same two of Watch",
     recordings=recordings,
 )

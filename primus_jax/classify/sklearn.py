@@ -76,8 +76,8 @@ class PrimusFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         if self.channels not in (3, 6):
             raise PrimusError(f"channels is {self.channels!r}; expected 6 or 3.")
         windows = self._windows(self._rows(X, reset=True))
-        is_encoder = hasattr(self.encoder, "encode_windows")
-        encoder = self.encoder if is_encoder else load_encoder(self.encoder)
+        given: Any = self.encoder
+        encoder: Encoder = given if hasattr(given, "encode_windows") else load_encoder(given)
         rate_hz = encoder.rate_hz if self.rate_hz is None else self.rate_hz
         with warnings.catch_warnings():
             # `transform` says them, of all windows

@@ -25,7 +25,7 @@ TENSORS = {
 }
 FLAGS = ("has_gyro", "has_text_embedding", "has_video_embedding", "has_frames")
 TEXTS = ("text", "subject", "group", "recording", "placement")
-_REQUIRED = {
+_REQUIRED: dict[str, type | tuple[type, ...]] = {
     "format": int,
     "name": str,
     "rate_hz": float,
@@ -176,7 +176,8 @@ class WindowSource(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    # Grain asks for one window, or by __getitems__ for several; never for a slice.
+    def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ the released architecture.
 
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 
@@ -19,7 +19,7 @@ def get_config() -> Config:
         steps=400,
         log_every=10,
         data=DataConfig(batch_size=128),
-        encoder=EncoderConfig(input_norm="fixed", activation="gelu", readout="pool"),
+        encoder=ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool"),
         objective=PrimusConfig(
             queue_size=2048,
             first_view=AugmentConfig(rotation_degrees=30.0),

@@ -1,4 +1,4 @@
-"""The encoder as an ONNX graph, layer by layer as `models/imu_encoder.py` and `models/motion.py`.
+"""The encoder as an ONNX graph, layer by layer as `models/released.py` and `models/motion.py`.
 
 Inside, `[batch, channels, time]`, as ONNX convolves.
 """
@@ -9,11 +9,20 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from primus_jax.errors import PrimusError
 from primus_jax.export.onnx_graph import Graph
-from primus_jax.models.imu_encoder import DEVIATION_EPSILON, FIXED_SCALE, KERNELS, EncoderConfig
+from primus_jax.models.base import EncoderConfig
 from primus_jax.models.layers import adaptive_mean
-from primus_jax.models.motion import BANDS, SCALE, STATISTICS, band_matrices, stage_widths
+from primus_jax.models.motion import (
+    BANDS,
+    SCALE,
+    STATISTICS,
+    MotionConfig,
+    band_matrices,
+    stage_widths,
+)
 from primus_jax.models.motion import CHANNELS as MOTION_CHANNELS
+from primus_jax.models.released import DEVIATION_EPSILON, FIXED_SCALE, KERNELS, ReleasedConfig
 
 
 def onnx_encoder(
@@ -36,18 +45,23 @@ def onnx_encoder(
         int8: see `onnx_graph.Graph`.
 
     Raises:
-        PrimusError: the package onnx is not installed.
+        PrimusError: the package onnx is not installed, or no graph is known for this encoder.
     """
     graph = Graph(tensors, int8)
     x = graph.node("Transpose", "imu", perm=[0, 2, 1])
     results = {}
-    if config.trunk == "motion":
+    if isinstance(config, MotionConfig):
         readout = motion_trunk(graph, config, x, time)
         results["emb"] = shared = graph.slice(readout, 0, config.embed_dim, 1)
         if set(outputs) - {"emb"}:
             shared = projector(graph, readout)
-    else:
+    elif isinstance(config, ReleasedConfig):
         results["emb"] = shared = released_trunk(graph, config, x, time)
+    else:
+        raise PrimusError(
+            f"an encoder of kind {config.kind!r} has no ONNX graph; expected 'released' or "
+            f"'motion'. Export without ONNX, or add its layers to export/onnx_encoder.py."
+        )
     for head in [name for name in outputs if name != "emb"]:
         results[head] = shared
         if config.head_layers == 2:
@@ -59,7 +73,7 @@ def onnx_encoder(
     return graph.model(chosen, time, about)
 
 
-def released_trunk(graph: Graph, config: EncoderConfig, x: str, time: int) -> str:
+def released_trunk(graph: Graph, config: ReleasedConfig, x: str, time: int) -> str:
     """`[batch, 6, time]` -> `[batch, embed_dim]`."""
     prefix = "backbone" if config.multihead else "net"
     if config.input_norm == "fixed":
@@ -87,7 +101,7 @@ def released_trunk(graph: Graph, config: EncoderConfig, x: str, time: int) -> st
     return graph.gru(graph.node("Transpose", x, perm=order), f"{prefix}.5")
 
 
-def motion_trunk(graph: Graph, config: EncoderConfig, x: str, time: int) -> str:
+def motion_trunk(graph: Graph, config: MotionConfig, x: str, time: int) -> str:
     """`[batch, 6, time]` -> read-out `[batch, readout_size]`."""
     x = graph.node("Div", x, graph.constant(SCALE[:, None]))
     x = graph.concat([x, *orientation_free(graph, x)], 1)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from primus_jax.errors import PrimusError
 from primus_jax.export.onnx_encoder import onnx_encoder
 from primus_jax.export.onnx_graph import OPSET, import_onnx
-from primus_jax.hub.torch_names import Params, to_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.hub.torch_names import to_torch_names
+from primus_jax.models.base import EncoderConfig
+from primus_jax.trees import Params
 
 # Of the largest value of an output.
 TOLERANCE = 1e-5
@@ -82,9 +83,10 @@ class OnnxFile:
 def jax_outputs(params: Params, config: EncoderConfig, imu: np.ndarray) -> dict[str, np.ndarray]:
     """Every output of the encoder in full float32."""
 
-    def apply(params, imu):
+    def apply(params: Params, imu: np.ndarray) -> dict[str, jax.Array]:
         with jax.default_matmul_precision("highest"):
-            return ImuEncoder(config).apply({"params": params}, imu)
+            outputs = config.build().apply({"params": params}, imu)
+        return cast(dict[str, jax.Array], outputs)
 
     return jax.device_get(jax.jit(apply)(params, imu))
 

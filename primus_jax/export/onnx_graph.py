@@ -4,6 +4,7 @@ Written without PyTorch, so that whoever trained with JAX can export with JAX.
 """
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ IR_VERSION = 8
 STEPS = 127.0
 
 
-def import_onnx():
+def import_onnx() -> ModuleType:
     """The package, or a PrimusError that names the extra."""
     try:
         import onnx

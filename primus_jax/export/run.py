@@ -11,10 +11,10 @@ from primus_jax.export.onnx_file import CheckWindows, OnnxFile
 from primus_jax.export.stablehlo import write_stablehlo
 from primus_jax.hub import folder
 from primus_jax.hub.card import read_results
-from primus_jax.hub.torch_names import Params
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.base import EncoderConfig
 from primus_jax.training.metrics import read_metrics
 from primus_jax.training.run import load_state
+from primus_jax.trees import Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +60,11 @@ def export(
         PrimusError: no such run or checkpoint, a damaged one, an existing folder, or a package
             that is not installed.
     """
+    run_folder = Path(run_folder)
     state, config, row = load_state(run_folder, checkpoint)
     data, step = next(iter(row["data"].values())), int(state.step)
     metrics: dict[str, float] = {}
-    for values in read_metrics(run_folder) if (Path(run_folder) / "metrics.jsonl").exists() else ():
+    for values in read_metrics(run_folder) if (run_folder / "metrics.jsonl").exists() else ():
         if values["step"] == step:
             metrics |= {k: v for k, v in values.items() if k.startswith("validation")}
     return write_export(

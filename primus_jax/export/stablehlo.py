@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import export
 
 from primus_jax.errors import PrimusError
-from primus_jax.hub.torch_names import Params
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.models.base import EncoderConfig
+from primus_jax.trees import Params
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -29,7 +29,8 @@ def write_stablehlo(
 
     def apply(imu: jax.Array) -> dict[str, jax.Array]:
         with jax.default_matmul_precision("highest"):
-            return ImuEncoder(config).apply({"params": params}, imu)
+            outputs = config.build().apply({"params": params}, imu)
+        return cast(dict[str, jax.Array], outputs)
 
     (batch,) = export.symbolic_shape("batch")
     argument = jax.ShapeDtypeStruct((batch, samples, 6), jnp.float32)

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from primus_jax.errors import PrimusError
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.encoders import encoder_from_dict
 from primus_jax.reports.tables import markdown_tables
 
 USE = """\
@@ -50,14 +50,14 @@ def model_card(description: Mapping[str, Any], results: Sequence[Mapping[str, An
         results: rows of a `results.jsonl` of few-shot or study; () says that there are none.
     """
     samples = round(description["rate_hz"] * description["window_seconds"])
-    width = EncoderConfig(**description["encoder"]).width(description["head"])
+    width = encoder_from_dict(description["encoder"], "config.json").width(description["head"])
     table = markdown_tables(results).replace("## ", "### ") if results else "Not evaluated.\n"
     return "\n\n".join(
         [
             f"---\nlicense: {json.dumps(description['license'])}\nlibrary_name: pytorch\ntags:\n"
             f"- imu\n- human-activity-recognition\n---",
             "# PRIMUS inertial encoder",
-            f"A {description['encoder']['trunk']} encoder of {description['parameters']:,} "
+            f"A {description['encoder']['kind']} encoder of {description['parameters']:,} "
             f"parameters: {description['window_seconds']:g} s of six channels at "
             f"{description['rate_hz']:g} Hz to {width} numbers.",
             "## Use",

@@ -4,7 +4,6 @@ The safetensors header carries the same description as `config.json`, so that th
 not mistaken for another architecture whose tensors have the same names.
 """
 
-import dataclasses
 import json
 import os
 import shutil
@@ -18,20 +17,22 @@ from primus_jax.errors import PrimusError
 from primus_jax.files import new_folder
 from primus_jax.hub.card import model_card
 from primus_jax.hub.recognise import recognise
-from primus_jax.hub.torch_names import Params, from_torch_names, to_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig, check_window
+from primus_jax.hub.torch_names import from_torch_names, to_torch_names
+from primus_jax.models.base import EncoderConfig, check_window
+from primus_jax.models.encoders import encoder_from_dict, encoder_to_dict
+from primus_jax.trees import Params
 from primus_jax.weights.printable import MOST_SAID, shown, shown_value
 from primus_jax.weights.safetensors import file_digest, open_safetensors
 from primus_jax.window import CHANNELS
 
-FORMAT = "primus-jax encoder 1"
+FORMAT = "primus-jax encoder 2"
+# Format 1 had one class for all architectures; see `models.encoders.of_this_version`.
+READABLE = (FORMAT, "primus-jax encoder 1")
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
 CARD = "README.md"
 MODULE = "modeling_primus.py"
 ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
-# What folders of before do not say; its default is what they mean.
-ADDED = {"head_dim"}
 FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
 NORMALISATION = {
     "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
@@ -88,16 +89,15 @@ def write_folder(
             cannot take, provenance that JSON cannot hold, or an existing folder.
     """
     tensors = to_torch_names(params, config)
-    motion = config.trunk == "motion"
-    description = {
+    description: dict[str, Any] = {
         "format": FORMAT,
-        "encoder": dataclasses.asdict(config),
+        "encoder": encoder_to_dict(config),
         "rate_hz": float(rate_hz),
         "window_seconds": float(window_seconds),
         "channels": list(CHANNELS),
         "axes": "right-handed, fixed to the device; gyroscope axes are the accelerometer's",
         "units": {"acc": "m/s2 with gravity", "gyro": "rad/s"},
-        "normalisation": NORMALISATION["fixed" if motion else config.input_norm],
+        "normalisation": NORMALISATION[getattr(config, "input_norm", "fixed")],
         "head": head,
         "heads": list(config.heads),
         "parameters": sum(tensor.size for tensor in tensors.values()),
@@ -158,26 +158,18 @@ def read_folder(
     return params, config, description
 
 
-def check_description(description: Any, where: str) -> EncoderConfig:
+def check_description(description: object, where: str) -> EncoderConfig:
     """The architecture in a description; raises PrimusError, naming `where`, if that is wrong."""
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
+    if not isinstance(description, dict) or description.get("format") not in READABLE:
         found = description.get("format") if isinstance(description, dict) else description
         raise PrimusError(
             f"{where}: format {shown_value(found)}; expected {FORMAT!r}. Export again with "
             f"this version."
         )
-    fields = {field.name for field in dataclasses.fields(EncoderConfig)}
-    encoder = description.get("encoder")
-    if not isinstance(encoder, dict) or encoder.keys() | ADDED != fields:
-        raise PrimusError(
-            f"{where}: encoder is {shown_value(encoder)}; expected the keys {sorted(fields)}."
-        )
-    config = EncoderConfig(**encoder)
-    config.validate()
-    if config.blocks > MOST_BLOCKS:
-        raise PrimusError(
-            f"{where}: encoder.blocks is {config.blocks}; expected at most {MOST_BLOCKS}."
-        )
+    config = encoder_from_dict(description.get("encoder"), where)
+    blocks = getattr(config, "blocks", 0)
+    if blocks > MOST_BLOCKS:
+        raise PrimusError(f"{where}: encoder.blocks is {blocks}; expected at most {MOST_BLOCKS}.")
     check_length(config, description.get("rate_hz"), description.get("window_seconds"), where)
     head = description.get("head")
     if head not in config.heads:
@@ -192,8 +184,8 @@ def check_description(description: Any, where: str) -> EncoderConfig:
     ]
     if not all(isinstance(s, dict) and all(isinstance(n, int) for n in s.values()) for s in splits):
         raise PrimusError(
-            f"{where}: provenance.data is {shown_value(data)}; expected what is known of each data "
-            f"set, by name."
+            f"{where}: provenance.data is {shown_value(data)}; expected what is known of each "
+            f"dataset, by name."
         )
     return config
 

@@ -15,7 +15,7 @@ in place of `backbone`, as in IMU2CLIP.
 | mmcl_head.weight, .bias         | [head, embed]               | mmcl_head/kernel, bias    |
 
 With `head_layers=2` a head is Sequential(Linear, GELU, Linear): ssl_head.0.*, ssl_head.2.* are
-ssl_head0/*, ssl_head/* here. With `trunk="motion"` the trunk's names are its paths joined by dots,
+ssl_head0/*, ssl_head/* here. With kind "motion" the trunk's names are its paths joined by dots,
 `weight` in place of kernel and scale: trunk/stem/kernel is trunk.stem.weight [out, in, kernel].
 
 `pool` stands in place of `backbone.5` for `readout="pool"`; its input is the mean, the standard
@@ -25,17 +25,21 @@ numbers for the three channels of each sensor. "gru_time" transposes before the 
 tensor. So the names alone do not tell architectures apart: the export folder says which it is.
 """
 
-from primus_jax.models.imu_encoder import HEADS, KERNELS, EncoderConfig
-from primus_jax.models.motion import CHANNELS, STATISTICS, readout_size, stage_widths
+from collections.abc import Callable
+from typing import Any
+
+from primus_jax.models.base import EncoderConfig
+from primus_jax.models.motion import CHANNELS, STATISTICS, MotionConfig, readout_size, stage_widths
+from primus_jax.models.released import KERNELS, ReleasedConfig
 
 Table = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]
 
 
 def layout(config: EncoderConfig) -> Table:
     """PyTorch name -> (path in our parameters, shape in PyTorch), in PyTorch's order."""
-    table = motion_layout(config) if config.trunk == "motion" else released_layout(config)
+    table = LAYOUTS[config.kind](config)
     linear, embed = {}, config.embed_dim
-    for head in HEADS if config.multihead else ():
+    for head in config.heads[1:]:
         last = f"{head}_head"
         if config.head_layers == 2:
             linear[f"{head}_head.0"] = (f"{head}_head0", embed)
@@ -47,11 +51,11 @@ def layout(config: EncoderConfig) -> Table:
     return table
 
 
-def motion_layout(config: EncoderConfig) -> Table:
+def motion_layout(config: MotionConfig) -> Table:
     """The rows of the motion trunk."""
     width, embed = config.channels, config.embed_dim
     widths, size = stage_widths(width), readout_size(width)
-    shapes = {"stem": (width, CHANNELS, 7)}
+    shapes: dict[str, tuple[int, ...]] = {"stem": (width, CHANNELS, 7)}
     for stage, (before, after) in enumerate(zip((width, *widths), widths, strict=False)):
         if stage:
             shapes[f"down{stage}"] = (after, before, 3)
@@ -60,7 +64,9 @@ def motion_layout(config: EncoderConfig) -> Table:
             shapes[f"block{stage}{block}_conv0"] = (after, after, 5)
             shapes[f"block{stage}{block}_conv1"] = (after, after, 5)
     shapes["feature_norm"] = (size,)
-    modules = {("trunk", name): shape for name, shape in shapes.items()}
+    modules: dict[tuple[str, ...], tuple[int, ...]] = {
+        ("trunk", name): shape for name, shape in shapes.items()
+    }
     if config.multihead:
         learned = embed - STATISTICS
         modules |= {
@@ -77,11 +83,11 @@ def motion_layout(config: EncoderConfig) -> Table:
     return table
 
 
-def released_layout(config: EncoderConfig) -> Table:
+def released_layout(config: ReleasedConfig) -> Table:
     """The rows of the released trunk and its read-outs."""
     prefix = "backbone" if config.multihead else "net"
     channels, embed = config.channels, config.embed_dim
-    table = {
+    table: Table = {
         f"{prefix}.0.weight": (("norm0", "scale"), (6,)),
         f"{prefix}.0.bias": (("norm0", "bias"), (6,)),
     }
@@ -100,3 +106,10 @@ def released_layout(config: EncoderConfig) -> Table:
         table[f"{prefix}.5.bias_ih_l0"] = (("gru", "b_ih"), (3 * embed,))
         table[f"{prefix}.5.bias_hh_l0"] = (("gru", "b_hh"), (3 * embed,))
     return table
+
+
+# Rows of the part below the heads, by kind of encoder.
+LAYOUTS: dict[str, Callable[[Any], Table]] = {
+    "released": released_layout,
+    "motion": motion_layout,
+}

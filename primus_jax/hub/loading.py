@@ -8,8 +8,10 @@ from typing import Any
 from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import check_description, read_folder
 from primus_jax.hub.recognise import recognise
-from primus_jax.hub.torch_names import Params, from_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.hub.torch_names import from_torch_names
+from primus_jax.models.base import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
+from primus_jax.trees import Params
 from primus_jax.weights.safetensors import open_safetensors
 from primus_jax.weights.torch_file import open_torch_file
 
@@ -52,6 +54,7 @@ def read_encoder(
         raise PrimusError(
             f"{path} does not exist; expected an export folder or a file {', '.join(SUFFIXES)}."
         )
+    description: dict[str, Any] | None
     if path.is_dir():
         params, found, description = read_folder(path)
     elif path.suffix in SUFFIXES:
@@ -60,8 +63,8 @@ def read_encoder(
         raise PrimusError(f"{path}: expected an export folder or a file {', '.join(SUFFIXES)}.")
     if config is not None and config != found:
         raise PrimusError(f"{path} holds {found}; it cannot be loaded as {config}.")
-    stated = {"rate_hz": rate_hz, "window_seconds": window_seconds}
-    stated = {name: value for name, value in stated.items() if value is not None}
+    asked = {"rate_hz": rate_hz, "window_seconds": window_seconds}
+    stated = {name: value for name, value in asked.items() if value is not None}
     if description is None:
         description = released_description(path, found, stated)
     return params, found, description | stated
@@ -96,7 +99,7 @@ def released_description(
         provenance["assumed"] = f"{' and '.join(words)}, as of the released weights of this kind"
     return {
         "assumed": bool(words),
-        "rate_hz": RELEASED_RATES[config.third_pool],
+        "rate_hz": RELEASED_RATES[getattr(config, "third_pool", "adaptive")],
         "window_seconds": RELEASED_SECONDS,
         "provenance": provenance,
     }
@@ -106,11 +109,13 @@ def assumption(
     path: str | os.PathLike[str], config: EncoderConfig, rate_hz: float, window_seconds: float
 ) -> str:
     """What was assumed of weights that say nothing about themselves, and how to state it."""
-    told = ("input_norm", "activation", "readout", "third_pool")
-    fields = "".join(f", {name} {getattr(config, name)}" for name in told)
+    fields = ""
+    if isinstance(config, ReleasedConfig):
+        told = ("input_norm", "activation", "readout", "third_pool")
+        fields = "".join(f", {name} {getattr(config, name)}" for name in told)
     return (
         f"{path} does not say what windows its encoder was trained on; taken as {window_seconds:g} "
-        f"s at {rate_hz:g} Hz, head emb{'' if config.trunk == 'motion' else fields}. State it: "
+        f"s at {rate_hz:g} Hz, head emb{fields}. State it: "
         f"load_encoder(path, rate_hz=..., window_seconds=..., config=...) and encoder.head = ..., "
         f"or once for all `primus-jax import` with --rate, --window, --head and --encoder."
     )

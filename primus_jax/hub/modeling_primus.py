@@ -124,6 +124,7 @@ class MotionTrunk(nn.Module):
                 self.add_module(f"{name}_conv0", nn.Conv1d(after, after, 5, padding=2))
                 self.add_module(f"{name}_conv1", nn.Conv1d(after, after, 5, padding=2))
             before = after
+        self.embedding_size = STATISTICS + 2 * sum(self.widths)
         self.readout_size = STATISTICS + 4 * sum(self.widths)
         self.feature_norm = RootMeanSquareNorm(self.readout_size, first=True)
 
@@ -175,12 +176,14 @@ class PrimusEncoder(nn.Module):
     def __init__(self, architecture: dict[str, Any], head: str = "emb"):
         super().__init__()
         self.architecture, self.head = dict(architecture), head
-        width, channels = architecture["embed_dim"], architecture["channels"]
-        if architecture["trunk"] == "motion":
+        channels = architecture["channels"]
+        if architecture["kind"] == "motion":
             self.trunk = MotionTrunk(channels, architecture["blocks"])
+            width = self.trunk.embedding_size
             if architecture["multihead"]:
                 self.projector = Projector(self.trunk.readout_size, width)
         else:
+            width = architecture["embed_dim"]
             self.trunk_name = "backbone" if architecture["multihead"] else "net"
             self.add_module(self.trunk_name, nn.Sequential(*released_layers(architecture)))
             if architecture["readout"] == "pool":
@@ -225,13 +228,13 @@ class PrimusEncoder(nn.Module):
 
     def forward(self, imu: Tensor) -> dict[str, Tensor]:
         check_windows(imu.shape, self.architecture)
-        motion = self.architecture["trunk"] == "motion"
+        motion = self.architecture["kind"] == "motion"
         x = imu.transpose(1, 2)
         if motion:
             readout = self.trunk(x)
-            outputs = {"emb": readout[:, : self.architecture["embed_dim"]]}
+            outputs = {"emb": readout[:, : self.trunk.embedding_size]}
         else:
-            outputs = {"emb": self.read_out(self.get_submodule(self.trunk_name)[:5](x))}
+            outputs = {"emb": self.read_out(getattr(self, self.trunk_name)[:5](x))}
         if self.architecture["multihead"]:
             shared = self.projector(readout) if motion else outputs["emb"]
             outputs |= {"ssl": self.ssl_head(shared), "mmcl": self.mmcl_head(shared)}
@@ -243,7 +246,7 @@ class PrimusEncoder(nn.Module):
             return self.pool(torch.cat([level_and_spread(x), extremes(x)], -1))
         # The released encoder steps over channels: their time bins are the features of a step.
         steps = x if self.architecture["readout"] == "gru_channels" else x.transpose(1, 2)
-        return self.get_submodule(self.trunk_name)[5](steps)[1][0]
+        return getattr(self, self.trunk_name)[5](steps)[1][0]
 
 
 def check_windows(shape: torch.Size, architecture: dict[str, Any]) -> None:
@@ -261,7 +264,7 @@ def check_windows(shape: torch.Size, architecture: dict[str, Any]) -> None:
 
 def sample_range(architecture: dict[str, Any]) -> tuple[int, float]:
     """Fewest and most samples of a window; only max-pooling before a GRU over channels has most."""
-    if architecture["trunk"] == "motion":
+    if architecture["kind"] == "motion":
         return SHORTEST, math.inf
     pools = architecture["third_pool"] == "max"
     exact = pools and architecture["readout"] == "gru_channels"

@@ -12,8 +12,9 @@ import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.hub.layout import Table, layout
-from primus_jax.models.imu_encoder import HEADS, EncoderConfig
-from primus_jax.models.motion import embedding_size
+from primus_jax.models.base import HEADS, EncoderConfig
+from primus_jax.models.motion import MotionConfig, embedding_size
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.weights.printable import shown
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -29,7 +30,7 @@ def recognise(
 ) -> tuple[EncoderConfig, dict[str, str]]:
     """Names and shapes of a state dict -> (architecture, our names for PyTorch -> theirs).
 
-    Sizes, heads and their layers, single- or multi-head and the trunk come from names and shapes.
+    Kind, sizes, heads and their layers come from names and shapes.
     What these cannot tell is as released: GroupNorm input, no activation, GRU over channels,
     adaptive pooling in PRIMUS (`backbone.*`) and max-pooling in IMU2CLIP (`net.*`).
 
@@ -56,7 +57,7 @@ def recognise(
     config = guess(inner, theirs) if config is None else config
     config.validate()
     ours = theirs
-    if theirs != "trunk" and config.trunk != "motion":
+    if theirs != "trunk" and config.kind != "motion":
         # A single-head PRIMUS or a multi-head IMU2CLIP: the same tensors under the other name.
         ours = "backbone" if config.multihead else "net"
     names = {}
@@ -97,15 +98,13 @@ def guess(shapes: Shapes, first: str) -> EncoderConfig:
     wide = [(name, 0) for name in lasts] + [(name.replace("weight", "bias"), 0) for name in lasts]
     if first == "trunk":
         stem = ("trunk.stem.weight", "trunk.stem.bias", "trunk.block00_norm.weight")
-        channels = _most(_lengths(shapes, [(name, 0) for name in stem]), EncoderConfig.channels)
+        channels = _most(_lengths(shapes, [(name, 0) for name in stem]), MotionConfig.channels)
         blocks = 0
         while f"trunk.block0{blocks}_norm.weight" in shapes:
             blocks += 1
         size = embedding_size(channels)
-        return EncoderConfig(
-            trunk="motion",
+        return MotionConfig(
             channels=channels,
-            embed_dim=size,
             multihead=multihead,
             blocks=max(blocks, 1),
             head_layers=layers,
@@ -121,14 +120,14 @@ def guess(shapes: Shapes, first: str) -> EncoderConfig:
         rows = [(f"{gru}.{n}_l0", 0) for n in ("weight_hh", "weight_ih", "bias_ih", "bias_hh")]
         sizes = [rows // 3 for rows in _lengths(shapes, rows) if rows % 3 == 0]
     sizes += _lengths(shapes, [(name, 1) for name in lasts])
-    size = _most(sizes, EncoderConfig.embed_dim)
+    size = _most(sizes, ReleasedConfig.embed_dim)
     steps = shapes.get(f"{gru}.weight_ih_l0", ())
     fits = not pooled and len(steps) == 2 and steps[0] == 3 * size and steps[1] > 0
-    return EncoderConfig(
+    return ReleasedConfig(
         readout="pool" if pooled else "gru_channels",
         third_pool="adaptive" if first == "backbone" else "max",
-        bins=steps[1] if fits else EncoderConfig.bins,
-        channels=_most(_lengths(shapes, convolutions + norms), EncoderConfig.channels),
+        bins=steps[1] if fits else ReleasedConfig.bins,
+        channels=_most(_lengths(shapes, convolutions + norms), ReleasedConfig.channels),
         embed_dim=size,
         multihead=multihead,
         head_layers=layers,

@@ -1,16 +1,14 @@
 """Encoder parameters <-> arrays by the names and in the layouts of PyTorch, without PyTorch."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from primus_jax.hub.layout import layout
 from primus_jax.hub.recognise import check_tensors, recognise
-from primus_jax.models.imu_encoder import EncoderConfig
-
-Params = dict[str, Any]
+from primus_jax.models.base import EncoderConfig
+from primus_jax.trees import Params
 
 
 def to_torch_names(params: Params, config: EncoderConfig) -> dict[str, np.ndarray]:

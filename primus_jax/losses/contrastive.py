@@ -1,13 +1,19 @@
 """Symmetric InfoNCE over the global batch, on one device or inside `jax.shard_map`."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from primus_jax.losses import ring
 from primus_jax.losses.pairs import (
+    ALL_PAIRS,
     FORMS,
     AxisName,
+    Batch,
+    Pairs,
     choose_form,
     gather,
     make_batch,
@@ -19,27 +25,21 @@ from primus_jax.losses.pairs import (
 )
 from primus_jax.numerics import dot, normalize
 
-__all__ = ["FORMS", "info_nce", "info_nce_with_accuracy", "normalize"]
+__all__ = ["FORMS", "Pairs", "info_nce", "info_nce_with_accuracy", "normalize"]
 
 
 def info_nce(
-    a: jax.Array,
-    b: jax.Array,
-    temperature: jax.Array | float,
-    *,
-    mask: jax.Array | None = None,
-    masked_negatives: bool = True,
-    equal: jax.Array | None = None,
-    axis_name: AxisName = None,
-    form: str = "auto",
-    block: int = 1024,
+    a: ArrayLike, b: ArrayLike, temperature: ArrayLike, pairs: Pairs = ALL_PAIRS
 ) -> jax.Array:
     """Sum of the two cross-entropies that identify row i of `b` by row i of `a`, and back.
 
     With unit rows, S = a b^T / temperature and L = CE_rows(S) + CE_cols(S), each a mean over the
     batch: summed, not halved (IMU2CLIP; PRIMUS eq. of L_MM and L_SS).
 
-    Inside `jax.shard_map` over `axis_name` the arrays are this device's rows, every row is
+        info_nce(a, b, 0.1)
+        info_nce(a, b, 0.1, Pairs(mask=has_text, equal=text_number))
+
+    Inside `jax.shard_map` over `pairs.axis_name` the arrays are this device's rows, every row is
     contrasted with the columns of all devices, and all devices return the same value: the loss of
     the whole batch. Differentiate outside `shard_map`, and never `psum` the gradient.
 
@@ -47,77 +47,55 @@ def info_nce(
         a: `[batch, dim]`, the embedding that is trained.
         b: `[batch, dim]`, its target (another modality, another view, a neighbour).
         temperature: scalar divisor of the cosines, positive.
-        mask: bool `[batch]`; False where row i has no target. Its own two cross-entropies are
-            left out and the mean is over the rows that count; if none counts, the loss is 0.
-        masked_negatives: whether the absent target stays as a column of the other rows'
-            denominators, as in the released PRIMUS code (a zero target then has logit 0 with
-            everybody). Rows of `a` are present either way and stay.
-        equal: int `[batch]`; targets of the same non-negative number are the same thing (equal
-            texts, one video). Such a pair is no negative: it leaves both denominators.
-        axis_name: mesh axis, or tuple of mesh axes, over which the batch is sharded.
-        form: how it is computed, never what: "dense" (the reference: every device computes the
-            whole matrix of pairs), "gathered" (this device's rows by all columns), "ring"
-            (`losses.ring`: memory linear in the batch), or "auto": "gathered", and "ring" where
-            the logits of one device are more than `pairs.GATHERED_LOGITS`.
-        block: rows of a block of the ring.
+        pairs: which pairs count, and how the loss is computed; by default every row has its target
+            and all other rows are negatives.
 
     Returns:
         The scalar loss: float32, or float64 if `a` or `b` is. Smaller floats are widened first.
 
     Raises:
-        PrimusError: an unknown form; shapes that do not belong together.
+        PrimusError: the form is unknown, or the shapes disagree.
     """
-    return info_nce_with_accuracy(
-        a,
-        b,
-        temperature,
-        mask=mask,
-        masked_negatives=masked_negatives,
-        equal=equal,
-        axis_name=axis_name,
-        form=form,
-        block=block,
-    )[0]
+    return info_nce_with_accuracy(a, b, temperature, pairs)[0]
 
 
 def info_nce_with_accuracy(
-    a: jax.Array,
-    b: jax.Array,
-    temperature: jax.Array | float,
-    *,
-    mask: jax.Array | None = None,
-    masked_negatives: bool = True,
-    equal: jax.Array | None = None,
-    axis_name: AxisName = None,
-    form: str = "auto",
-    block: int = 1024,
+    a: ArrayLike, b: ArrayLike, temperature: ArrayLike, pairs: Pairs = ALL_PAIRS
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """`info_nce`, with the in-batch retrieval accuracy a to b, and b to a.
+    """Three scalars: `info_nce`, and the in-batch retrieval accuracy a to b, and b to a.
 
     A row is correct when its own target has the largest logit; a tie of n counts 1/n, so that a
-    constant embedding scores chance. Returns three scalars.
+    constant embedding scores chance.
     """
-    batch = make_batch(a, b, mask, masked_negatives, equal)
+    batch = make_batch(a, b, pairs)
     batch = batch._replace(a=normalize(batch.a), b=normalize(batch.b))
     scale = 1 / jnp.asarray(temperature, batch.a.dtype)
-    form = choose_form(form, batch.a.shape[0], axis_name)
+    form, axis_name = choose_form(pairs.form, batch.a.shape[0], pairs.axis_name), pairs.axis_name
     if form == "ring":
-        loss, *correct = _ring(batch, scale, axis_name, block)
+        rows = _ring(batch, scale, axis_name, pairs.block)
     elif form == "gathered":
-        loss, *correct = _gathered(batch, scale, axis_name)
+        rows = _gathered(batch, scale, axis_name)
     else:
-        loss, *correct = _dense(batch, scale, axis_name)
-    weight = batch.mask.astype(loss.dtype)
+        rows = _dense(batch, scale, axis_name)
+    weight = batch.mask.astype(rows.loss.dtype)
     count = jnp.maximum(total(weight, axis_name), 1)
-    loss, ab, ba = (total(weight * x, axis_name) / count for x in (loss, *correct))
+    loss, ab, ba = (total(weight * x, axis_name) / count for x in rows)
     return loss, ab, ba
 
 
-# Each form returns, for this device's rows, both cross-entropies added, and the correctness of both
-# searches: three times [rows].
+class _Rows(NamedTuple):
+    """The result of each form for this device's rows, three times `[rows]`.
+
+    loss: both cross-entropies added.
+    correct_ab, correct_ba: 1 where the search a to b, or b to a, finds the row's own pair.
+    """
+
+    loss: jax.Array
+    correct_ab: jax.Array
+    correct_ba: jax.Array
 
 
-def _dense(batch, scale, axis_name):
+def _dense(batch: Batch, scale: jax.Array, axis_name: AxisName) -> _Rows:
     """The equation, on all pairs of the batch, on every device."""
     own = own_places(batch.a.shape[0], axis_name)
     batch = gather(batch, axis_name)
@@ -126,30 +104,31 @@ def _dense(batch, scale, axis_name):
     pairs = jnp.eye(len(positive), dtype=bool)
     keep_ab, keep_ba = negatives(pairs, batch.equal, batch.equal, batch.column)
 
-    def denominator(keep, axis):
+    def denominator(keep: jax.Array, axis: int) -> jax.Array:
         return jax.nn.logsumexp(jnp.where(pairs | keep, logits, -jnp.inf), axis)
 
     loss = (denominator(keep_ab, 1) - positive) + (denominator(keep_ba, 0) - positive)
     tie = tie_width(logits.dtype, batch.a.shape[1], scale)
     correct_ab = rank(logits, positive, keep_ab, tie).correct()
     correct_ba = rank(logits.T, positive, keep_ba.T, tie).correct()
-    return loss[own], correct_ab[own], correct_ba[own]
+    return _Rows(loss[own], correct_ab[own], correct_ba[own])
 
 
-def _gathered(batch, scale, axis_name):
+def _gathered(batch: Batch, scale: jax.Array, axis_name: AxisName) -> _Rows:
     """This device's rows of each side by all rows of the other.
 
-    What each of N devices has to send, in bytes, with rows = batch / N of float32: forward
+    Each of N devices has to send, in bytes, with rows = batch / N of float32: forward
     rows (N - 1) (8 dim + 5), backward rows (N - 1) 8 dim. The 5 are the numbers of equal targets
     and the columns, sent where they are given.
     """
     own = own_places(batch.a.shape[0], axis_name)
-    every = gather(batch._replace(mask=None), axis_name)
+    every = gather(batch, axis_name)
     pairs = own[:, None] == jnp.arange(every.a.shape[0], dtype=jnp.int32)
     keep_ab, keep_ba = negatives(pairs, batch.equal, every.equal, every.column)
     tie = tie_width(batch.a.dtype, batch.a.shape[1], scale)
 
-    def identify(query, keys, keep):
+    def identify(query: jax.Array, keys: jax.Array, keep: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Cross-entropy of every query, `[rows]`, and whether its own key is found."""
         logits = dot(query, keys.T) * scale
         positive = jnp.take_along_axis(logits, own[:, None], axis=1)
         # Far below any logit, yet finite: a row without negatives has a gradient, of zero.
@@ -160,13 +139,13 @@ def _gathered(batch, scale, axis_name):
 
     loss_ab, correct_ab = identify(batch.a, every.b, keep_ab)
     loss_ba, correct_ba = identify(batch.b, every.a, keep_ba)
-    return loss_ab + loss_ba, correct_ab, correct_ba
+    return _Rows(loss_ab + loss_ba, correct_ab, correct_ba)
 
 
-def _ring(batch, scale, axis_name, block):
-    """Blocks of pairs on a ring of devices; see `losses/ring.py` for what is sent."""
+def _ring(batch: Batch, scale: jax.Array, axis_name: AxisName, block: int) -> _Rows:
+    """Blocks of pairs on a ring of devices; `losses/ring.py` counts the bytes sent."""
     positive = jnp.sum(batch.a * batch.b, -1) * scale
-    lse_ab, lse_ba, *correct = ring.all_pairs(
+    pairs = ring.all_pairs(
         LOG_SUM_EXP,
         batch,
         scale,
@@ -177,30 +156,41 @@ def _ring(batch, scale, axis_name, block):
     )
     # - log softmax = log(1 + sum over the negatives of exp(logit - positive)): nothing cancels, so
     # that even a loss of 1e-8 has its digits.
-    return jax.nn.softplus(lse_ab - positive) + jax.nn.softplus(lse_ba - positive), *correct
+    lse_a, lse_b = pairs.sums
+    loss = jax.nn.softplus(lse_a - positive) + jax.nn.softplus(lse_b - positive)
+    return _Rows(loss, pairs.correct_a, pairs.correct_b)
 
 
-def _start(nothing):
-    return nothing - jnp.inf, nothing
+class _LogSum(NamedTuple):
+    """The logarithm of a sum of exponentials, in parts that take one more block; both `[n]`.
+
+    largest: of the logits so far.
+    relative: sum of exp(logit - largest).
+    """
+
+    largest: jax.Array
+    relative: jax.Array
 
 
-def _add(sums, logits, keep):
-    """A running maximum, and the sum of exponentials relative to it, over one more block."""
-    largest, summed = sums
+def _start(zeros: jax.Array) -> _LogSum:
+    return _LogSum(zeros - jnp.inf, zeros)
+
+
+def _add(so_far: _LogSum, logits: jax.Array, keep: jax.Array) -> _LogSum:
+    """Move the maximum, and the sum relative to the maximum, over one more block `[n, m]`."""
     masked = jnp.where(keep, logits, -jnp.inf)
-    new = jnp.maximum(largest, masked.max(1))
-    finite = jnp.where(jnp.isfinite(new), new, 0)
-    summed = summed * jnp.exp(largest - finite) + jnp.exp(masked - finite[:, None]).sum(1)
-    return new, summed
+    largest = jnp.maximum(so_far.largest, masked.max(1))
+    finite = jnp.where(jnp.isfinite(largest), largest, 0)
+    relative = so_far.relative * jnp.exp(so_far.largest - finite)
+    return _LogSum(largest, relative + jnp.exp(masked - finite[:, None]).sum(1))
 
 
-def _finish(sums):
-    largest, summed = sums
-    return largest + jnp.log(summed)
+def _finish(so_far: _LogSum) -> jax.Array:
+    return so_far.largest + jnp.log(so_far.relative)
 
 
-def _slope(logits, keep, lse, weight):
-    """The softmax of the negatives; without any, its logarithmic sum is -inf."""
+def _slope(logits: jax.Array, keep: jax.Array, lse: jax.Array, weight: jax.Array) -> jax.Array:
+    """The weighted softmax of the negatives; without any negative, `lse` is -inf."""
     finite = jnp.where(jnp.isfinite(lse), lse, 0)
     return weight * jnp.where(keep, jnp.exp(logits - finite), 0)
 

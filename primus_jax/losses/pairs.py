@@ -1,10 +1,12 @@
-"""What all forms of all contrastive losses agree on: which pairs count, and who wins a search."""
+"""The rules that all forms of all contrastive losses share: which pairs count, who is found."""
 
-from typing import NamedTuple
+import dataclasses
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from primus_jax.errors import PrimusError
 
@@ -13,6 +15,49 @@ FORMS = ("auto", "dense", "gathered", "ring")
 GATHERED_LOGITS = 1 << 25
 
 AxisName = str | tuple[str, ...] | None
+Tree = TypeVar("Tree")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Which pairs of a batch a contrastive loss counts, and how the loss is computed.
+
+    `mask` and `equal` are arrays: `Pairs` is a pytree of these two, and the rest is static. So it
+    may be built inside a traced function or be an argument of `jax.jit`, `jax.grad` and
+    `jax.shard_map`.
+
+    Attributes:
+        mask: bool `[batch]`; False where row i has no target. Its own pair is left out, and the
+            mean is over the rows that count; if none counts, the loss is 0. None: all count.
+        equal: int `[batch]`; targets of the same non-negative number are the same thing (equal
+            texts, one video). Such a pair is not a negative. None: no two targets are equal.
+        masked_negatives: whether an absent target stays as a negative of the other rows, as in
+            the released PRIMUS code (a zero target then has logit 0 with everybody). Rows of `a`
+            without a target are negatives either way.
+        axis_name: mesh axis, or tuple of mesh axes, over which the batch is sharded inside
+            `jax.shard_map`; None outside.
+        form: how the loss is computed, never its value: "dense" (the reference: every device
+            computes the whole matrix of pairs), "gathered" (this device's rows by all columns),
+            "ring" (`losses/ring.py`: memory linear in the batch), or "auto": "gathered", and
+            "ring" where the logits of one device are more than `GATHERED_LOGITS`.
+        block: rows of a block of the ring.
+    """
+
+    mask: ArrayLike | None = None
+    equal: ArrayLike | None = None
+    masked_negatives: bool = True
+    axis_name: AxisName = None
+    form: str = "auto"
+    block: int = 1024
+
+
+jax.tree_util.register_dataclass(
+    Pairs,
+    data_fields=["mask", "equal"],
+    meta_fields=["masked_negatives", "axis_name", "form", "block"],
+)
+# Every row has a target, no two targets are equal, and one device holds the batch.
+ALL_PAIRS = Pairs()
 
 
 class Batch(NamedTuple):
@@ -31,13 +76,13 @@ class Batch(NamedTuple):
     equal: jax.Array | None
 
 
-def make_batch(a, b, mask, masked_negatives: bool, equal) -> Batch:
+def make_batch(a: ArrayLike, b: ArrayLike, pairs: Pairs) -> Batch:
     """The arguments of a loss, checked; bfloat16 and float16 become float32.
 
     Raises:
-        PrimusError: shapes that do not belong together.
+        PrimusError: the shapes of `a`, `b`, `pairs.mask` and `pairs.equal` disagree.
     """
-    a, b = jnp.asarray(a), jnp.asarray(b)
+    a, b, mask, equal = jnp.asarray(a), jnp.asarray(b), pairs.mask, pairs.equal
     if a.ndim != 2 or a.shape != b.shape or 0 in a.shape:
         raise PrimusError(
             f"contrastive loss of rows {a.shape} and {b.shape}; expected [batch, dim] twice, equal."
@@ -46,7 +91,7 @@ def make_batch(a, b, mask, masked_negatives: bool, equal) -> Batch:
         if x is not None and jnp.shape(x) != a.shape[:1]:
             raise PrimusError(f"{name} has shape {jnp.shape(x)}; expected {a.shape[:1]}.")
     dtype = jnp.float64 if jnp.float64 in (a.dtype, b.dtype) else jnp.float32
-    column = None if mask is None or masked_negatives else jnp.asarray(mask, bool)
+    column = None if mask is None or pairs.masked_negatives else jnp.asarray(mask, bool)
     return Batch(
         a.astype(dtype),
         b.astype(dtype),
@@ -57,7 +102,7 @@ def make_batch(a, b, mask, masked_negatives: bool, equal) -> Batch:
 
 
 def choose_form(form: str, rows: int, axis_name: AxisName) -> str:
-    """ "dense", "gathered" or "ring", for `rows` rows of a device; see `info_nce`."""
+    """The form that computes `rows` rows of a device: "dense", "gathered" or "ring"."""
     if form not in FORMS:
         raise PrimusError(f"contrastive form {form!r}; expected one of {FORMS}.")
     batch = rows if axis_name is None else rows * lax.axis_size(axis_name)
@@ -66,7 +111,7 @@ def choose_form(form: str, rows: int, axis_name: AxisName) -> str:
     return form
 
 
-def gather(tree, axis_name: AxisName):
+def gather(tree: Tree, axis_name: AxisName) -> Tree:
     """The rows of all devices, in the order of the global batch."""
     if axis_name is None:
         return tree
@@ -84,11 +129,17 @@ def total(x: jax.Array, axis_name: AxisName) -> jax.Array:
     return jnp.sum(x) if axis_name is None else lax.psum(jnp.sum(x), axis_name)
 
 
-def negatives(own, equal_a, equal_b, column) -> tuple[jax.Array, jax.Array]:
+def negatives(
+    own: jax.Array,
+    equal_a: jax.Array | None,
+    equal_b: jax.Array | None,
+    column: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
     """Pairs `[n, m]` that are negatives of a row of `a`, and of a row of `b`.
 
-    `own` bool `[n, m]` marks the pairs that belong together. Two rows of the same number >= 0 are
-    no negatives; a row of `b` outside `column` is no negative of others.
+    `own` bool `[n, m]` marks the pairs that belong together; `equal_a` is `[n]`, `equal_b` and
+    `column` are `[m]`. Two rows of the same number >= 0 are not negatives; a row of `b` outside
+    `column` is not a negative of others.
     """
     keep = ~own
     if equal_a is not None:
@@ -97,13 +148,16 @@ def negatives(own, equal_a, equal_b, column) -> tuple[jax.Array, jax.Array]:
 
 
 class Rank(NamedTuple):
-    """How many negatives have a larger logit than the row's own pair, and how many the same."""
+    """How many negatives have a larger logit than the row's own pair, and how many the same.
+
+    Both `[n]`, of the dtype of the logits.
+    """
 
     above: jax.Array
     ties: jax.Array
 
-    def add(self, logits, own, keep, tie) -> "Rank":
-        """With the negatives of one more block; `own` `[n]` are the logits of the own pairs."""
+    def add(self, logits: jax.Array, own: jax.Array, keep: jax.Array, tie: jax.Array) -> "Rank":
+        """Count the negatives `keep` `[n, m]` of one more block; `own` `[n]`: own pairs' logits."""
         difference = logits - own[:, None]
         count = lambda x: jnp.sum(keep & x, 1, dtype=own.dtype)  # noqa: E731
         return Rank(
@@ -116,12 +170,12 @@ class Rank(NamedTuple):
         return lax.stop_gradient(jnp.where(self.above > 0, jnp.zeros_like(share), share))
 
 
-def rank(logits, own, keep, tie) -> Rank:
-    """`Rank` of a whole row of logits, `[n, m]`."""
+def rank(logits: jax.Array, own: jax.Array, keep: jax.Array, tie: jax.Array) -> Rank:
+    """`Rank` of whole rows of logits, `[n, m]`."""
     nothing = jnp.zeros_like(own)
     return Rank(nothing, nothing).add(logits, own, keep, tie)
 
 
-def tie_width(dtype, dim: int, scale: jax.Array) -> jax.Array:
-    """Logits nearer than this are equal but for rounding: 16 + sqrt(dim) roundings of a cosine."""
+def tie_width(dtype: jnp.dtype, dim: int, scale: jax.Array) -> jax.Array:
+    """The largest distance of equal logits: 16 + sqrt(dim) roundings of a cosine."""
     return (16 + dim**0.5) * jnp.finfo(dtype).eps * jnp.abs(lax.stop_gradient(scale))

@@ -2,18 +2,20 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from primus_jax.errors import PrimusError
 from primus_jax.numerics import vary_like
+from primus_jax.trees import Params, Tree
 
 DTYPES = ("float32", "bfloat16")
 # (params, batch, key) -> outputs, leaves [rows, ...]; see `forward` in `objectives/base.py`.
-Forward = Callable[[Any, dict[str, jax.Array], jax.Array], Any]
+Forward = Callable[[Params, dict[str, jax.Array], jax.Array], Tree]
 
 
 @dataclasses.dataclass(unsafe_hash=True)
@@ -29,9 +31,16 @@ class ComputeConfig:
             caching); must divide the windows of a device.
     """
 
+    free: ClassVar[tuple[str, ...]] = ("micro_batches", "remat")
+
     dtype: str = "float32"
     remat: bool = False
     micro_batches: int = 1
+
+    @property
+    def activations(self) -> DTypeLike | None:
+        """Dtype of products and of what flows between blocks; None: that of the input."""
+        return jnp.bfloat16 if self.dtype == "bfloat16" else None
 
     def validate(self) -> None:
         """Raise PrimusError if a value is not one of those that the attributes allow."""
@@ -47,11 +56,12 @@ class ComputeConfig:
             )
 
 
+Leaves = TypeVar("Leaves")
 # Nothing rounded, computed twice or cut.
 PLAIN = ComputeConfig()
 
 
-def mark_varying(params: Any, rows: jax.Array) -> Any:
+def mark_varying(params: Leaves, rows: jax.Array) -> Leaves:
     """`params`, typed inside `shard_map` as varying over the devices as `rows` do.
 
     Their gradients are then summed over devices once, in the parameters' own dtype; else where
@@ -79,7 +89,7 @@ def micro_batched(forward: Forward, count: int) -> Forward:
     if count == 1:
         return forward
 
-    def parts_in_turn(params, batch, key):
+    def parts_in_turn(params: Params, batch: dict[str, jax.Array], key: jax.Array) -> Tree:
         rows = batch["index"].shape[0]
         if rows % count:
             raise PrimusError(

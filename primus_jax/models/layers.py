@@ -1,6 +1,7 @@
 """Layers with PyTorch's defaults: initial values, group normalisation, pooling over time."""
 
 import math
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -8,13 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.nn.initializers import Initializer
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 
 def symmetric_uniform(bound: float) -> Initializer:
     """Initialiser: uniform in [-bound, bound)."""
 
-    def init(key, shape, dtype=jnp.float32):
+    def init(
+        key: jax.Array,
+        shape: Sequence[int],
+        dtype: DTypeLike | None = jnp.float32,
+        out_sharding: NamedSharding | PartitionSpec | None = None,
+    ) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
@@ -69,7 +76,7 @@ class GroupNorm(nn.Module):
         mean = means.mean(-1, keepdims=True)
         variance = (variances + jnp.square(means - mean)).mean(-1, keepdims=True)
 
-        def spread(value):
+        def spread(value: jax.Array) -> jax.Array:
             return jnp.broadcast_to(value, grouped).reshape(batch, 1, channels)
 
         return (x - spread(mean)) * spread(lax.rsqrt(variance + 1e-5)) * scale + bias
@@ -87,7 +94,7 @@ def gelu(x: jax.Array) -> jax.Array:
 
 
 @gelu.defjvp
-def _gelu_jvp(primals, tangents):
+def _gelu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     (x,), (dx,) = primals, tangents
     wide = at_least_float32(x)
     cdf = _normal_cdf(wide)

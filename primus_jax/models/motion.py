@@ -5,8 +5,10 @@ residual network learns. The embedding is this read-out itself, without a matrix
 the losses throw away is thrown away by the projector, which only the heads see.
 """
 
+import dataclasses
 import itertools
 import math
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -14,6 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
+from primus_jax.errors import PrimusError
+from primus_jax.models.base import HeadOptions, apply_heads, check_sizes, check_window
+from primus_jax.models.compute import PLAIN, ComputeConfig
 from primus_jax.models.layers import at_least_float32, dense, extreme, gelu, symmetric_uniform
 from primus_jax.window import GRAVITY
 
@@ -28,6 +33,71 @@ WIDTHS = (1.0, 1.5, 2.5)
 MIN_SAMPLES = 32
 # Values of the embedding that no weight but a scale stands before.
 STATISTICS = CHANNELS * (4 + BANDS)
+
+
+@dataclasses.dataclass(unsafe_hash=True)
+class MotionConfig(HeadOptions):
+    """The architecture; the embedding has `embedding_size(channels)` values.
+
+    Attributes:
+        channels: of the first stage; a multiple of 4.
+        blocks: residual blocks per stage.
+    """
+
+    kind: ClassVar[str] = "motion"
+
+    channels: int = 32
+    blocks: int = 1
+
+    @property
+    def embed_dim(self) -> int:
+        """Values of the embedding, 512 with 32 channels."""
+        return embedding_size(self.channels)
+
+    def validate(self) -> None:
+        """Raise PrimusError for a field with a value that the attributes do not allow."""
+        check_sizes(self, "channels", "blocks")
+        if self.channels % 4:
+            raise PrimusError(
+                f"encoder.channels is {self.channels}; expected a multiple of 4, which keeps the "
+                f"widths of the stages whole."
+            )
+        self.validate_heads()
+
+    def sample_range(self) -> tuple[int, int | None]:
+        """Smallest window (samples), and None: there is no largest."""
+        return MIN_SAMPLES, None
+
+    def build(self, compute: ComputeConfig = PLAIN) -> "MotionEncoder":
+        """Return the Flax module."""
+        return MotionEncoder(self, compute)
+
+
+class MotionEncoder(nn.Module):
+    """Windows `[batch, time, 6]` -> {"emb", "ssl", "mmcl"}, each `[batch, config.width(name)]`.
+
+    With bfloat16 in `compute`, products and what flows between blocks are bfloat16; parameters,
+    statistics, the layers that give outputs and the outputs stay float32.
+
+    Raises:
+        PrimusError: an invalid config, an input that is not `[batch, time, 6]`, or a window that is
+            too short.
+    """
+
+    config: MotionConfig
+    compute: ComputeConfig = PLAIN
+
+    @nn.compact
+    def __call__(self, imu: jax.Array) -> dict[str, jax.Array]:
+        config, dtype = self.config, self.compute.activations
+        check_window(config, imu.shape)
+        trunk = MotionTrunk(config.channels, config.blocks, dtype, self.compute.remat, name="trunk")
+        readout = trunk(imu)
+        outputs = {"emb": readout[..., : config.embed_dim]}
+        if config.multihead:
+            shared = Projector(config.embed_dim, dtype, name="projector")(readout)
+            outputs |= apply_heads(config, shared, dtype)
+        return outputs
 
 
 class MotionTrunk(nn.Module):

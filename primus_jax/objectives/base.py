@@ -1,14 +1,58 @@
-"""What the training loop knows of a method: one protocol carries all of them."""
+"""What a method of pretraining is: its settings, what it reads, and what it minimises.
 
-from typing import Any, Protocol
+The loop, the pipeline, the export and the roofline know a method by these two protocols alone.
+docs/architecture.md, "Add a method", builds one.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
 import jax
 
-from primus_jax.models.compute import Forward
+from primus_jax.data.inputs import Input
+from primus_jax.models.base import EncoderConfig
+from primus_jax.models.compute import PLAIN, ComputeConfig, Forward
+from primus_jax.trees import Tree
 
-Tree = Any
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+AxisName = str | tuple[str, ...] | None
+
+
+class ObjectiveConfig(Protocol):
+    """The settings of a method: a dataclass, listed in `OBJECTIVES` under its `kind`.
+
+    A class that names this protocol as its base inherits the bodies below.
+
+    Attributes:
+        kind: the name of the method in config files and run folders.
+        free: fields that may change when a run resumes, because they do not change what is
+            trained.
+    """
+
+    kind: ClassVar[str]
+    free: ClassVar[tuple[str, ...]] = ()
+
+    def inputs(self, window_samples: int, embedding_dim: int) -> Sequence[Input]:
+        """Return what the method reads of every window, in the order in which batches hold it.
+
+        Args:
+            window_samples: of the windows of the datasets.
+            embedding_dim: width of the stored text and video embeddings.
+        """
+        ...
+
+    def build(self, encoder: EncoderConfig, compute: ComputeConfig = PLAIN) -> "Objective":
+        """Return the objective that trains this encoder."""
+        ...
+
+    def validate(self, batch_size: int) -> None:
+        """Raise PrimusError for a field that means nothing, or does not fit the global batch."""
+        return
+
+    def check_encoder(self, encoder: EncoderConfig, embedding_dim: int) -> None:
+        """Raise PrimusError for an encoder whose outputs the method cannot use."""
+        return
 
 
 class Objective(Protocol):
@@ -16,18 +60,22 @@ class Objective(Protocol):
 
     `params` is trained by gradient. `extra` is not, but must survive a restart (a queue, a
     momentum encoder). `towers` is frozen: an argument, never part of the train state (law 4).
-    A batch is a dict of arrays whose first axis is this device's part of the global batch.
+    A batch is a dict of arrays whose first axis is this device's part of the global batch: the
+    arrays of `ObjectiveConfig.inputs`, and "index" int32 `[rows]`, the place of every row in the
+    global batch. A class that names this protocol as its base inherits the bodies below.
     """
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
-        """Fresh `params` and `extra`, from the shapes of a batch."""
+        """Return fresh `params` and `extra`, from the shapes of a batch."""
+        ...
 
     def forward(self, params: Tree, batch: Batch, key: jax.Array) -> Tree:
-        """What treats every window by itself: leaves `[batch, ...]`, no collectives.
+        """Return what treats every window by itself: leaves `[rows, ...]`, no collectives.
 
         `key` belongs to the step; what is random about a window comes from
         `fold_in(key, its index in the global batch)` (law 2).
         """
+        ...
 
     def loss(
         self,
@@ -37,10 +85,10 @@ class Objective(Protocol):
         batch: Batch,
         key: jax.Array,
         *,
-        axis_name: str | tuple[str, ...] | None = None,
+        axis_name: AxisName = None,
         forward: Forward | None = None,
     ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
-        """Loss of the global batch, the next `extra`, and scalar metrics.
+        """Return the loss of the global batch, the next `extra`, and scalar metrics.
 
         Args:
             params, extra, towers, batch: see above; inside `jax.shard_map` what this device holds.
@@ -48,12 +96,16 @@ class Objective(Protocol):
             axis_name: the mesh axes over which the batch is split.
             forward: computes what `self.forward` does, in another way.
         """
+        ...
 
     def extra_rows(self, extra: Tree) -> Tree:
-        """True for the leaves of `extra` whose first axis is split over the devices."""
+        """Return True for the leaves of `extra` whose first axis is split over the devices."""
+        return jax.tree.map(lambda leaf: False, extra)
 
     def constrain(self, params: Tree) -> Tree:
-        """Bring `params` back into their bounds after an update."""
+        """Return `params` within their bounds; called after every update."""
+        return params
 
     def encoder_params(self, params: Tree) -> Tree:
-        """The part that is exported."""
+        """Return the part that is exported: the encoder with its heads."""
+        return params["encoder"]

@@ -10,7 +10,7 @@ normalised signals; the loss is weighted so that the few positives count as much
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import flax.linen as nn
 import jax
@@ -19,10 +19,13 @@ import optax
 from jax import lax
 
 from primus_jax import augment
+from primus_jax.data.inputs import Input, has_gyro, imu
 from primus_jax.errors import PrimusError
-from primus_jax.models.compute import PLAIN, ComputeConfig, mark_varying
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.models.base import EncoderConfig
+from primus_jax.models.compute import PLAIN, ComputeConfig, Forward, mark_varying
 from primus_jax.models.layers import dense
+from primus_jax.objectives.base import AxisName, Batch, Metrics, Objective, ObjectiveConfig
+from primus_jax.trees import Tree
 
 TASKS = ("noise", "scale", "rotation", "negation", "flip", "permutation", "warp", "shuffle")
 COPIES = ("drawn", "all")
@@ -30,11 +33,10 @@ Transform = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass
-class MultitaskConfig:
+class MultitaskConfig(ObjectiveConfig):
     """How strong each transformation is, and what a step sees."""
 
-    targets: ClassVar[tuple[str, ...]] = ()  # no stored embedding is compared with
-    compared_targets: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str] = "multitask"
 
     copies: str = "drawn"  # one transformed copy per window and step; "all": all eight
     hidden: int = 256  # width of each task's network
@@ -66,6 +68,10 @@ class MultitaskConfig:
         values = {name: getattr(self, name) for name in strengths}
         augment.AugmentConfig(**values).validate("objective")
 
+    def inputs(self, window_samples: int, embedding_dim: int) -> tuple[Input, ...]:
+        """Return the window, and whether it has a gyroscope."""
+        return imu(window_samples), has_gyro()
+
     def build(self, encoder: EncoderConfig, compute: ComputeConfig = PLAIN) -> "Multitask":
         """The objective that trains this encoder."""
         return Multitask(self, encoder, compute)
@@ -86,17 +92,17 @@ class TaskHeads(nn.Module):
         return jnp.einsum("nth,ht->nt", x.reshape(-1, tasks, self.hidden), weight) + bias
 
 
-class Multitask:
+class Multitask(Objective):
     """The objective protocol (`objectives/base.py`) for transformation prediction."""
 
     def __init__(
         self, config: MultitaskConfig, encoder: EncoderConfig, compute: ComputeConfig = PLAIN
     ):
         self.config = config
-        self.encoder = ImuEncoder(encoder, compute)
+        self.encoder = encoder.build(compute)
         self.heads = TaskHeads(config.hidden)
 
-    def init(self, key, batch):
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
         """Encoder and task networks; nothing else is kept. `batch` gives shapes only."""
         encoder_key, heads_key = jax.random.split(key)
         width = self.encoder.config.embed_dim
@@ -105,19 +111,30 @@ class Multitask:
             "tasks": self.heads.init(heads_key, jnp.zeros((1, width), jnp.float32))["params"],
         }, {}
 
-    def forward(self, params, batch, key):
+    def forward(self, params: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, ...]:
         """Logits and truth of every task, for each window's original and copies.
 
         Both float32 `[batch, 1 + copies, 8]`.
         """
         params = mark_varying(params, batch["index"])
         imu, truth = self.rows(batch, key)
-        embedding = self.encoder.apply({"params": params["encoder"]}, imu)["emb"]
-        logits = self.heads.apply({"params": params["tasks"]}, embedding)
+        outputs = self.encoder.apply({"params": params["encoder"]}, imu)
+        embedding = cast(dict[str, jax.Array], outputs)["emb"]
+        logits = cast(jax.Array, self.heads.apply({"params": params["tasks"]}, embedding))
         by_window = (-1, batch["imu"].shape[0], len(TASKS))
         return tuple(x.reshape(by_window).transpose(1, 0, 2) for x in (logits, truth))
 
-    def loss(self, params, extra, towers, batch, key, *, axis_name=None, forward=None):
+    def loss(
+        self,
+        params: Tree,
+        extra: Tree,
+        towers: Tree,
+        batch: Batch,
+        key: jax.Array,
+        *,
+        axis_name: AxisName = None,
+        forward: Forward | None = None,
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         """See `objectives/base.py`; metrics hold loss and balanced accuracy of every task."""
         outputs = (forward or self.forward)(params, batch, key)
         logits, truth = (x.reshape(-1, len(TASKS)) for x in outputs)
@@ -144,24 +161,12 @@ class Multitask:
         }
         return tasks.mean(), (extra, metrics)
 
-    def extra_rows(self, extra):
-        """Nothing is kept, so nothing is split."""
-        return extra
-
-    def constrain(self, params):
-        """Nothing here has bounds."""
-        return params
-
-    def encoder_params(self, params):
-        """Encoder with its heads, which this objective leaves as they were initialised."""
-        return params["encoder"]
-
     @property
     def positive_rate(self) -> float:
         """Expected share of a task's rows that are transformed by it."""
         return 1 / (2 * len(TASKS)) if self.config.copies == "drawn" else 1 / (len(TASKS) + 1)
 
-    def rows(self, batch, key):
+    def rows(self, batch: Batch, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Originals, then copies, `[rows, time, 6]`, and what was done to them, f32 `[rows, 8]`."""
         keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(batch["index"])
         originals, tasks = batch["imu"], len(TASKS)

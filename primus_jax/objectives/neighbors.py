@@ -17,32 +17,93 @@ numbers of the rows found, and 4 b (N - 1) (sum(dims) + 2 M) for their contents.
 Q, and no search of split rows sends less than the queries: they have to meet every row.
 """
 
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.tree_util import DictKey
 
 from primus_jax.numerics import normalize, vary_like
 
-Queue = dict[str, Any]
 Axes = str | tuple[str, ...] | None
-MODALITIES = ("video", "text", "imu")
+Tree = TypeVar("Tree")
 # Cosines nearer than this many roundings of 1 are taken for equal.
 TIE = 64
 
 
-def init_queue(size: int, dims: dict[str, int]) -> Queue:
-    """An empty queue of `size` rows: for each modality `[size, dim]` zeros and a bool `[size]`."""
-    queue: Queue = {"next": jnp.zeros((), jnp.int32)}
-    for name, dim in dims.items():
-        queue[name] = jnp.zeros((size, dim), jnp.float32)
-        queue[f"{name}_mask"] = jnp.zeros((size,), bool)
-        queue[f"{name}_id"] = jnp.full((size,), -1, jnp.int32)
-    return queue
+class Rows(NamedTuple):
+    """Rows of one modality; the first axis is that of the batch, or of the queue.
+
+    embedding: float32 `[n, dim]`.
+    mask: bool `[n]`, whether the row is there: a window has the modality, a row was written.
+    id: int32 `[n]`, numbers of equal things (texts, videos); -1: equal to nothing.
+    """
+
+    embedding: jax.Array
+    mask: jax.Array
+    id: jax.Array
 
 
-def gather(tree: Any, axis_name: Axes) -> Any:
+# In a checkpoint the arrays of `Rows` have the name of the modality with these endings.
+_ENDINGS = ("", "_mask", "_id")
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True)
+class Queue:
+    """The queue: rows of the modalities that the caller named, side by side.
+
+    Attributes:
+        next: int32 scalar, the row of the whole queue that is written next: the oldest.
+        rows: by modality; of a split queue this device's part.
+
+    As a pytree the queue is one flat dictionary ("next", "text", "text_mask", "text_id", ...):
+    checkpoints and their digests have these names.
+    """
+
+    next: jax.Array
+    rows: dict[str, Rows]
+
+    @property
+    def size(self) -> int:
+        """Rows of the queue, or of this device's part."""
+        return next(iter(self.rows.values())).mask.shape[0]
+
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[DictKey, Any]], tuple[str, ...]]:
+        """Leaves with their names, sorted, and the modalities."""
+        leaves = {"next": self.next}
+        for name, rows in self.rows.items():
+            leaves |= {name + ending: leaf for ending, leaf in zip(_ENDINGS, rows, strict=True)}
+        return [(DictKey(name), leaves[name]) for name in sorted(leaves)], tuple(sorted(self.rows))
+
+    @classmethod
+    def tree_unflatten(cls, modalities: tuple[str, ...], leaves: Sequence[Any]) -> "Queue":
+        """The queue of leaves as `tree_flatten_with_keys` orders them."""
+        names = {name: [name + ending for ending in _ENDINGS] for name in modalities}
+        order = sorted(["next", *(leaf for three in names.values() for leaf in three)])
+        named = dict(zip(order, leaves, strict=True))
+        rows = {name: Rows(*(named[leaf] for leaf in three)) for name, three in names.items()}
+        return cls(named["next"], rows)
+
+
+def init_queue(size: int, dims: Mapping[str, int]) -> Queue:
+    """An empty queue of `size` rows for modalities of `dims` dimensions: zeros, False, -1."""
+    rows = {
+        name: Rows(
+            jnp.zeros((size, dim), jnp.float32),
+            jnp.zeros((size,), bool),
+            jnp.full((size,), -1, jnp.int32),
+        )
+        for name, dim in dims.items()
+    }
+    return Queue(jnp.zeros((), jnp.int32), rows)
+
+
+def gather(tree: Tree, axis_name: Axes) -> Tree:
     """The global batch from each device's rows, the same on every device, in the order of devices.
 
     `axis_name` names the mesh axes over which the batch is split, inside `jax.shard_map`; None
@@ -57,8 +118,8 @@ def gather(tree: Any, axis_name: Axes) -> Any:
 
 def nearest(
     queue: Queue,
-    query: dict[str, jax.Array],
-    order: tuple[str, ...],
+    query: Mapping[str, Rows],
+    order: Sequence[str],
     *,
     ignore_empty: bool = True,
     block: int = 8192,
@@ -76,9 +137,9 @@ def nearest(
     of devices. Otherwise it is a row at most 3 `TIE` (2.3e-5) below the largest cosine.
 
     Args:
-        queue: see `init_queue`; with `shards` this device's part of every array.
-        query: for each modality in `order` `[batch, dim]`, and bool `[batch]` under `NAME_mask`;
-            with `shards` the global batch (`gather`), of which this device owns one part.
+        queue: with `shards` this device's part.
+        query: rows of the batch for each modality in `order`; their `id` is not read. With
+            `shards` the global batch (`gather`), of which this device owns one part.
         order: modalities, most trusted first.
         ignore_empty: False lets rows that were never written compete with cosine 0, as in the
             released code (its queue starts as zeros).
@@ -89,92 +150,122 @@ def nearest(
         int32 `[batch]` row numbers in the whole queue, bool `[batch]` found; with `shards` those
         of this device's part of the batch.
     """
-    found = []
+    best = []
     for name in order:
-        valid = queue[f"{name}_mask"]
-        valid = valid if ignore_empty else jnp.ones_like(valid)
-        found.append(_search(normalize(query[name]), queue[name], valid, block))
-    cosine, index = (jnp.stack(x) for x in zip(*found, strict=True))
-    has = jnp.stack([query[f"{name}_mask"] for name in order])
+        rows = queue.rows[name]
+        valid = rows.mask if ignore_empty else jnp.ones_like(rows.mask)
+        best.append(_search(normalize(query[name].embedding), rows.embedding, valid, block))
+    cosine, index = (jnp.stack(x) for x in zip(*best, strict=True))  # [modalities, batch]
+    has = jnp.stack([query[name].mask for name in order])
     if shards is not None:
-        size, device = lax.axis_size(shards), lax.axis_index(shards)
-        index = index + device * queue[order[0]].shape[0]
-        # [modalities, batch] of this device's rows -> [devices, modalities, own batch]
-        cosine, index = (
-            lax.all_to_all(x, shards, split_axis=1, concat_axis=0, tiled=True).reshape(
-                size, len(order), -1
-            )
-            for x in (cosine, index)
-        )
-        has = lax.dynamic_slice_in_dim(has, device * index.shape[2], index.shape[2], axis=1)
-        cosine, index = _first_of_largest(cosine, index, axis=0)
+        cosine, index = _best_of_devices(_Best(cosine, index), queue.size, shards)
+        first = lax.axis_index(shards) * index.shape[1]
+        has = lax.dynamic_slice_in_dim(has, first, index.shape[1], axis=1)
     has &= cosine > -jnp.inf
     # The first modality that has an answer; without any, the first one's row.
     chosen = jnp.argmax(has, axis=0)
     return jnp.take_along_axis(index, chosen[None], axis=0)[0], jnp.any(has, axis=0)
 
 
-def _search(query, rows, valid, block):
-    """Largest cosine of unit queries `[n, dim]` with valid rows (-inf without any), and its row."""
+class _Best(NamedTuple):
+    """The largest cosine of each query, -inf where no row is valid, and the number of its row."""
+
+    cosine: jax.Array
+    row: jax.Array
+
+
+def _search(query: jax.Array, rows: jax.Array, valid: jax.Array, block: int) -> _Best:
+    """The best of valid rows for unit queries; `_Best` of `[n]`.
+
+    Args:
+        query: float32 `[n, dim]`, of unit norm.
+        rows: float32 `[size, dim]`.
+        valid: bool `[size]`.
+        block: rows, and queries, that are compared at once.
+    """
     size, dim = rows.shape
     block = min(block, size)
 
-    def search(query):
-        def step(best, start):
+    def search(query: jax.Array) -> _Best:
+        """One block of queries against all rows."""
+
+        def step(best: _Best, start: jax.Array) -> tuple[_Best, None]:
             part = lax.dynamic_slice_in_dim(rows, start, block)
             keep = lax.dynamic_slice_in_dim(valid, start, block)
             cosine = jnp.matmul(query, normalize(part).T, precision=lax.Precision.HIGHEST)
             cosine = jnp.where(keep, cosine, -jnp.inf)
             number = start + jnp.arange(block, dtype=jnp.int32)
-            top, first = _first_of_largest(cosine, number, axis=1)
-            better = top > best[0] + _tie(cosine)
-            return (jnp.where(better, top, best[0]), jnp.where(better, first, best[1])), None
+            found = _first_of_largest(cosine, number, axis=1)
+            better = found.cosine > best.cosine + _tie(cosine)
+            return _Best(*(jnp.where(better, x, y) for x, y in zip(found, best, strict=True))), None
 
         nothing = vary_like(jnp.zeros(query.shape[0], query.dtype), query, rows)
-        start = (nothing - jnp.inf, vary_like(jnp.zeros_like(nothing, jnp.int32), query, rows))
+        zeros = vary_like(jnp.zeros_like(nothing, jnp.int32), query, rows)
         # The last block ends with the last row: rows that it shares with the one before are equal.
         starts = jnp.minimum(jnp.arange(0, size, block, dtype=jnp.int32), size - block)
-        return lax.scan(step, start, starts)[0]
+        return lax.scan(step, _Best(nothing - jnp.inf, zeros), starts)[0]
 
     if query.shape[0] <= block:
         return search(query)
     count = query.shape[0]
     query = jnp.pad(query, ((0, -count % block), (0, 0))).reshape(-1, block, dim)
-    return tuple(x.reshape(-1)[:count] for x in lax.map(search, query))
+    return _Best(*(x.reshape(-1)[:count] for x in lax.map(search, query)))
 
 
-def _first_of_largest(cosine, index, axis):
+def _best_of_devices(best: _Best, size: int, shards: Axes) -> _Best:
+    """The best of the whole queue for this device's part of the batch.
+
+    Args:
+        best: `[modalities, batch]`, of this device's `size` rows for the global batch.
+
+    Returns:
+        `[modalities, batch of this device]`, with row numbers of the whole queue.
+    """
+    modalities = best.row.shape[0]
+    numbered = _Best(best.cosine, best.row + lax.axis_index(shards) * size)
+    # [modalities, batch] of this device's rows -> [devices, modalities, batch of this device]
+    cosine, row = (
+        lax.all_to_all(x, shards, split_axis=1, concat_axis=0, tiled=True).reshape(
+            lax.axis_size(shards), modalities, -1
+        )
+        for x in numbered
+    )
+    return _first_of_largest(cosine, row, axis=0)
+
+
+def _first_of_largest(cosine: jax.Array, index: jax.Array, axis: int) -> _Best:
     """The largest cosine along `axis`, and the lowest `index` of those that equal it."""
     top = jnp.max(cosine, axis, keepdims=True)
     far = jnp.iinfo(jnp.int32).max
     first = jnp.min(jnp.where(cosine >= top - _tie(cosine), index, far), axis)
-    return jnp.squeeze(top, axis), first
+    return _Best(jnp.squeeze(top, axis), first)
 
 
-def _tie(cosine):
+def _tie(cosine: jax.Array) -> np.floating:
+    """The largest distance of equal cosines."""
     return TIE * jnp.finfo(cosine.dtype).eps
 
 
-def read(queue: Queue, index: jax.Array, shards: Axes = None) -> dict[str, jax.Array]:
-    """Rows `index` `[batch]` of every array of the queue, without gradient.
+def read(queue: Queue, index: jax.Array, shards: Axes = None) -> dict[str, Rows]:
+    """Rows `index` `[batch]` of every modality of the queue, without gradient.
 
     With `shards` the queue is this device's part, and every device asks for rows of its own from
     all parts: each device sends the rows that it holds, and zeros for the others, to be summed.
     """
-    arrays = lax.stop_gradient({name: x for name, x in queue.items() if name != "next"})
+    stored, size = lax.stop_gradient(queue.rows), queue.size
     if shards is None:
-        return {name: values[index] for name, values in arrays.items()}
-    size = queue["imu"].shape[0]
+        return jax.tree.map(lambda values: values[index], stored)
     local = lax.all_gather(index, shards, tiled=True) - lax.axis_index(shards) * size
     here = (local >= 0) & (local < size)
     local = jnp.clip(local, 0, size - 1)
 
-    def fetch(values):
+    def fetch(values: jax.Array) -> jax.Array:
+        """Rows `[batch of this device, ...]` of an array that is split by its rows."""
         rows = values[local] if values.dtype != bool else values[local].astype(jnp.int32)
         rows = jnp.where(here.reshape(-1, *[1] * (rows.ndim - 1)), rows, 0)
         return lax.psum_scatter(rows, shards, tiled=True).astype(values.dtype)
 
-    return jax.tree.map(fetch, arrays)
+    return jax.tree.map(fetch, stored)
 
 
 def order_after(value: jax.Array, *arrays: jax.Array) -> jax.Array:
@@ -193,25 +284,26 @@ def order_after(value: jax.Array, *arrays: jax.Array) -> jax.Array:
 
 
 def enqueue(
-    queue: Queue, rows: dict[str, jax.Array], position: jax.Array, shards: Axes = None
+    queue: Queue, rows: Mapping[str, Rows], position: jax.Array, shards: Axes = None
 ) -> Queue:
-    """Write the global batch over the oldest rows, in place where the queue is donated.
+    """The queue with the global batch over its oldest rows, in place where the queue is donated.
 
     Args:
-        queue: see `init_queue`; with `shards` this device's part of every array.
-        rows: the global batch (`gather`) for every array of the queue.
+        queue: with `shards` this device's part.
+        rows: the global batch (`gather`), for every modality of the queue.
         position: int32 `[batch]`, each row's place in the global batch, so that the queue does
             not depend on which device or host held the row.
         shards: mesh axes over which the queue's rows are split, or None.
     """
-    size, batch = queue["imu"].shape[0], position.shape[0]
+    size, batch = queue.size, position.shape[0]
     whole = size if shards is None else size * lax.axis_size(shards)
-    place = (queue["next"] + position) % whole
+    place = (queue.next + position) % whole
     if shards is not None:
         place = place - lax.axis_index(shards) * size
         place = jnp.where((place >= 0) & (place < size), place, size)
-    written = {
-        name: queue[name].at[place].set(lax.stop_gradient(values), mode="drop")
-        for name, values in rows.items()
-    }
-    return {**queue, **written, "next": (queue["next"] + batch) % whole}
+
+    def write(stored: jax.Array, values: jax.Array) -> jax.Array:
+        return stored.at[place].set(lax.stop_gradient(values), mode="drop")
+
+    written = jax.tree.map(write, queue.rows, dict(rows))
+    return Queue((queue.next + batch) % whole, written)

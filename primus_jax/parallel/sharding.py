@@ -5,7 +5,8 @@ of `extra` that its objective splits, and with `fsdp` for parameters and optimiz
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
 import jax
 import numpy as np
@@ -14,11 +15,24 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from primus_jax.errors import PrimusError
 from primus_jax.numerics import vary_like
+from primus_jax.trees import Params, Tree
 
 AXIS = "data"
 REPLICA = "replica"
 # Arrays of fewer values stay whole: to gather them costs more than they weigh.
 SMALL = 1 << 14
+
+
+class Shaped(Protocol):
+    """An array, or the shape and dtype of one that does not exist yet."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+
+    @property
+    def size(self) -> int:
+        """How many values."""
 
 
 @dataclasses.dataclass
@@ -31,6 +45,8 @@ class MeshConfig:
         fsdp: parameters and optimizer state are split over "data" and gathered in the step, for
             encoders that outgrow a chip.
     """
+
+    free: ClassVar[tuple[str, ...]] = ("replicas", "fsdp")
 
     replicas: int = 1
     fsdp: bool = False
@@ -55,7 +71,7 @@ def make_mesh(devices: int = 0, replicas: int = 1) -> Mesh:
     return lay_out(available[:count], replicas)
 
 
-def lay_out(devices: list[Any], replicas: int = 1) -> Mesh:
+def lay_out(devices: Sequence[jax.Device], replicas: int = 1) -> Mesh:
     """The mesh over these devices, which may belong to a topology that nobody here owns.
 
     Raises:
@@ -101,7 +117,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def replicate(mesh: Mesh, tree: Any) -> Any:
+def replicate(mesh: Mesh, tree: Tree) -> Tree:
     """Arrays that every process holds, as global arrays that are whole on every device."""
     sharding = replicated(mesh)
     return jax.tree.map(
@@ -125,14 +141,14 @@ def stop_flags(mesh: Mesh, value: bool) -> jax.Array:
     )
 
 
-def split_specs(tree: Any, mesh: Mesh, fsdp: bool) -> Any:
+def split_specs(tree: Tree, mesh: Mesh, fsdp: bool) -> Tree:
     """The PartitionSpec of every parameter, or of optimizer state of the same shapes.
 
     With `fsdp` the largest axis that "data" divides is split; without, or where nothing fits, an
     array is whole everywhere. It depends on shapes only.
     """
 
-    def spec(x):
+    def spec(x: Shaped) -> PartitionSpec:
         parts = mesh.shape[AXIS]
         fitting = [axis for axis, size in enumerate(x.shape) if size % parts == 0]
         if not fsdp or parts == 1 or x.size < SMALL or not fitting:
@@ -143,12 +159,12 @@ def split_specs(tree: Any, mesh: Mesh, fsdp: bool) -> Any:
     return jax.tree.map(spec, tree)
 
 
-def extra_specs(split: Any, mesh: Mesh) -> Any:
+def extra_specs(split: Tree, mesh: Mesh) -> Tree:
     """The PartitionSpec of every leaf of `extra`, from the objective's `extra_rows`."""
     return jax.tree.map(lambda is_split: rows(mesh) if is_split else PartitionSpec(), split)
 
 
-def gather(tree: Any, specs: Any, batch: jax.Array) -> Any:
+def gather(tree: Params, specs: Tree, batch: jax.Array) -> Params:
     """Inside `shard_map`: parameters whole again; the gradient is summed and split by the same.
 
     `batch` is any array of the batch's rows. Parts are typed as varying like it before they are
@@ -156,7 +172,7 @@ def gather(tree: Any, specs: Any, batch: jax.Array) -> Any:
     "replica", where the network is slower.
     """
 
-    def whole(x, spec):
+    def whole(x: jax.Array, spec: PartitionSpec) -> jax.Array:
         if AXIS not in spec:
             return x
         x = vary_like(x, batch)
@@ -165,12 +181,12 @@ def gather(tree: Any, specs: Any, batch: jax.Array) -> Any:
     return jax.tree.map(whole, tree, specs)
 
 
-def _slices(devices) -> int:
+def _slices(devices: Sequence[jax.Device]) -> int:
     """How many slices of TPUs there are; what is not a TPU is one."""
     return len({getattr(d, "slice_index", 0) for d in devices if d.platform == "tpu"} or {0})
 
 
-def _check_slices(devices, replicas: int) -> None:
+def _check_slices(devices: Sequence[jax.Device], replicas: int) -> None:
     slices = _slices(devices)
     if slices > 1 and replicas != slices:
         raise PrimusError(

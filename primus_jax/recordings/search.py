@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from primus_jax.errors import PrimusError
+from primus_jax.models.base import EncoderConfig
 from primus_jax.models.clip.tokenizer import Tokenizer, load_tokenizer
 from primus_jax.models.clip.towers import Towers, embed_text, load_towers
-from primus_jax.models.imu_encoder import EncoderConfig
 from primus_jax.numerics import unit_rows
 from primus_jax.recordings.embedding import RecordingEncoder, collect
 from primus_jax.recordings.table_format import TableFormat

@@ -9,15 +9,12 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 
 from primus_jax.config import Config
-from primus_jax.data.pipeline import example_batch
 from primus_jax.errors import PrimusError
-from primus_jax.optim import make_optimizer
 from primus_jax.parallel import sharding
 from primus_jax.roofline.flops import count_products
 from primus_jax.roofline.hlo import parse
 from primus_jax.roofline.traffic import Collective, collectives, memory_traffic
-from primus_jax.training.state import abstract_state, state_maker
-from primus_jax.training.step import make_train_step
+from primus_jax.training.setup import set_up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,29 +65,13 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
             f"config.data.towers is {config.data.towers!r}; the step is compiled on stored "
             f"embeddings. Set --config.data.towers=''."
         )
-    batch_size = config.data.batch_size
-    sharding.check_batch(mesh, batch_size)
+    sharding.check_batch(mesh, config.data.batch_size)
     start = time.monotonic()
-    objective = config.objective.build(config.encoder, config.compute)
-    optimizer = make_optimizer(config.optim, config.steps)
-    example = example_batch(window_samples, config.data.embedding_dim)
-    make = state_maker(objective, optimizer, config.seed, example)
-    state = abstract_state(make, objective, mesh, config.mesh.fsdp)
+    setup = set_up(config, mesh, window_samples)
+    state = setup.abstract
     split = NamedSharding(mesh, sharding.rows(mesh))
-    batch = {
-        name: jax.ShapeDtypeStruct((batch_size, *x.shape[1:]), x.dtype, sharding=split)
-        for name, x in example.items()
-    }
     stop = jax.ShapeDtypeStruct((mesh.size,), bool, sharding=split)
-    step = make_train_step(
-        objective,
-        optimizer,
-        mesh,
-        config.seed,
-        fsdp=config.mesh.fsdp,
-        micro_batches=config.compute.micro_batches,
-    )
-    traced = step.trace(state, {}, batch, stop)
+    traced = setup.train_step.trace(state, {}, setup.abstract_batch(), stop)
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:

@@ -196,7 +196,7 @@ def _in_thread(function: Callable[[], Any]) -> concurrent.futures.Future:
     """Call it beside us; nobody has to wait for it."""
     future: concurrent.futures.Future = concurrent.futures.Future()
 
-    def call():
+    def call() -> None:
         try:
             future.set_result(function())
         except Exception as error:

@@ -7,7 +7,7 @@ import jax
 
 from primus_jax.data.pipeline import Pipeline
 from primus_jax.parallel.processes import CommonError
-from primus_jax.training.metrics import MetricsLog, Progress
+from primus_jax.training.metrics import MetricsLog, NoMetrics, Progress
 
 # Steps that may be in flight before the host looks, so that the device never waits for it.
 LAG = 2
@@ -26,7 +26,9 @@ class MetricsMonitor:
             steps at the same time, so it changes on all of them after the same one.
     """
 
-    def __init__(self, data: Pipeline, log: MetricsLog, progress: Progress, log_every: int):
+    def __init__(
+        self, data: Pipeline, log: MetricsLog | NoMetrics, progress: Progress, log_every: int
+    ):
         self._data, self._log, self._progress, self._every = data, log, progress, log_every
         self._pending: collections.deque[tuple[int, dict[str, jax.Array]]] = collections.deque()
         self._saved, self._good, self.step = [0], 0, 0

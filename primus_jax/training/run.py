@@ -2,40 +2,22 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from primus_jax.config import Config, config_hash, flatten, from_dict, to_dict
+from primus_jax.config import Config, config_hash, flatten, free_options, from_dict, to_dict
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.data.pipeline import example_batch
 from primus_jax.errors import PrimusError
 from primus_jax.files import replace_file
-from primus_jax.optim import make_optimizer
 from primus_jax.parallel import sharding
 from primus_jax.parallel.processes import Processes
 from primus_jax.provenance import provenance
 from primus_jax.training.checkpoint import Checkpoints
-from primus_jax.training.state import TrainState, abstract_state, state_maker
-
-# What may differ between a run and its continuation without changing what is trained.
-FREE = (
-    "log_every",
-    "devices",
-    "checkpoint.every",
-    "checkpoint.keep",
-    "data.validation_batches",
-    "compute.micro_batches",
-    "compute.remat",
-    "mesh.replicas",
-    "mesh.fsdp",
-    "objective.contrastive",
-    "objective.contrastive_block",
-    "objective.queue_block",
-    "objective.queue_sharded",
-)
+from primus_jax.training.setup import set_up
+from primus_jax.training.state import TrainState
 
 # In which every process must see what the first one wrote.
 SHOWN_SECONDS = 20.0
@@ -46,7 +28,7 @@ def open_run(
     config: Config,
     data: dict[str, dict[str, Any]],
     towers: dict[str, str],
-    log=print,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Write `run.json` of a new run, or check that `config` and the data continue this one.
 
@@ -65,7 +47,7 @@ def open_run(
         old = read_run(workdir)
         # What an older version did not know has its default.
         before = to_dict(from_dict(old["config"]))
-        _check_same(workdir, flatten(before), flatten(to_dict(config)))
+        _check_same(workdir, flatten(before), flatten(to_dict(config)), free_options(config))
         then, now = _hashes(old["data"]), _hashes(data)
         if list(then.values()) != list(now.values()):
             raise PrimusError(
@@ -168,7 +150,6 @@ def load_state(workdir: str | Path, checkpoint: str) -> tuple[TrainState, Config
     """
     row = read_run(workdir)
     config = from_dict(row["config"])
-    mesh = sharding.make_mesh(1)
     checkpoints = Checkpoints(Path(workdir) / "checkpoints")
     try:
         steps = checkpoints.steps()
@@ -184,12 +165,9 @@ def load_state(workdir: str | Path, checkpoint: str) -> tuple[TrainState, Config
                 f"{workdir} has no checkpoint {checkpoint!r}; expected best, latest or one of "
                 f"{steps}."
             )
-        objective = config.objective.build(config.encoder)
         samples = next(iter(row["data"].values()))["window_samples"]
-        batch = example_batch(samples, config.data.embedding_dim)
-        make_state = state_maker(objective, make_optimizer(config.optim, config.steps), 0, batch)
-        abstract = abstract_state(make_state, objective, mesh)
-        return checkpoints.restore_step(step, abstract), config, row
+        setup = set_up(config, sharding.make_mesh(1), samples)
+        return checkpoints.restore_step(step, setup.abstract), config, row
     finally:
         checkpoints.close()
 
@@ -198,10 +176,9 @@ def _hashes(data: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {path: values["content_hash"] for path, values in data.items()}
 
 
-def _check_same(workdir: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    free = set(FREE)
+def _check_same(workdir: Path, old: dict[str, Any], new: dict[str, Any], free: set[str]) -> None:
     if old.get("optim.schedule") == new.get("optim.schedule") == "constant":
-        free.add("steps")
+        free = free | {"steps"}
     different = [
         f"{name}: {old.get(name)!r} there, {new.get(name)!r} now"
         for name in sorted(old.keys() | new.keys())

@@ -1,7 +1,7 @@
 """The train state: everything a restart needs, and nothing frozen (laws 2 and 4)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flax.struct
 import jax
@@ -61,7 +61,7 @@ def state_specs(
                 f"cannot share evenly. Use a multiple of {mesh.size}."
             )
     return TrainState(
-        step=PartitionSpec(),
+        step=cast(Any, PartitionSpec()),
         params=split_specs(state.params, mesh, fsdp),
         opt_state=split_specs(state.opt_state, mesh, fsdp),
         extra=extra_specs(split, mesh),

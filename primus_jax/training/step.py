@@ -9,9 +9,10 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from primus_jax.models.compute import micro_batched
-from primus_jax.objectives.base import Objective
+from primus_jax.objectives.base import Batch, Metrics, Objective
 from primus_jax.parallel.sharding import batch_axes, extra_specs, gather, rows, split_specs
 from primus_jax.training.state import TrainState, state_specs
+from primus_jax.trees import Tree
 
 # Numbers that no step reaches keep other keys apart from those of training.
 VALIDATION_STREAM = 2**32 - 2
@@ -40,11 +41,15 @@ def sharded_loss(
     everywhere = PartitionSpec()
     forward = micro_batched(objective.forward, micro_batches)
 
-    def loss(params, extra, towers, batch, key):
+    def loss(
+        params: Tree, extra: Tree, towers: Tree, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         split = split_specs(params, mesh, fsdp)
         kept = extra_specs(objective.extra_rows(extra), mesh)
 
-        def local(params, extra, towers, batch, key):
+        def local(
+            params: Tree, extra: Tree, towers: Tree, batch: Batch, key: jax.Array
+        ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
             return objective.loss(
                 gather(params, split, batch["index"]),
                 extra,
@@ -82,7 +87,9 @@ def make_train_step(
     """
     loss = sharded_loss(objective, mesh, embed, fsdp=fsdp, micro_batches=micro_batches)
 
-    def step(state: TrainState, towers, batch, stop):
+    def step(
+        state: TrainState, towers: Tree, batch: Batch, stop: jax.Array
+    ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         (value, (extra, metrics)), grads = jax.value_and_grad(loss, has_aux=True)(
             state.params, state.extra, towers, batch, key
@@ -123,7 +130,9 @@ def make_eval_step(
     """
     loss = sharded_loss(objective, mesh, embed, fsdp=fsdp)
 
-    def evaluate(params, extra, towers, batch, number):
+    def evaluate(
+        params: Tree, extra: Tree, towers: Tree, batch: Batch, number: jax.Array
+    ) -> Metrics:
         key = jax.random.fold_in(jax.random.key(seed), VALIDATION_STREAM)
         value, (_, metrics) = loss(params, extra, towers, batch, jax.random.fold_in(key, number))
         return {"loss": value, **metrics}

@@ -3,12 +3,13 @@
 import contextlib
 import signal
 from collections.abc import Iterator
+from types import FrameType
 
 # EX_TEMPFAIL: saved, not finished; the same command goes on. Schedulers requeue on it.
 EXIT_INTERRUPTED = 75
 
 
-class Stop:
+class StopRequest:
     """`is_set` once a signal came, and its `name`."""
 
     is_set = False
@@ -16,15 +17,15 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[Stop]:
+def stop_signals() -> Iterator[StopRequest]:
     """Catch SIGTERM and SIGINT; a second Ctrl-C acts as usual.
 
     Schedulers repeat SIGTERM while they wait, so it remains a request. Outside the main thread
     nothing is caught: signals belong to whoever owns it.
     """
-    stop = Stop()
+    stop = StopRequest()
 
-    def request(number, frame):
+    def request(number: int, frame: FrameType | None) -> None:
         stop.is_set, stop.name = True, signal.Signals(number).name
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

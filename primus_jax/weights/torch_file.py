@@ -8,7 +8,7 @@ import contextlib
 import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -161,7 +161,7 @@ def members_of(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo
 
 def read_program(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> Any:
     """What the pickle of the archive describes; tensors become `Tensor`."""
-    functions = {
+    functions: dict[str, Callable[..., Any]] = {
         "collections.OrderedDict": lambda: {},
         "torch._utils._rebuild_tensor_v2": rebuild_tensor,
         # For dtypes that have no kind of storage, none of which an encoder can have.
@@ -182,12 +182,18 @@ def load_storage(reference: Any) -> Storage:
     return Storage(STORAGES.get(storage.name), key, length)
 
 
-def rebuild_tensor(storage, offset, shape, strides, *unused) -> Tensor:
+def rebuild_tensor(
+    storage: object, offset: object, shape: object, strides: object, *unused: object
+) -> Tensor:
     """`torch._utils._rebuild_tensor_v2`, which notes the view and touches no data."""
-    if not all(isinstance(n, tuple) and len(n) <= MOST_AXES for n in (shape, strides)):
+    if not isinstance(shape, tuple) or not isinstance(strides, tuple):
+        raise ValueError("a tensor without a shape")
+    if max(len(shape), len(strides)) > MOST_AXES:
         raise ValueError("a tensor without a shape")
     numbers = (offset, *shape, *strides)
-    if not all(type(n) is int and 0 <= n < LARGEST_NUMBER for n in numbers):
+    if not isinstance(offset, int) or not all(
+        type(n) is int and 0 <= n < LARGEST_NUMBER for n in numbers
+    ):
         raise ValueError("a tensor whose offset, shape or strides are no sizes")
     if not isinstance(storage, Storage) or len(shape) != len(strides):
         raise ValueError("a tensor without a storage")

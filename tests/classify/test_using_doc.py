@@ -13,7 +13,7 @@ from support.user_files import tiny_encoder, write_user_csv
 from primus_jax import SignalWarning
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder
-from primus_jax.models.imu_encoder import EncoderConfig, sample_range
+from primus_jax.models.released import ReleasedConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "using.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
@@ -50,9 +50,9 @@ def test_every_block_runs_as_written(tmp_path, monkeypatch, capsys):
 
 
 def test_the_table_of_inputs_is_true():
-    released = EncoderConfig()
-    assert sample_range(released) == (123, None)
-    assert sample_range(EncoderConfig(third_pool="max", multihead=False)) == (978, 1004)
+    released = ReleasedConfig()
+    assert released.sample_range() == (123, None)
+    assert ReleasedConfig(third_pool="max", multihead=False).sample_range() == (978, 1004)
     assert issubclass(SignalWarning, UserWarning)
     encoder = tiny_encoder()
     with pytest.warns(SignalWarning, match=r"12\.5 to 25 Hz"):

@@ -10,11 +10,11 @@ from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.windows import WindowSpec
 
-SMALL = EncoderConfig(readout="pool", embed_dim=8, channels=4, multihead=False)
+SMALL = ReleasedConfig(readout="pool", embed_dim=8, channels=4, multihead=False)
 SPEC = WindowSpec(50.0, 3.0, 3.0)
 
 

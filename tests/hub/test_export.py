@@ -18,21 +18,21 @@ from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import read_folder, write_folder
 from primus_jax.hub.layout import layout
 from primus_jax.hub.torch_names import from_torch_names, to_torch_names
-from primus_jax.models.imu_encoder import CHOICES, EncoderConfig, ImuEncoder, min_samples
+from primus_jax.models.released import CHOICES, ReleasedConfig
 from primus_jax.weights.torch_file import read_torch_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny_imu2clip.pt"
-TINY = EncoderConfig(channels=4, embed_dim=3, bins=5, third_pool="max", multihead=False)
+TINY = ReleasedConfig(channels=4, embed_dim=3, bins=5, third_pool="max", multihead=False)
 ABOUT = {"rate_hz": 50, "window_seconds": 5, "provenance": {"steps": 7}}
 CONFIGS = [
-    EncoderConfig(readout=readout, multihead=multihead, channels=4, bins=6, embed_dim=5)
+    ReleasedConfig(readout=readout, multihead=multihead, channels=4, bins=6, embed_dim=5)
     for readout, multihead in itertools.product(CHOICES["readout"], (True, False))
 ]
 
 
 def random_params(config, seed=0):
-    window = np.zeros((1, min_samples(config), 6), np.float32)
-    shapes = jax.eval_shape(ImuEncoder(config).init, jax.random.key(0), window)["params"]
+    window = np.zeros((1, config.sample_range()[0], 6), np.float32)
+    shapes = jax.eval_shape(config.build().init, jax.random.key(0), window)["params"]
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes)
 
@@ -60,7 +60,7 @@ def test_names_and_shapes_of_the_released_encoder():
     expected |= {f"backbone.5.{name}": shape for name, shape in gru.items()}
     for head in ("ssl", "mmcl"):
         expected |= {f"{head}_head.weight": (512, 512), f"{head}_head.bias": (512,)}
-    tensors = to_torch_names(random_params(EncoderConfig()), EncoderConfig())
+    tensors = to_torch_names(random_params(ReleasedConfig()), ReleasedConfig())
     assert {name: value.shape for name, value in tensors.items()} == expected
 
 
@@ -74,8 +74,8 @@ def test_round_trip_is_exact(config):
 
 
 def test_released_architectures_are_recognised():
-    primus = EncoderConfig(channels=8, bins=6, embed_dim=5)
-    imu2clip = EncoderConfig(channels=8, bins=6, embed_dim=5, third_pool="max", multihead=False)
+    primus = ReleasedConfig(channels=8, bins=6, embed_dim=5)
+    imu2clip = ReleasedConfig(channels=8, bins=6, embed_dim=5, third_pool="max", multihead=False)
     for config in (primus, imu2clip):
         assert from_torch_names(sine_tensors(config))[1] == config
     with pytest.raises(PrimusError, match="not the weights of an IMU encoder; found conv"):
@@ -104,7 +104,7 @@ def test_every_fault_is_listed_once():
         PrimusError, match=r"missing: pool.weight .* unexpected: gru/b_hh .* gru/w_ih"
     ):
         to_torch_names(
-            random_params(config), EncoderConfig(readout="pool", channels=4, embed_dim=5)
+            random_params(config), ReleasedConfig(readout="pool", channels=4, embed_dim=5)
         )
 
 
@@ -134,7 +134,7 @@ def test_folder_round_trip(tmp_path):
         ({"provenance": {"loss": math.inf}}, "provenance cannot be written"),
         ({"provenance": {"params": np.zeros(2)}}, "provenance cannot be written"),
         ({"provenance": {"data": 5}}, r"provenance\.data is 5"),
-        ({"config": EncoderConfig()}, "these are not the weights"),
+        ({"config": ReleasedConfig()}, "these are not the weights"),
     ],
 )
 def test_nothing_is_written_of_a_wrong_export(change, message, tmp_path):
@@ -167,7 +167,8 @@ def test_damaged_folders_are_refused(tmp_path):
     refused("config.json", text[:50].encode(), "is not JSON")
     for change, message in (
         ({"format": "another"}, "format 'another'; expected"),
-        ({"encoder": {"bins": 32}}, "expected the keys"),
+        ({"encoder": {"bins": 32}}, "whose kind is one of"),
+        ({"encoder": {"kind": "released", "bins": 32}}, "expected the keys"),
         ({"encoder": description["encoder"] | {"bins": 0}}, "encoder.bins is 0"),
         ({"rate_hz": "50"}, "rate_hz is '50'"),
         ({"weights_sha256": None}, "damaged or was replaced"),
@@ -186,7 +187,10 @@ def test_a_folder_from_before_heads_had_a_width_still_loads(tmp_path):
     write_folder(tmp_path / "out", random_params(CONFIGS[0]), CONFIGS[0], **ABOUT)
     path = tmp_path / "out" / "config.json"
     description = json.loads(path.read_text())
-    assert description["encoder"].pop("head_dim") == 0
+    encoder = description["encoder"]
+    assert encoder.pop("head_dim") == 0
+    description["encoder"] = {"trunk": encoder.pop("kind"), **encoder}
+    description["format"] = "primus-jax encoder 1"
     path.write_text(json.dumps(description))
     assert read_folder(tmp_path / "out")[1] == CONFIGS[0]
 
@@ -203,7 +207,7 @@ def test_pytorch_loads_the_export(tmp_path):
         module.load_state_dict({name: torch.from_numpy(value) for name, value in tensors.items()})
         imu = np.random.default_rng(0).normal(size=(2, 200, 6)).astype(np.float32)
         expected = module(torch.from_numpy(imu))
-        outputs = jax.jit(ImuEncoder(config).apply)({"params": params}, imu)
+        outputs = jax.jit(config.build().apply)({"params": params}, imu)
         for head, value in expected.items():
             np.testing.assert_allclose(outputs[head], value.detach(), rtol=1e-5, atol=1e-5)
 

@@ -13,7 +13,7 @@ from data_prep.user.packs import Packs
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.evals.features import dataset_features
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.recordings.windows import WindowSpec
 from primus_jax.study.run import ResampledEncoder
 from primus_jax.window import resample
@@ -76,7 +76,7 @@ def test_the_released_imu2clip_encoders_on_real_windows(shared_data, tmp_path, c
 
 
 def test_an_encoder_of_that_architecture(tmp_path, capsys):
-    config = EncoderConfig(channels=8, embed_dim=16, third_pool="max", multihead=False)
+    config = ReleasedConfig(channels=8, embed_dim=16, third_pool="max", multihead=False)
     Encoder.random(config, 0, 200.0, 5.0).save(tmp_path / "export")
     recordings = [
         dataclasses.replace(one, signal=signal(1000, seed=seed))

@@ -22,18 +22,20 @@ from primus_jax.errors import PrimusError
 from primus_jax.export.run import ExportOptions, write_export
 from primus_jax.hub.loading import AssumptionWarning
 from primus_jax.hub.torch_names import to_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder, sample_range
+from primus_jax.models.encoders import encoder_to_dict
+from primus_jax.models.motion import MotionConfig
+from primus_jax.models.released import ReleasedConfig
 
-MOTION = EncoderConfig(trunk="motion", channels=4, embed_dim=232, blocks=2, head_layers=2)
+MOTION = MotionConfig(channels=4, blocks=2, head_layers=2)
 CONFIGS = [
-    EncoderConfig(channels=8, embed_dim=16),
-    EncoderConfig(channels=8, embed_dim=16, third_pool="max", multihead=False),
-    EncoderConfig(channels=8, embed_dim=16, readout="gru_time", bins=4, input_norm="fixed"),
-    EncoderConfig(channels=8, embed_dim=16, readout="gru_time", third_pool="max", multihead=False),
-    EncoderConfig(channels=8, embed_dim=16, readout="pool", activation="gelu", head_layers=2),
-    EncoderConfig(channels=8, embed_dim=16, readout="pool", third_pool="max"),
+    ReleasedConfig(channels=8, embed_dim=16),
+    ReleasedConfig(channels=8, embed_dim=16, third_pool="max", multihead=False),
+    ReleasedConfig(channels=8, embed_dim=16, readout="gru_time", bins=4, input_norm="fixed"),
+    ReleasedConfig(channels=8, embed_dim=16, readout="gru_time", third_pool="max", multihead=False),
+    ReleasedConfig(channels=8, embed_dim=16, readout="pool", activation="gelu", head_layers=2),
+    ReleasedConfig(channels=8, embed_dim=16, readout="pool", third_pool="max"),
     MOTION,
-    EncoderConfig(trunk="motion", channels=4, embed_dim=232, multihead=False),
+    MotionConfig(channels=4, multihead=False),
 ]
 
 
@@ -43,7 +45,7 @@ def name_of(config):
 
 def windows(config, n=6, seed=0):
     """Gravity, smooth movement, and one window that lies still."""
-    low, high = sample_range(config)
+    low, high = config.sample_range()
     time = high or max(low, 250)
     rng = np.random.default_rng(seed)
     imu = rng.normal(size=(n, time, 6)).cumsum(1) / 4
@@ -55,7 +57,7 @@ def windows(config, n=6, seed=0):
 def encoder_of(config, seed=1):
     """Random weights, without the compilation that `Encoder.random` needs."""
     imu, rng = windows(config, 1), np.random.default_rng(seed)
-    shapes = jax.eval_shape(ImuEncoder(config).init, jax.random.key(0), imu)["params"]
+    shapes = jax.eval_shape(config.build().init, jax.random.key(0), imu)["params"]
     params = jax.tree_util.tree_map_with_path(
         lambda path, leaf: np.float32(
             rng.normal(size=leaf.shape) * 0.2 + (path[-1].key == "scale")
@@ -74,7 +76,7 @@ def module_of(encoder):
     torch = pytest.importorskip("torch")
     from primus_jax.hub.modeling_primus import PrimusEncoder
 
-    module = PrimusEncoder(dataclasses.asdict(encoder.config), encoder.head)
+    module = PrimusEncoder(encoder_to_dict(encoder.config), encoder.head)
     tensors = to_torch_names(encoder.params, encoder.config)
     module.load_state_dict({name: torch.tensor(value) for name, value in tensors.items()})
     return torch, module
@@ -105,7 +107,7 @@ def test_pytorch_agrees_in_outputs_and_gradients(config):
     targets = {h: rng.normal(size=outputs[h].shape).astype(np.float32) for h in config.heads}
 
     def loss(params):
-        ours = ImuEncoder(config).apply({"params": params}, imu)
+        ours = config.build().apply({"params": params}, imu)
         return sum(jnp.vdot(ours[head], targets[head]) for head in config.heads), ours
 
     (_, ours), grad = jax.jit(jax.value_and_grad(loss, has_aux=True))(encoder.params)
@@ -151,14 +153,14 @@ def test_fine_tuned_in_pytorch_and_back(tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b + 0.5), again.params, made.params)
     assert main(["import", str(tmp_path / "tuned.safetensors"), "--to", str(tmp_path / "2")]) == 0
     with pytest.raises(ValueError, match="only from_pretrained"):
-        PrimusEncoder(dataclasses.asdict(config)).save(tmp_path / "x.safetensors")
+        PrimusEncoder(encoder_to_dict(config)).save(tmp_path / "x.safetensors")
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_pytorch_takes_the_windows_that_jax_takes(config):
     encoder = encoder_of(config)
     torch, module = module_of(encoder)
-    low, high = sample_range(config)
+    low, high = config.sample_range()
     assert module(torch.zeros(1, low, 6))["emb"].shape == (1, config.embed_dim)
     wrong = [(1, low - 1, 6), (1, 4, 6), (low, 6), (1, 6, low), (1, low, 3)]
     for shape in [*wrong, (1, high + 1, 6)] if high else wrong:
@@ -343,7 +345,7 @@ def test_real_recordings_agree(shared_data, tmp_path):
             outputs = module(torch.from_numpy(imu))
         for head in config.heads:
             assert_close(encoder.encode_windows(imu, head), outputs[head].numpy())
-        path = tmp_path / f"{config.trunk}_{config.readout}.onnx"
+        path = tmp_path / f"{config.kind}.onnx"
         OnnxFile(CheckWindows(imu[:8], "real"))(path, encoder.params, config, {"head": "emb"})
         session = onnx_session(path)
         for head in config.heads:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.hub.loading import RELEASED_RATES
-from primus_jax.models.imu_encoder import EncoderConfig, sample_range
+from primus_jax.models.released import ReleasedConfig
 
 TEXT = (Path(__file__).parents[2] / "docs" / "weights.md").read_text(encoding="utf-8")
 CONFIG = str(Path(__file__).parents[1] / "support" / "tiny_config.py")
@@ -32,7 +32,7 @@ def test_the_commands_and_snippets_run_as_written(simulated, tmp_path, monkeypat
     assert main(["export", "runs/small", "--to", "first"]) == 0
     few = ["fewshot", "--data", str(simulated), "--encoder", "mine=first", "--shots", "1"]
     assert main([*few, "--seeds", "1", "--leaks", "report", "--out", "fewshot"]) == 0
-    config = EncoderConfig(channels=32, embed_dim=16, readout="gru_time")
+    config = ReleasedConfig(channels=32, embed_dim=16, readout="gru_time")
     Encoder.random(config, 0, rate_hz=50, window_seconds=5).save("over_time")
     save_file(load_file("over_time/model.safetensors"), "weights.safetensors")
     commands = [line.split()[1:] for block in blocks("console") for line in block.splitlines()]
@@ -67,9 +67,9 @@ def test_the_commands_and_snippets_run_as_written(simulated, tmp_path, monkeypat
 def test_every_checkpoint_of_the_table_is_what_the_code_assumes():
     rows = {line.split("|")[1].strip()[:8]: line for line in TEXT.splitlines() if "| emb" in line}
     for start, third_pool, config in (
-        ("PRIMUS `", "adaptive", EncoderConfig()),
-        ("IMU2CLIP", "max", EncoderConfig(third_pool="max", multihead=False)),
+        ("PRIMUS `", "adaptive", ReleasedConfig()),
+        ("IMU2CLIP", "max", ReleasedConfig(third_pool="max", multihead=False)),
     ):
         assert f"| {RELEASED_RATES[third_pool]:g} Hz |" in rows[start]
-        low, high = sample_range(config)
+        low, high = config.sample_range()
         assert (f"{low} to {high}" if high else f"at least {low}") in rows[start]

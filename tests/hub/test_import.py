@@ -16,11 +16,12 @@ from primus_jax.hub.layout import layout
 from primus_jax.hub.loading import AssumptionWarning, read_encoder
 from primus_jax.hub.recognise import recognise
 from primus_jax.hub.torch_names import from_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.motion import MotionConfig
+from primus_jax.models.released import ReleasedConfig
 
-PRIMUS = EncoderConfig(channels=8, embed_dim=16)
+PRIMUS = ReleasedConfig(channels=8, embed_dim=16)
 RELEASED = {"rate_hz": 200, "window_seconds": 5}
-MOTION = EncoderConfig(trunk="motion", channels=4, embed_dim=232, blocks=2, head_layers=2)
+MOTION = MotionConfig(channels=4, blocks=2, head_layers=2)
 
 
 def random_tensors(config, seed=0):
@@ -44,11 +45,11 @@ def assert_loads(path, tensors, config, **options):
     "config",
     [
         PRIMUS,
-        EncoderConfig(channels=8, embed_dim=16, head_layers=2, readout="pool"),
-        EncoderConfig(channels=12, embed_dim=7, bins=9, multihead=False, third_pool="max"),
-        EncoderConfig(channels=12, embed_dim=7, multihead=False, third_pool="max", readout="pool"),
+        ReleasedConfig(channels=8, embed_dim=16, head_layers=2, readout="pool"),
+        ReleasedConfig(channels=12, embed_dim=7, bins=9, multihead=False, third_pool="max"),
+        ReleasedConfig(channels=12, embed_dim=7, multihead=False, third_pool="max", readout="pool"),
         MOTION,
-        EncoderConfig(trunk="motion", channels=8, embed_dim=272, multihead=False),
+        MotionConfig(channels=8, multihead=False),
     ],
 )
 def test_architectures_are_recognised_under_any_prefix(config, tmp_path):
@@ -61,7 +62,7 @@ def test_architectures_are_recognised_under_any_prefix(config, tmp_path):
 
 
 def test_single_head_primus_has_other_names_here(tmp_path):
-    config = EncoderConfig(channels=8, embed_dim=16, multihead=False)
+    config = ReleasedConfig(channels=8, embed_dim=16, multihead=False)
     tensors = random_tensors(config)
     theirs = {name.replace("net.", "backbone.", 1): value for name, value in tensors.items()}
     save_file(theirs, tmp_path / "single.safetensors")
@@ -175,7 +176,7 @@ def test_import_writes_a_folder(tmp_path, capsys):
 
 
 def test_import_takes_what_shapes_do_not_tell(tmp_path, capsys):
-    config = EncoderConfig(channels=32, embed_dim=16, readout="gru_time", activation="gelu")
+    config = ReleasedConfig(channels=32, embed_dim=16, readout="gru_time", activation="gelu")
     tensors, file = random_tensors(config), tmp_path / "w.safetensors"
     save_file(tensors, file)
     command = ["import", str(file), "--to", str(tmp_path / "out"), "--overwrite"]

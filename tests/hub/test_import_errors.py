@@ -14,10 +14,11 @@ from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.files import replace_file
 from primus_jax.hub.layout import layout
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.motion import MotionConfig
+from primus_jax.models.released import ReleasedConfig
 
-PRIMUS = EncoderConfig(channels=8, embed_dim=16)
-SINGLE = EncoderConfig(channels=8, embed_dim=16, multihead=False)
+PRIMUS = ReleasedConfig(channels=8, embed_dim=16)
+SINGLE = ReleasedConfig(channels=8, embed_dim=16, multihead=False)
 STATED = {"rate_hz": 50, "window_seconds": 5}
 
 
@@ -83,7 +84,7 @@ def test_the_damaged_tensor_is_named_and_no_other(name, change, words, tmp_path)
 def test_a_first_convolution_alone_lacks_the_rest(tmp_path):
     tensors = {"net.1.net.0.weight": np.zeros((8, 6, 10), np.float32)}
     assert "missing: net.0.weight [6], net.0.bias [6]" in refusal(tensors, tmp_path)
-    tensors = random_tensors(EncoderConfig(trunk="motion", channels=4, embed_dim=232))
+    tensors = random_tensors(MotionConfig(channels=4))
     del tensors["trunk.stem.bias"]
     assert refusal(tensors, tmp_path).endswith("encoder: missing: trunk.stem.bias [4].")
 

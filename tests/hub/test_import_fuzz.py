@@ -16,9 +16,9 @@ from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import check_description
 from primus_jax.hub.layout import layout
 from primus_jax.hub.loading import read_encoder
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 
-TINY = EncoderConfig(channels=4, embed_dim=3, bins=5, third_pool="max", multihead=False)
+TINY = ReleasedConfig(channels=4, embed_dim=3, bins=5, third_pool="max", multihead=False)
 MOST_SECONDS, MOST_KILOBYTES = 20, 300 << 10
 
 
@@ -191,7 +191,9 @@ def test_hostile_safetensors(tmp_path):
     ],
 )
 def test_hostile_descriptions(change, tmp_path):
-    encoder = dataclasses.asdict(EncoderConfig()) | change.get("encoder", {})
+    encoder = {"trunk": "released", **dataclasses.asdict(ReleasedConfig())} | change.get(
+        "encoder", {}
+    )
     description = {"format": "primus-jax encoder 1", "rate_hz": 50, "window_seconds": 5}
     description |= {"head": "emb"} | change | {"encoder": encoder}
     text = json.dumps({"__metadata__": {"primus_jax": json.dumps(description)}}).encode()

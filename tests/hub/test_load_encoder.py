@@ -9,11 +9,11 @@ from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.hub.loading import AssumptionWarning
 from primus_jax.hub.torch_names import to_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.window import GRAVITY
 
-SMALL = EncoderConfig(channels=8, embed_dim=16)
-IMU2CLIP = EncoderConfig(third_pool="max", multihead=False)
+SMALL = ReleasedConfig(channels=8, embed_dim=16)
+IMU2CLIP = ReleasedConfig(third_pool="max", multihead=False)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_real_windows_at_their_own_rate(shared_data, encoder):
 
 def test_units_rate_and_number_of_windows():
     """With fixed scaling: group normalisation would hide a wrong unit."""
-    config = EncoderConfig(channels=8, embed_dim=16, input_norm="fixed")
+    config = ReleasedConfig(channels=8, embed_dim=16, input_norm="fixed")
     encoder = Encoder.random(config, seed=3, rate_hz=50, window_seconds=5)
     signal = walk(250, 50)
     plain = encoder.encode(signal, rate_hz=50)
@@ -134,8 +134,8 @@ def test_random_is_a_function_of_the_seed(encoder):
     "config",
     [
         SMALL,
-        EncoderConfig(input_norm="fixed", activation="gelu", readout="pool", embed_dim=16),
-        EncoderConfig(readout="gru_time", third_pool="max", multihead=False, embed_dim=16),
+        ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", embed_dim=16),
+        ReleasedConfig(readout="gru_time", third_pool="max", multihead=False, embed_dim=16),
     ],
     ids=lambda config: config.readout,
 )
@@ -164,7 +164,7 @@ def test_foreign_safetensors_take_the_released_rate_and_window(encoder, tmp_path
     assert equal_trees(loaded.params, encoder.params)
     loaded = load_encoder(tmp_path / "primus.safetensors", rate_hz=100, window_seconds=2)
     assert (loaded.rate_hz, loaded.window_seconds) == (100, 2)
-    over_time = EncoderConfig(channels=8, embed_dim=16, readout="gru_time")
+    over_time = ReleasedConfig(channels=8, embed_dim=16, readout="gru_time")
     with pytest.raises(
         PrimusError, match=r"primus.safetensors: .*weight_ih_l0 \[48, 32\] instead of"
     ):

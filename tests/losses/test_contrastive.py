@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from primus_jax.losses.contrastive import info_nce, info_nce_with_accuracy
+from primus_jax.losses.pairs import Pairs
 
 
 def reference(a, b, temperature, mask=None, masked_negatives=True, equal=None):
@@ -50,7 +51,7 @@ def test_golden_numbers_from_pytorch_in_float64(golden):
         assert value == pytest.approx(3.25729810, abs=1e-8)
         assert np.linalg.norm(grad) == pytest.approx(5.38912118, abs=1e-8)
         assert grad_t == pytest.approx(-7.93298129, abs=1e-7)
-        masked = jax.jit(functools.partial(info_nce, mask=mask))
+        masked = jax.jit(functools.partial(info_nce, pairs=Pairs(mask=mask)))
         assert masked(student, teacher, 0.1) == pytest.approx(3.72396906, abs=1e-8)
 
 
@@ -81,7 +82,7 @@ def test_nothing_to_compare_is_zero_with_zero_gradient():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 4, 3)).astype(np.float32)
     value, grad = jax.jit(
-        jax.value_and_grad(lambda a: info_nce(a, b, 0.1, mask=np.zeros(4, bool)))
+        jax.value_and_grad(lambda a: info_nce(a, b, 0.1, Pairs(mask=np.zeros(4, bool))))
     )(a)
     assert value == 0
     np.testing.assert_array_equal(grad, 0)
@@ -94,8 +95,8 @@ def test_equals_the_pairwise_definition(batch, masked_negatives):
     a, b = rng.normal(size=(2, batch, 5)).astype(np.float32)
     mask = rng.random(batch) < 0.7
     equal = rng.integers(-1, 3, batch).astype(np.int32)
-    loss = jax.jit(functools.partial(info_nce, masked_negatives=masked_negatives))
-    value = loss(a, b, 0.3, mask=mask, equal=equal)
+    pairs = Pairs(mask=mask, equal=equal, masked_negatives=masked_negatives)
+    value = jax.jit(info_nce)(a, b, 0.3, pairs)
     expected = reference(a, b, 0.3, mask, masked_negatives, equal)
     assert value == pytest.approx(expected, rel=2e-6)
 
@@ -111,14 +112,14 @@ def test_sharded_equals_dense_in_value_and_gradient(devices, masked_negatives):
         options = {"masked_negatives": masked_negatives}
 
         def dense(a, b, t):
-            return info_nce(a, b, t, mask=mask, equal=equal, **options)
+            return info_nce(a, b, t, Pairs(mask, equal, **options))
 
         mesh = jax.make_mesh(
             (devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices]
         )
 
         def local(a, b, t, mask, equal):
-            return info_nce(a, b, t, mask=mask, equal=equal, axis_name="data", **options)
+            return info_nce(a, b, t, Pairs(mask, equal, axis_name="data", **options))
 
         rows, everywhere = PartitionSpec("data"), PartitionSpec()
         sharded = jax.shard_map(
@@ -134,3 +135,25 @@ def test_sharded_equals_dense_in_value_and_gradient(devices, masked_negatives):
     assert float(one[0]) == pytest.approx(
         reference(a, b, 0.17, mask, masked_negatives, equal), rel=1e-12
     )
+
+
+def test_pairs_may_be_an_argument_of_a_traced_function():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 8, 3)).astype(np.float32)
+    mask, equal = np.arange(8) != 3, np.array([0, 1, 0, 2, -1, -1, 1, 0], np.int32)
+    slope = jax.jit(jax.grad(info_nce))
+    expected = jax.jit(jax.grad(lambda a: info_nce(a, b, 0.1, Pairs(mask, equal))))(a)
+    argument = slope(a, b, 0.1, Pairs(mask, equal))
+    np.testing.assert_allclose(argument, expected, rtol=1e-5, atol=1e-6)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    rows = PartitionSpec("data")
+    sharded = jax.shard_map(
+        lambda a, b, pairs: info_nce(a, b, 0.1, pairs),
+        mesh=mesh,
+        in_specs=(rows, rows, rows),
+        out_specs=PartitionSpec(),
+    )
+    split = jax.jit(jax.grad(sharded))(a, b, Pairs(mask, equal, axis_name="data"))
+    np.testing.assert_allclose(split, expected, rtol=1e-5, atol=1e-6)
+    assert Pairs(form="ring") == Pairs(form="ring")
+    assert hash(Pairs(form="ring")) == hash(Pairs(form="ring"))

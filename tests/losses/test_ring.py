@@ -11,7 +11,7 @@ from support.pair_losses import LOSSES, compile_gradient, inputs, value_and_grad
 
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
-from primus_jax.losses.pairs import choose_form
+from primus_jax.losses.pairs import Pairs, choose_form
 from primus_jax.roofline.traffic import bytes_sent
 
 BATCH = 40
@@ -218,10 +218,10 @@ def test_the_form_is_chosen_by_size():
 def test_wrong_arguments_are_named():
     rows = jnp.ones((4, 3))
     with pytest.raises(PrimusError, match="'auto', 'dense', 'gathered', 'ring'"):
-        info_nce(rows, rows, 0.1, form="rings")
+        info_nce(rows, rows, 0.1, Pairs(form="rings"))
     with pytest.raises(PrimusError, match=r"\(4, 3\) and \(5, 3\)"):
         info_nce(rows, jnp.ones((5, 3)), 0.1)
     with pytest.raises(PrimusError, match=r"mask has shape \(3,\); expected \(4,\)"):
-        info_nce(rows, rows, 0.1, mask=jnp.ones(3, bool))
+        info_nce(rows, rows, 0.1, Pairs(mask=jnp.ones(3, bool)))
     with pytest.raises(PrimusError, match="block 0"):
-        info_nce(rows, rows, 0.1, form="ring", block=0)
+        info_nce(rows, rows, 0.1, Pairs(form="ring", block=0))

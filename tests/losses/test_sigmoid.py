@@ -10,8 +10,9 @@ from support.pair_losses import inputs, value_and_gradient
 
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
+from primus_jax.losses.pairs import Pairs
 from primus_jax.losses.sigmoid import sigmoid
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.training.digest import digest
 from primus_jax.training.metrics import read_metrics
@@ -115,7 +116,7 @@ def test_the_objective_puts_it_in_every_term():
         "text_id": np.array([0, 1, -1, 0, 2, 3], np.int32),
     }
     batch = jax.tree.map(jnp.asarray, batch)
-    encoder = EncoderConfig(
+    encoder = ReleasedConfig(
         readout="pool", input_norm="fixed", activation="gelu", embed_dim=16, channels=8
     )
 
@@ -132,9 +133,9 @@ def test_the_objective_puts_it_in_every_term():
     loss, (_, metrics) = jax.jit(objective.loss)(params, extra, {}, batch, key)
     views = jax.jit(objective.forward)(params, batch, key)
     text = batch["text_embedding"].astype(jnp.float32)
-    options = {"mask": batch["text_mask"], "equal": batch["text_id"], "masked_negatives": False}
+    pairs = Pairs(batch["text_mask"], batch["text_id"], masked_negatives=False)
     expected = {
-        "text": sigmoid(views["mm"], text, 0.1, -2.0, **options),
+        "text": sigmoid(views["mm"], text, 0.1, -2.0, pairs),
         "view": sigmoid(views["ssl"], views["ssl_second"], 0.1, -3.0),
     }
     for name, value in expected.items():

@@ -13,7 +13,8 @@ from primus_jax.config import Config, DataConfig
 from primus_jax.errors import PrimusError
 from primus_jax.hub.layout import layout
 from primus_jax.models.compute import ComputeConfig
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.models.motion import MotionConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig, make_optimizer
@@ -21,12 +22,10 @@ from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
 ENCODERS = {
-    "motion": EncoderConfig(
-        trunk="motion", channels=8, embed_dim=272, blocks=2, head_layers=2, head_dim=16
-    ),
-    "gru_channels": EncoderConfig(channels=8, embed_dim=24),
-    "gru_time": EncoderConfig(channels=8, embed_dim=24, readout="gru_time", activation="gelu"),
-    "pool": EncoderConfig(
+    "motion": MotionConfig(channels=8, blocks=2, head_layers=2, head_dim=16),
+    "gru_channels": ReleasedConfig(channels=8, embed_dim=24),
+    "gru_time": ReleasedConfig(channels=8, embed_dim=24, readout="gru_time", activation="gelu"),
+    "pool": ReleasedConfig(
         channels=8, embed_dim=24, readout="pool", input_norm="fixed", activation="gelu"
     ),
 }
@@ -49,13 +48,13 @@ def windows():
 @functools.cache
 def initial(name):
     """Parameters, the same for every way to compute."""
-    init = jax.jit(ImuEncoder(ENCODERS[name]).init)
+    init = jax.jit(ENCODERS[name].build().init)
     return init(jax.random.key(1), windows()[:1])["params"]
 
 
 def scalar(name, compute, params):
     """Cosines of the outputs with fixed directions, summed; and the outputs."""
-    outputs = ImuEncoder(ENCODERS[name], compute).apply({"params": params}, windows())
+    outputs = ENCODERS[name].build(compute).apply({"params": params}, windows())
     total = jnp.zeros((), jnp.float32)
     for i, value in enumerate(outputs.values()):
         unit = value / jnp.linalg.norm(value, axis=-1, keepdims=True)
@@ -86,9 +85,8 @@ def cosine(a, b):
 
 def kept_bytes(name, compute):
     """What the forward pass keeps for the backward pass, parameters excluded."""
-    apply = lambda params: ImuEncoder(ENCODERS[name], compute).apply(  # noqa: E731
-        {"params": params}, windows()
-    )
+    encoder = ENCODERS[name].build(compute)
+    apply = lambda params: encoder.apply({"params": params}, windows())  # noqa: E731
     backward = jax.eval_shape(lambda params: jax.vjp(apply, params)[1], initial(name))
     size = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))  # noqa: E731
     return size(backward) - size(initial(name))
@@ -126,7 +124,7 @@ def test_the_compiler_needs_less_memory():
 @pytest.mark.parametrize("name", ENCODERS)
 def test_parameters_and_outputs_are_the_same_in_name_shape_and_type(name, way):
     key, window = jax.random.key(1), windows()[:1]
-    encoder = ImuEncoder(ENCODERS[name], WAYS[way])
+    encoder = ENCODERS[name].build(WAYS[way])
     params = jax.eval_shape(encoder.init, key, window)["params"]
     expected = jax.eval_shape(lambda: initial(name))
     assert jax.tree.map(lambda x: (x.shape, x.dtype), params) == jax.tree.map(

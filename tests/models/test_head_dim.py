@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from primus_jax.config import Config, DataConfig
-from primus_jax.data.pipeline import example_batch
+from primus_jax.data.inputs import example_batch
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.crossmodal.paired import check_width
 from primus_jax.hub.recognise import recognise
 from primus_jax.hub.torch_names import to_torch_names
 from primus_jax.models.compute import ComputeConfig
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.models.motion import MotionConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig, make_optimizer
 from primus_jax.parallel.sharding import make_mesh
@@ -22,15 +23,11 @@ from primus_jax.training.state import abstract_state, state_maker
 from primus_jax.training.step import make_train_step
 
 ENCODERS = {
-    "motion": EncoderConfig(
-        trunk="motion", channels=4, embed_dim=232, blocks=1, head_layers=2, head_dim=12
-    ),
-    "one layer": EncoderConfig(channels=8, embed_dim=16, head_dim=12),
-    "pool": EncoderConfig(channels=8, embed_dim=16, readout="pool", head_layers=2, head_dim=24),
+    "motion": MotionConfig(channels=4, blocks=1, head_layers=2, head_dim=12),
+    "one layer": ReleasedConfig(channels=8, embed_dim=16, head_dim=12),
+    "pool": ReleasedConfig(channels=8, embed_dim=16, readout="pool", head_layers=2, head_dim=24),
 }
-LARGE = EncoderConfig(
-    trunk="motion", channels=512, blocks=4, embed_dim=5312, head_layers=2, head_dim=512
-)
+LARGE = MotionConfig(channels=512, blocks=4, head_layers=2, head_dim=512)
 
 
 @pytest.fixture(params=ENCODERS)
@@ -69,7 +66,7 @@ def test_weights_tell_the_width_and_come_back(encoder, tmp_path):
 
 
 def test_a_width_equal_to_the_embedding_is_not_told_apart():
-    plain = EncoderConfig(channels=8, embed_dim=16, readout="pool")
+    plain = ReleasedConfig(channels=8, embed_dim=16, readout="pool")
     tensors = to_torch_names(Encoder.random(plain, 0, 50, 3).params, plain)
     assert recognise({n: v.shape for n, v in tensors.items()}, plain)[0] == plain
     assert recognise({n: v.shape for n, v in tensors.items()})[0].head_dim == 0
@@ -123,8 +120,13 @@ def test_the_config_compares_the_head_with_the_embeddings():
 
 def test_the_queue_is_as_wide_as_the_heads():
     objective = PrimusConfig(queue_size=20).build(ENCODERS["motion"])
-    _, extra = jax.eval_shape(objective.init, jax.random.key(0), example_batch(150, 12))
-    assert {extra["queue"][name].shape for name in ("imu", "text", "video")} == {(20, 12)}
+    _, extra = jax.eval_shape(
+        objective.init, jax.random.key(0), example_batch(PrimusConfig().inputs(150, 12))
+    )
+    rows = extra["queue"].rows
+    assert {name: rows[name].embedding.shape for name in rows} == dict.fromkeys(
+        ("imu", "text", "video"), (20, 12)
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,18 +139,18 @@ def test_the_queue_is_as_wide_as_the_heads():
 )
 def test_a_width_that_means_nothing_is_refused(values, words):
     with pytest.raises(PrimusError, match=words):
-        EncoderConfig(**values).validate()
+        ReleasedConfig(**values).validate()
 
 
 def parameters(config):
-    shapes = jax.eval_shape(ImuEncoder(config).init, jax.random.key(0), windows()[:1])
+    shapes = jax.eval_shape(config.build().init, jax.random.key(0), windows()[:1])
     return sum(x.size for x in jax.tree.leaves(shapes))
 
 
 def test_an_encoder_of_300_million_parameters_is_a_config():
     LARGE.validate()
     assert 280e6 < parameters(LARGE) < 330e6
-    assert parameters(EncoderConfig(trunk="motion", head_layers=2)) < 3e6
+    assert parameters(MotionConfig(head_layers=2)) < 3e6
 
 
 @pytest.mark.slow
@@ -157,7 +159,7 @@ def test_the_large_encoder_compiles_for_eight_devices_without_being_allocated():
     compute = ComputeConfig("bfloat16", remat=True, micro_batches=2)
     objective = PrimusConfig(queue_size=1024).build(LARGE, compute)
     optimizer = make_optimizer(OptimConfig(), 10)
-    batch, mesh = example_batch(250, 512), make_mesh(8)
+    batch, mesh = example_batch(PrimusConfig().inputs(250, 512)), make_mesh(8)
     make = state_maker(objective, optimizer, 0, batch)
     state = abstract_state(make, objective, mesh, fsdp=True)
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))

@@ -12,24 +12,18 @@ from jax.sharding import PartitionSpec as P
 
 from primus_jax.errors import PrimusError
 from primus_jax.hub.torch_names import from_torch_names, layout
-from primus_jax.models.imu_encoder import (
-    CHOICES,
-    EncoderConfig,
-    ImuEncoder,
-    min_samples,
-    sample_range,
-)
 from primus_jax.models.layers import adaptive_mean, max_pool3
+from primus_jax.models.released import CHOICES, ReleasedConfig
 
-IMU2CLIP = EncoderConfig(third_pool="max", multihead=False)
-PRIMUS = EncoderConfig()
+IMU2CLIP = ReleasedConfig(third_pool="max", multihead=False)
+PRIMUS = ReleasedConfig()
 VARIANTS = [
-    EncoderConfig(input_norm=norm, activation=activation, readout=readout, embed_dim=40)
+    ReleasedConfig(input_norm=norm, activation=activation, readout=readout, embed_dim=40)
     for norm, activation, readout in itertools.product(
         CHOICES["input_norm"], CHOICES["activation"], CHOICES["readout"]
     )
 ] + [
-    EncoderConfig(readout=readout, third_pool="max", multihead=False, embed_dim=40, activation=a)
+    ReleasedConfig(readout=readout, third_pool="max", multihead=False, embed_dim=40, activation=a)
     for readout, a in zip(CHOICES["readout"], ("none", "gelu", "gelu"), strict=True)
 ]
 
@@ -57,7 +51,7 @@ def sine_window(samples):
 
 
 def outputs_and_layers(config, imu):
-    model = ImuEncoder(config)
+    model = config.build()
     run = jax.jit(lambda p, x: model.apply({"params": p}, x, capture_intermediates=True))
     outputs, state = run(sine_params(config), imu)
     layers = {k: v["__call__"][0] for k, v in state["intermediates"].items() if k != "__call__"}
@@ -114,7 +108,7 @@ def test_golden_primus():
 
 
 def init_shapes(config, samples):
-    model, window = ImuEncoder(config), jax.ShapeDtypeStruct((2, samples, 6), jnp.float32)
+    model, window = config.build(), jax.ShapeDtypeStruct((2, samples, 6), jnp.float32)
     return jax.eval_shape(model.init, jax.random.key(0), window)["params"]
 
 
@@ -125,11 +119,11 @@ def test_number_of_parameters():
 
 
 def test_smallest_and_largest_window():
-    assert min_samples(PRIMUS) == 123
-    assert sample_range(IMU2CLIP) == (978, 1004)
+    assert PRIMUS.sample_range()[0] == 123
+    assert IMU2CLIP.sample_range() == (978, 1004)
     for readout, third_pool in itertools.product(CHOICES["readout"], CHOICES["third_pool"]):
-        config = EncoderConfig(readout=readout, third_pool=third_pool, bins=5)
-        low, high = sample_range(config)
+        config = ReleasedConfig(readout=readout, third_pool=third_pool, bins=5)
+        low, high = config.sample_range()
         shapes = init_shapes(config, low)
         assert shapes == init_shapes(config, 1999 if high is None else high)
         for bad in [low - 1] + ([] if high is None else [high + 1]):
@@ -139,7 +133,7 @@ def test_smallest_and_largest_window():
 
 def test_wrong_input_and_config():
     with pytest.raises(PrimusError, match=r"expected \[batch, time, 6\]"):
-        ImuEncoder(PRIMUS).init(jax.random.key(0), jnp.zeros((250, 6)))
+        PRIMUS.build().init(jax.random.key(0), jnp.zeros((250, 6)))
     for field, value in (
         ("readout", "mean"),
         ("channels", 30),
@@ -148,12 +142,12 @@ def test_wrong_input_and_config():
         ("multihead", 1),
     ):
         with pytest.raises(PrimusError, match=f"encoder.{field} is {value!r}"):
-            EncoderConfig(**{field: value}).validate()
+            ReleasedConfig(**{field: value}).validate()
 
 
 def test_initial_values_are_those_of_pytorch():
     """U(+-1/sqrt(fan_in)) for convolutions and linear layers, U(+-1/sqrt(hidden)) for the GRU."""
-    model = ImuEncoder(PRIMUS)
+    model = PRIMUS.build()
     params = jax.jit(model.init)(jax.random.key(3), sine_window(250))["params"]
     bounds = {"conv1": 60, "conv2": 160, "conv3": 160, "gru": 512, "ssl_head": 512}
     for module, fan_in in bounds.items():
@@ -169,8 +163,8 @@ def test_initial_values_are_those_of_pytorch():
 
 @pytest.mark.parametrize("readout", ["gru_channels", "pool"])
 def test_same_inside_shard_map(readout):
-    config = EncoderConfig(readout=readout, embed_dim=24)
-    model = ImuEncoder(config)
+    config = ReleasedConfig(readout=readout, embed_dim=24)
+    model = config.build()
     imu = 5 * jax.random.normal(jax.random.key(0), (16, 130, 6))
     params = jax.jit(model.init)(jax.random.key(1), imu)["params"]
 
@@ -194,9 +188,9 @@ def test_same_inside_shard_map(readout):
 
 def test_gradient_is_finite_where_nothing_varies():
     """A window at rest, reduced to one step before pooling: no deviation, no maximum to prefer."""
-    config = EncoderConfig(readout="pool", embed_dim=8)
-    model = ImuEncoder(config)
-    imu = jnp.zeros((2, min_samples(config), 6))
+    config = ReleasedConfig(readout="pool", embed_dim=8)
+    model = config.build()
+    imu = jnp.zeros((2, config.sample_range()[0], 6))
     params = jax.jit(model.init)(jax.random.key(1), imu)["params"]
     grads = jax.jit(jax.grad(lambda p: model.apply({"params": p}, imu)["emb"].sum()))(params)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))
@@ -235,7 +229,7 @@ def compare_gradients(config, imu):
     gradients = {name: p.grad.numpy() for name, p in reference.named_parameters()}
 
     def weighted(params, imu):
-        outputs = ImuEncoder(config).apply({"params": params}, imu)
+        outputs = config.build().apply({"params": params}, imu)
         weights = {k: jnp.cos(jnp.arange(v.size, dtype=v.dtype)) for k, v in outputs.items()}
         return sum(v.ravel() @ weights[k] for k, v in outputs.items()), outputs
 
@@ -270,13 +264,13 @@ def test_gradients_equal_pytorch(config):
 
 
 def test_time_steps_above_the_bins_are_averaged():
-    compare_gradients(EncoderConfig(readout="gru_time", bins=7, embed_dim=24), sine_window(250))
+    compare_gradients(ReleasedConfig(readout="gru_time", bins=7, embed_dim=24), sine_window(250))
 
 
 def compare_outputs(config, imu):
     """Float32 outputs to 1e-5."""
     torch, reference, params = torch_pair(config)
-    outputs = jax.jit(ImuEncoder(config).apply)({"params": params}, imu)
+    outputs = jax.jit(config.build().apply)({"params": params}, imu)
     with torch.no_grad():
         expected = reference(torch.from_numpy(imu))
     for head, value in expected.items():

@@ -10,15 +10,16 @@ import pytest
 from primus_jax.augment import AugmentConfig
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
+from primus_jax.losses.pairs import Pairs
 from primus_jax.models.compute import ComputeConfig, micro_batched
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
 ROWS, TIME, DIM = 64, 130, 8
-ENCODER = EncoderConfig(
+ENCODER = ReleasedConfig(
     input_norm="fixed", activation="gelu", readout="pool", channels=8, embed_dim=DIM
 )
 OBJECTIVES = {
@@ -52,10 +53,11 @@ def start(name):
     objective = OBJECTIVES[name].build(ENCODER)
     params, extra = objective.init(jax.random.key(1), make_batch())
     if extra:
-        queue, keys = extra["queue"], iter(jax.random.split(jax.random.key(2), 9))
+        rows, keys = extra["queue"].rows, iter(jax.random.split(jax.random.key(2), 9))
         for modality in ("imu", "text", "video"):
-            queue[modality] = jax.random.normal(next(keys), queue[modality].shape)
-            queue[f"{modality}_mask"] = jnp.ones_like(queue[f"{modality}_mask"])
+            stored = rows[modality]
+            embedding = jax.random.normal(next(keys), stored.embedding.shape)
+            rows[modality] = stored._replace(embedding=embedding, mask=jnp.ones_like(stored.mask))
     return objective, params, extra
 
 
@@ -104,7 +106,9 @@ def check(name, devices, count, tolerance):
     ],
 )
 def test_parts_give_the_gradient_of_the_whole(name, devices, count):
-    check(name, devices, count, 1e-6)
+    # Float32 rounds a sum of parts elsewhere than the whole sum: 1.06e-6 of the largest on one CPU.
+    # The float64 test below holds the identity to 1e-12.
+    check(name, devices, count, 2e-6)
 
 
 @pytest.mark.parametrize("form", ["gathered", "ring"])
@@ -124,7 +128,7 @@ def test_in_float64_nothing_is_left_of_the_difference(devices, form):
         def gradient(count):
             def local(params, batch):
                 embedding = micro_batched(forward, count)(params, batch, None)
-                return info_nce(embedding, batch["target"], 0.1, axis_name="data", form=form)
+                return info_nce(embedding, batch["target"], 0.1, Pairs(axis_name="data", form=form))
 
             specs = jax.P(), jax.P("data")
             loss = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=jax.P())
@@ -140,7 +144,7 @@ def test_in_float64_nothing_is_left_of_the_difference(devices, form):
 
 def test_memory_is_that_of_a_part():
     """Eight parts of a batch whose activations dominate need less than a quarter."""
-    encoder = EncoderConfig(
+    encoder = ReleasedConfig(
         input_norm="fixed", activation="gelu", readout="pool", channels=16, embed_dim=DIM
     )
     objective = PrimusConfig(

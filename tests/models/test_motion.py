@@ -1,26 +1,28 @@
 """The motion trunk: what it measures, what it does not see, and the same network in PyTorch."""
 
 import itertools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from primus_jax.config_file import read_config
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.hub.torch_names import from_torch_names, to_torch_names
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
 from primus_jax.models.motion import (
     BANDS,
     EDGES,
+    MotionConfig,
     band_powers,
     extremes,
     level_and_spread,
     orientation_free,
 )
 
-CONFIG = EncoderConfig(trunk="motion", channels=8, embed_dim=272, head_layers=2, blocks=2)
+CONFIG = MotionConfig(channels=8, head_layers=2, blocks=2)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +71,8 @@ def test_weights_survive_pytorch_names_bit_for_bit_and_stay_small(encoder):
     assert config == CONFIG
     jax.tree.map(np.testing.assert_array_equal, again, jax.device_get(encoder.params))
     assert tensors["trunk.stem.weight"].shape == (8, 12, 7)
-    full = EncoderConfig(trunk="motion", head_layers=2, blocks=2)
-    shapes = jax.eval_shape(ImuEncoder(full).init, jax.random.key(0), jnp.zeros((1, 150, 6)))
+    full = MotionConfig(head_layers=2, blocks=2)
+    shapes = jax.eval_shape(full.build().init, jax.random.key(0), jnp.zeros((1, 150, 6)))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) <= 3_000_000
 
 
@@ -88,18 +90,25 @@ def test_a_still_window_has_a_finite_gradient(encoder):
     imu = jnp.zeros((2, 64, 6), jnp.float32)
 
     def total(imu):
-        return ImuEncoder(CONFIG).apply({"params": encoder.params}, imu)["ssl"].sum()
+        return CONFIG.build().apply({"params": encoder.params}, imu)["ssl"].sum()
 
     value, grad = jax.jit(jax.value_and_grad(total))(imu)
     assert np.isfinite(value)
     assert np.isfinite(grad).all()
 
 
-def test_choices_of_the_released_trunk_are_refused():
-    with pytest.raises(PrimusError, match="readout"):
-        EncoderConfig(trunk="motion", readout="pool").validate()
-    with pytest.raises(PrimusError, match="272 values"):
-        EncoderConfig(trunk="motion", channels=8, embed_dim=512).validate()
+def test_choices_of_the_released_encoder_are_refused():
+    file = str(Path(__file__).parents[1] / "support" / "tiny_config.py")
+    words = ["--config.encoder.kind=motion", "--config.encoder.channels=8"]
+    assert read_config(file, words).encoder == MotionConfig(channels=8)
+    for word in ("readout=pool", "embed_dim=512"):
+        with pytest.raises(PrimusError, match=word.split("=")[0]):
+            read_config(file, [*words, f"--config.encoder.{word}"])
+    with pytest.raises(PrimusError, match="expected one of"):
+        read_config(file, ["--config.encoder.kind=resnet"])
+    with pytest.raises(PrimusError, match="multiple of 4"):
+        MotionConfig(channels=6).validate()
+    assert MotionConfig(channels=8).embed_dim == 272
     with pytest.raises(PrimusError, match="at least 32"):
         Encoder.random(CONFIG, 0, 50, 1).encode_windows(windows(1, 31))
 

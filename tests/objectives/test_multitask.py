@@ -11,7 +11,7 @@ from primus_jax.config_file import read_config
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.export.run import export
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import TASKS, Multitask, MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.parallel.sharding import make_mesh
@@ -19,7 +19,7 @@ from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
 from primus_jax.training.step import sharded_loss
 
-ENCODER = EncoderConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)
+ENCODER = ReleasedConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)
 BATCH, TIME = 16, 130
 
 
@@ -175,7 +175,7 @@ def test_the_same_loop_trains_validates_and_exports_it(simulated, tmp_path):
         log_every=1,
         devices=1,
         data=DataConfig(train=(str(simulated),), batch_size=16, validation_batches=1),
-        encoder=EncoderConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8),
+        encoder=ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8),
         objective=MultitaskConfig(hidden=8),
         checkpoint=CheckpointConfig(every=2, keep=1),
     )

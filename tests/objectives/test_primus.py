@@ -11,12 +11,13 @@ from support.paired_batch import BATCH, make_batch
 from primus_jax.augment import AugmentConfig, augment_batch
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.losses.pairs import Pairs
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import Primus, PrimusConfig
 from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
-ENCODER = EncoderConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)
+ENCODER = ReleasedConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)
 
 
 def config_of(**values):
@@ -48,7 +49,7 @@ def test_each_term_is_the_equation_on_the_encoder_outputs(full):
     objective, params, _, key, _, _, metrics = full
     batch = make_batch()
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(batch["index"])
-    apply = jax.jit(ImuEncoder(ENCODER).apply)
+    apply = jax.jit(ENCODER.build().apply)
     first = apply({"params": params["encoder"]}, batch["imu"])
     second = apply(
         {"params": params["encoder"]},
@@ -61,9 +62,7 @@ def test_each_term_is_the_equation_on_the_encoder_outputs(full):
             first["mmcl"],
             batch[f"{name}_embedding"].astype(jnp.float32),
             0.1,
-            mask=batch[f"{name}_mask"],
-            masked_negatives=False,
-            equal=batch[f"{name}_id"],
+            Pairs(batch[f"{name}_mask"], batch[f"{name}_id"], masked_negatives=False),
         )
         assert metrics[f"loss_{name}"] == pytest.approx(float(term), rel=1e-5)
 
@@ -73,8 +72,8 @@ def test_the_queue_is_read_before_it_is_written(full):
     _, empty = jax.jit(objective.init)(jax.random.key(1), make_batch())
     _, (extra, metrics) = jax.jit(objective.loss)(params, empty, {}, make_batch(), key)
     assert metrics["loss_neighbor_imu"] == 0
-    assert int(extra["queue"]["next"]) == BATCH
-    assert bool(extra["queue"]["imu_mask"][:BATCH].all())
+    assert int(extra["queue"].next) == BATCH
+    assert bool(extra["queue"].rows["imu"].mask[:BATCH].all())
 
 
 def test_as_released_an_empty_queue_costs_two_log_n():
@@ -142,7 +141,7 @@ def test_neighbour_gradient_flows_through_the_query_only(full):
         jax.grad(lambda e: only.loss(params, e, {}, make_batch(), key)[0], allow_int=True)
     )(extra)
     for name in ("imu", "text", "video"):
-        np.testing.assert_array_equal(grad["queue"][name], 0)
+        np.testing.assert_array_equal(grad["queue"].rows[name].embedding, 0)
 
 
 def test_a_raw_temperature_is_the_divisor_and_a_log_one_stays_in_bounds():

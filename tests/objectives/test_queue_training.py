@@ -7,9 +7,10 @@ import optax
 import pytest
 
 from primus_jax.config import CheckpointConfig, Config, DataConfig
-from primus_jax.data.pipeline import example_batch
+from primus_jax.data.inputs import example_batch
 from primus_jax.errors import PrimusError
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
+from primus_jax.objectives.neighbors import Queue
 from primus_jax.objectives.primus import Primus, PrimusConfig
 from primus_jax.optim import OptimConfig
 from primus_jax.parallel.sharding import make_mesh, rows
@@ -19,7 +20,7 @@ from primus_jax.training.state import abstract_state, state_maker
 from primus_jax.training.step import make_train_step, sharded_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
-ENCODER = EncoderConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8)
+ENCODER = ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8)
 SIZE, STEPS = 40, 6
 
 
@@ -39,12 +40,18 @@ def train(folder, workdir, *, devices, steps, split, size=SIZE):
     return pretrain(config, workdir, log=lambda line: None)
 
 
+def without_encoded(queue):
+    """The queue but for the encoder's output, which depends on the order of sums."""
+    imu = queue.rows["imu"]._replace(embedding=0)
+    return Queue(queue.next, queue.rows | {"imu": imu})
+
+
 @pytest.mark.slow
 def test_a_run_with_a_split_queue_moves_to_other_devices_and_is_the_same_run(simulated, tmp_path):
     whole = train(simulated, tmp_path / "whole", devices=1, steps=STEPS, split=False)
     for devices, steps in ((8, 3), (2, STEPS)):
         split = train(simulated, tmp_path / "split", devices=devices, steps=steps, split=True)
-        for values in split.extra["queue"].values():
+        for values in jax.tree.leaves(split.extra["queue"]):
             here = values.addressable_shards[0].data.shape
             assert here == (values.shape and (SIZE // devices, *values.shape[1:]))
     losses = [
@@ -53,11 +60,10 @@ def test_a_run_with_a_split_queue_moves_to_other_devices_and_is_the_same_run(sim
     ]
     assert len(losses[1]) == STEPS
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
-    for name, values in whole.extra["queue"].items():
-        same = np.testing.assert_array_equal
-        if name == "imu":  # the encoder's output: equal but for the order of its sums
-            same = lambda x, y: np.testing.assert_allclose(x, y, atol=1e-3)  # noqa: E731
-        same(np.asarray(split.extra["queue"][name]), np.asarray(values))
+    one, many = (jax.device_get(x.extra["queue"]) for x in (whole, split))
+    encoded = [queue.rows["imu"].embedding for queue in (many, one)]
+    np.testing.assert_allclose(*encoded, atol=1e-3)  # equal but for the order of the encoder's sums
+    jax.tree.map(np.testing.assert_array_equal, without_encoded(many), without_encoded(one))
 
 
 def test_rows_that_devices_cannot_share_evenly_are_an_error(simulated, tmp_path):
@@ -84,7 +90,7 @@ def test_a_step_with_a_million_rows_copies_no_queue(devices, split):
     ).build(ENCODER)
     optimizer = optax.sgd(0.1)
     state = abstract_state(state_maker(objective, optimizer, 0, example), objective, mesh)
-    assert state.extra["queue"]["imu"].shape == (size, 512)
+    assert state.extra["queue"].rows["imu"].embedding.shape == (size, 512)
     stop = jax.ShapeDtypeStruct((devices,), bool, sharding=placed)
     step = make_train_step(objective, optimizer, mesh, 0)
     memory = step.lower(state, {}, example, stop).compile().memory_analysis()
@@ -115,7 +121,7 @@ def dense():
     rng = np.random.default_rng(0)
     batch = jax.tree.map(
         lambda x: jnp.asarray(rng.normal(size=(16, *x.shape[1:])).astype(x.dtype)),
-        example_batch(130, 512),
+        example_batch(PrimusConfig().inputs(130, 512)),
     )
     texts = rng.normal(size=(3, 512))[rng.integers(0, 3, 16)]
     batch["text_embedding"] = jnp.asarray(texts, batch["text_embedding"].dtype)
@@ -152,6 +158,7 @@ def test_the_objective_is_the_same_split_or_whole_on_any_devices(dense, devices,
     scale = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(grad))
     for x, y in zip(jax.tree.leaves(grad), jax.tree.leaves(many_grad), strict=True):
         np.testing.assert_allclose(y, x, atol=2e-6 * scale)
-    for name, values in after["queue"].items():
-        atol = 1e-4 if name == "imu" else 0
-        np.testing.assert_allclose(many_after["queue"][name], values, rtol=0, atol=atol)
+    encoded = [x["queue"].rows["imu"].embedding for x in (many_after, after)]
+    np.testing.assert_allclose(*encoded, rtol=0, atol=1e-4)
+    stored = [without_encoded(x["queue"]) for x in (many_after, after)]
+    jax.tree.map(np.testing.assert_array_equal, *stored)

@@ -10,10 +10,11 @@ import pytest
 
 from primus_jax.cli import main
 from primus_jax.config import CheckpointConfig, Config, DataConfig
-from primus_jax.data.pipeline import example_batch
+from primus_jax.data.inputs import example_batch
 from primus_jax.errors import PrimusError
 from primus_jax.models.compute import ComputeConfig
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.motion import MotionConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig, make_optimizer
 from primus_jax.parallel import sharding
@@ -44,7 +45,7 @@ def config_of(folder, **values):
     return Config(
         log_every=1,
         data=DataConfig(train=(str(folder),), batch_size=16, validation_batches=1),
-        encoder=EncoderConfig(input_norm="fixed", readout="pool", channels=8),
+        encoder=ReleasedConfig(input_norm="fixed", readout="pool", channels=8),
         objective=PrimusConfig(queue_size=32),
         optim=OptimConfig(lr=1e-3, clip_norm=5.0),
         checkpoint=CheckpointConfig(every=HALF, keep=2),
@@ -138,7 +139,7 @@ def test_the_digest_sees_every_value_and_its_place_however_it_lies():
 def test_split_state_takes_a_fraction_of_the_memory_and_only_parts_cross_replicas():
     config = dataclasses.replace(
         config_of("nowhere"),
-        encoder=EncoderConfig(trunk="motion", channels=32, head_layers=2),
+        encoder=MotionConfig(channels=32, head_layers=2),
         objective=PrimusConfig(neighbors=False),
     )
     objective, make = _made(config)
@@ -151,7 +152,7 @@ def test_split_state_takes_a_fraction_of_the_memory_and_only_parts_cross_replica
         rows = jax.NamedSharding(mesh, sharding.rows(mesh))
         batch = {
             name: jax.ShapeDtypeStruct((16, *x.shape[1:]), x.dtype, sharding=rows)
-            for name, x in example_batch(130, 512).items()
+            for name, x in example_batch(PrimusConfig().inputs(130, 512)).items()
         }
         stop = jax.ShapeDtypeStruct((8,), bool, sharding=rows)
         done = step.lower(abstract_state(make, objective, mesh, fsdp), {}, batch, stop).compile()
@@ -206,4 +207,6 @@ def test_replicas_must_be_the_slices_of_the_pod(monkeypatch):
 def _made(config):
     objective = config.objective.build(config.encoder, config.compute)
     optimizer = make_optimizer(config.optim, config.steps)
-    return objective, state_maker(objective, optimizer, 0, example_batch(130, 512))
+    return objective, state_maker(
+        objective, optimizer, 0, example_batch(PrimusConfig().inputs(130, 512))
+    )

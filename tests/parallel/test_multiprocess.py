@@ -207,8 +207,7 @@ def overflowing(tmp_path_factory):
 @pytest.mark.slow
 def test_not_a_number_on_one_host_ends_all_with_one_message(overflowing, tmp_path):
     # The other trunk's normalisation makes zeros of what is infinite.
-    motion = {"trunk": "motion", "input_norm": "group", "activation": "none"}
-    motion |= {"readout": "gru_channels", "channels": 32, "embed_dim": 512}
+    motion = {"kind": "motion", "channels": 32}
     encoder = [f"--config.encoder.{name}={value}" for name, value in motion.items()]
     with job(tmp_path / "run", overflowing, 2, *LONG, *encoder) as children:
         assert [child.wait() for child in children] == [2, 2], all_said(children)

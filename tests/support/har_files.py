@@ -250,7 +250,7 @@ def hhar(root: Path) -> None:
         ]
         return [*lines, lines[-1]]
 
-    for kind in ("Phones", "MetricsMonitor"):
+    for kind in ("Phones", "Watch"):
         for sensor, begin, late in (("accelerometer", 0, 0.0), ("gyroscope", 3, 0.003)):
             lines = [header]
             # the watch started its clock at zero, and again before the stairs

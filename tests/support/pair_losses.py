@@ -6,6 +6,7 @@ import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 
 from primus_jax.losses.contrastive import info_nce_with_accuracy
+from primus_jax.losses.pairs import Pairs
 from primus_jax.losses.sigmoid import sigmoid_with_accuracy
 
 LOSSES = ("info_nce", "sigmoid")
@@ -13,10 +14,11 @@ LOSSES = ("info_nce", "sigmoid")
 
 def call(name, a, b, t, bias, mask, equal, **options):
     """(loss, both accuracies) of the loss of that name; InfoNCE has no bias."""
+    pairs = Pairs(mask, equal, **options)
     if name == "info_nce":
-        value, *accuracy = info_nce_with_accuracy(a, b, t, mask=mask, equal=equal, **options)
+        value, *accuracy = info_nce_with_accuracy(a, b, t, pairs)
         return value + 0 * bias, accuracy
-    value, *accuracy = sigmoid_with_accuracy(a, b, t, bias, mask=mask, equal=equal, **options)
+    value, *accuracy = sigmoid_with_accuracy(a, b, t, bias, pairs)
     return value, accuracy
 
 

@@ -4,7 +4,7 @@ BASE = """
 import dataclasses
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.base import EncoderConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.study.study import Study
 

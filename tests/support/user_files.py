@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from primus_jax.encoder import Encoder
-from primus_jax.models.imu_encoder import EncoderConfig
-from primus_jax.models.motion import embedding_size
+from primus_jax.models.motion import MotionConfig
 
 # Cadence in Hz, swing in g, tilt in degrees and turning in deg/s.
 ACTIVITIES = {
@@ -14,7 +13,7 @@ ACTIVITIES = {
     "stairs": (1.2, 0.45, 25.0, 110.0),
     "sit": (0.2, 0.01, 70.0, 3.0),
 }
-CONFIG = EncoderConfig(trunk="motion", channels=4, embed_dim=embedding_size(4))
+CONFIG = MotionConfig(channels=4)
 
 
 def tiny_encoder(rate_hz: float = 50.0, window_seconds: float = 3.0) -> Encoder:

@@ -18,11 +18,12 @@ from data_prep.dataset.write import WindowSpec, write_dataset
 from data_prep.embed.dataset import embed_dataset
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.data.pipeline import Pipeline, example_batch
+from primus_jax.data.inputs import example_batch
+from primus_jax.data.pipeline import Pipeline
 from primus_jax.errors import PrimusError
 from primus_jax.models.clip.tokenizer import Tokenizer
 from primus_jax.models.clip.towers import load_towers
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import make_optimizer
@@ -96,7 +97,7 @@ def config_of(*folders, towers="", **values):
         "steps": 2,
         "log_every": 1,
         "devices": 1,
-        "encoder": EncoderConfig(
+        "encoder": ReleasedConfig(
             input_norm="fixed", activation="gelu", readout="pool", channels=8, embed_dim=DIM
         ),
         "objective": PrimusConfig(queue_size=32, self_supervised=False),
@@ -107,8 +108,11 @@ def config_of(*folders, towers="", **values):
     return Config(data=read, **values)
 
 
-def batch_of(folder, live):
-    pipeline = Pipeline([DatasetFolder(folder)], "train", 16, 0, embedding_dim=DIM, live=live)
+STORED = PrimusConfig().inputs(130, DIM)
+
+
+def batch_of(folder, inputs):
+    pipeline = Pipeline([DatasetFolder(folder)], "train", 16, 0, inputs)
     return next(pipeline.from_step(0))
 
 
@@ -138,12 +142,13 @@ def case(data, stored, towers):
     config = config_of(data, towers=towers)
     live = open_in_step_towers(config, [DatasetFolder(data)])
     objective = config.objective.build(config.encoder)
-    params, extra = objective.init(jax.random.key(0), example_batch(130, DIM))
+    params, extra = objective.init(jax.random.key(0), example_batch(STORED))
     rng = np.random.default_rng(0)
+    rows = extra["queue"].rows
     for name in ("imu", "text", "video"):
-        extra["queue"][name] = jnp.asarray(rng.normal(size=(32, DIM)), jnp.float32)
-        extra["queue"][f"{name}_mask"] = jnp.ones(32, bool)
-    return config, live, batch_of(data, live.inputs), batch_of(stored, {}), (params, extra)
+        embedding = jnp.asarray(rng.normal(size=(32, DIM)), jnp.float32)
+        rows[name] = rows[name]._replace(embedding=embedding, mask=jnp.ones(32, bool))
+    return config, live, batch_of(data, live.inputs), batch_of(stored, STORED), (params, extra)
 
 
 def test_the_batch_holds_tokens_and_frames_instead_of_embeddings(case):
@@ -211,7 +216,7 @@ def test_the_compiled_step_holds_no_tower(case):
     assert sum(x.nbytes for x in jax.tree.leaves(live.params)) > 3 * MEGABYTE
     mesh = sharding.make_mesh(1)
     objective, optimizer = config.objective.build(config.encoder), make_optimizer(config.optim, 2)
-    make = state_maker(objective, optimizer, 0, example_batch(130, DIM))
+    make = state_maker(objective, optimizer, 0, example_batch(STORED))
     state = init_state(make, abstract_state(make, objective, mesh))
     step = make_train_step(objective, optimizer, mesh, 0, live.embed)
     rows = sharding.global_batch(mesh, batch)
@@ -271,7 +276,7 @@ def test_a_run_with_live_towers_logs_what_one_on_stored_embeddings_does(
             {},
             "does not fit the data.*time at most 50",
         ),
-        ({}, {"objective": MultitaskConfig()}, "the objective has no targets"),
+        ({}, {"objective": MultitaskConfig()}, "the objective reads nothing that a tower embeds"),
     ],
 )
 def test_towers_that_do_not_fit_are_refused_at_the_start(data, tmp_path, made, values, message):
@@ -304,7 +309,7 @@ def test_data_without_tokens_or_frames_is_refused(data, towers, tmp_path):
     # Beside a dataset with tokens, one without any sentence is masked.
     folders = [DatasetFolder(data), DatasetFolder(silent)]
     live = open_in_step_towers(config_of(data, silent, towers=towers, objective=text), folders)
-    pipeline = Pipeline(folders[1:], "train", 8, 0, embedding_dim=DIM, live=live.inputs)
+    pipeline = Pipeline(folders[1:], "train", 8, 0, live.inputs)
     assert not next(pipeline.from_step(0))["text_mask"].any()
 
 
@@ -339,5 +344,5 @@ def test_stored_embeddings_of_different_towers_are_not_mixed(stored, towers, tmp
     (other / "metadata.json").write_text(json.dumps(metadata))
     folders = [DatasetFolder(stored), DatasetFolder(other)]
     with pytest.raises(PrimusError, match=r"video embeddings of the tower tiny .*primus-jax embed"):
-        Pipeline(folders, "train", 16, 0, embedding_dim=DIM)
-    assert Pipeline([folders[0]] * 2, "train", 16, 0, embedding_dim=DIM).size == 64
+        Pipeline(folders, "train", 16, 0, STORED)
+    assert Pipeline([folders[0]] * 2, "train", 16, 0, STORED).size == 64

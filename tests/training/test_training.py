@@ -14,7 +14,7 @@ from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline
 from primus_jax.errors import PrimusError
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 from primus_jax.training.digest import digest
@@ -25,6 +25,7 @@ from primus_jax.training.run import load_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
 STEPS = 8
+INPUTS = PrimusConfig().inputs(130, 512)
 
 
 def config_of(folder, **values):
@@ -34,7 +35,7 @@ def config_of(folder, **values):
             "log_every": 1,
             "devices": 1,
             "data": DataConfig(train=(str(folder),), batch_size=16, validation_batches=1),
-            "encoder": EncoderConfig(
+            "encoder": ReleasedConfig(
                 input_norm="fixed", activation="gelu", readout="pool", channels=8
             ),
             "objective": PrimusConfig(queue_size=32),
@@ -94,10 +95,10 @@ def test_a_finished_run_does_nothing_more(finished, simulated):
 def test_the_batch_of_a_step_is_the_same_for_any_number_of_hosts(simulated):
     folders = [DatasetFolder(simulated)]
     for step in (0, 3, 7):  # 7 * 8 is in the second epoch of these windows
-        one = next(Pipeline(folders, "train", 8, 5).from_step(step))
+        one = next(Pipeline(folders, "train", 8, 5, INPUTS).from_step(step))
         for hosts in (2, 4):
             parts = [
-                next(Pipeline(folders, "train", 8, 5, host=h, hosts=hosts).from_step(step))
+                next(Pipeline(folders, "train", 8, 5, INPUTS, host=h, hosts=hosts).from_step(step))
                 for h in range(hosts)
             ]
             together = {k: np.concatenate([part[k] for part in parts]) for k in one}
@@ -108,7 +109,7 @@ def test_the_batch_of_a_step_is_the_same_for_any_number_of_hosts(simulated):
 
 def test_an_epoch_holds_every_window_once_and_the_next_is_shuffled_anew(simulated):
     folder = DatasetFolder(simulated)
-    data = Pipeline([folder], "train", 16, 0)
+    data = Pipeline([folder], "train", 16, 0, INPUTS)
     epoch = data.size // 16
     ids = [
         [name for s in range(e * epoch, (e + 1) * epoch) for name in data.window_ids(s)]
@@ -120,7 +121,7 @@ def test_an_epoch_holds_every_window_once_and_the_next_is_shuffled_anew(simulate
     assert ids[0] != ids[1]
 
 
-def test_windows_without_text_or_video_carry_masks(tmp_path):
+def test_windows_without_text_or_video_carry_masks(simulated, tmp_path):
     import dataclasses
 
     kept = [
@@ -137,9 +138,14 @@ def test_windows_without_text_or_video_carry_masks(tmp_path):
         splits=Splits((1.0, 0.0, 0.0), seed=0),
         simulated=True,
     )
-    batch = next(Pipeline([folder], "train", 32, 0).from_step(0))
-    assert batch["text_mask"].sum() == 16
-    assert not batch["video_mask"].any()
+    # Beside a dataset with videos, one without any is masked.
+    pipeline = Pipeline([DatasetFolder(simulated), folder], "train", 96, 0, INPUTS)
+    batch = next(pipeline.from_step(0))
+    half = np.array([name.startswith(str(folder.path)) for name in pipeline.window_ids(0)])
+    assert half.sum() == 32
+    assert batch["text_mask"][half].sum() == 16
+    assert not batch["video_mask"][half].any()
+    assert batch["video_mask"][~half].all()
     assert (batch["text_id"][~batch["text_mask"]] == -1).all()
     assert (batch["text_embedding"][~batch["text_mask"]] == 0).all()
     norms = np.linalg.norm(batch["text_embedding"][batch["text_mask"]].astype(np.float32), axis=1)
@@ -162,7 +168,7 @@ def test_a_loss_that_is_not_a_number_names_step_windows_and_checkpoint(simulated
     config.checkpoint.every = 100
     with pytest.raises(NotFinite, match=r"step 3: loss nan.* no checkpoint is good") as error:
         pretrain(config, tmp_path / "run", log=lambda line: None)
-    ids = Pipeline([DatasetFolder(simulated)], "train", 16, 0).window_ids(2)
+    ids = Pipeline([DatasetFolder(simulated)], "train", 16, 0, INPUTS).window_ids(2)
     assert all(name in str(error.value) for name in ids)
     state, _, _ = load_state(tmp_path / "validated", "latest")
     assert int(state.step) == 1
@@ -239,9 +245,8 @@ def test_eight_devices_train_what_one_does(finished, simulated, tmp_path):
             {k: v for k, v in row.items() if k.startswith(("loss", "validation"))} for row in rows
         )
         assert eight == pytest.approx(one, rel=2e-5 if rows[0]["step"] == 1 else 2e-2)
-    np.testing.assert_array_equal(
-        many.extra["queue"]["text_id"], np.asarray(state.extra["queue"]["text_id"])
-    )
+    written = (x.extra["queue"].rows["text"].id for x in (many, state))
+    np.testing.assert_array_equal(*map(np.asarray, written))
 
 
 def test_tensorboard_gets_the_scalars_where_it_is_installed(finished):

@@ -8,7 +8,7 @@ import numpy as np
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.base import EncoderConfig
 
 TARGETS = ("text", "video")
 ALL = "all"

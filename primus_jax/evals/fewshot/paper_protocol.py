@@ -20,7 +20,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.evals.features import Features
 from primus_jax.evals.fewshot.fewshot import Draws, FewShotResult, make_draws, score
 from primus_jax.evals.fewshot.sampling import padded_rows
-from primus_jax.models.imu_encoder import EncoderConfig, ImuEncoder
+from primus_jax.models.base import EncoderConfig
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 _BLOCK = 512  # windows predicted at once
@@ -201,7 +201,7 @@ def fit_draws(
 
     def logits(params, x):
         if network is not None:
-            x = ImuEncoder(network.config).apply({"params": params["encoder"]}, x)[network.head]
+            x = network.config.build().apply({"params": params["encoder"]}, x)[network.head]
         x = x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
         head = params["head"]
         product = jnp.matmul(x, head["kernel"], precision=jax.lax.Precision.HIGHEST)

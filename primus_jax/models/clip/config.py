@@ -145,7 +145,9 @@ def _text(values: dict[str, Any], path: Path) -> TextConfig:
     )
 
 
-def _vision(values: dict[str, Any], path: Path, mean: Any, std: Any) -> VisionConfig:
+def _vision(
+    values: dict[str, Any], path: Path, mean: tuple[float, ...], std: tuple[float, ...]
+) -> VisionConfig:
     values = DEFAULTS["vision"] | values
     for name in ("image_size", "patch_size"):
         if isinstance(values[name], list) and len(set(values[name])) == 1:

@@ -7,10 +7,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from primus_jax.errors import PrimusError
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
 
 LENGTH = 77
 VOCABULARY = 49408
@@ -29,7 +33,7 @@ class Tokenizer:
 
     name: str
     digest: str
-    clip: object
+    clip: "CLIPTokenizer"
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         if not texts:
@@ -52,8 +56,8 @@ def _read_merges(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
             lines = file.read().split("\n")[1 : _MERGES + 1]
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise PrimusError(f"{path}: not a gzip file of byte-pair merges ({error}).") from error
-    merges = [tuple(line.split()) for line in lines]
-    if len(merges) != _MERGES or any(len(pair) != 2 for pair in merges):
+    merges = [(pair[0], pair[1]) for line in lines if len(pair := line.split()) == 2]
+    if not len(merges) == len(lines) == _MERGES:
         raise PrimusError(
             f"{path}: {len(merges)} merges; expected the {_MERGES} pairs of "
             f"bpe_simple_vocab_16e6.txt.gz."
@@ -79,7 +83,8 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
     path = Path(source)
     if path.is_file():
         vocabulary, merges = _read_merges(path)
-        clip = CLIPTokenizer(vocab=vocabulary, merges=merges)
+        # It takes pairs, which its annotation leaves out.
+        clip = CLIPTokenizer(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
     else:
         try:
             clip = CLIPTokenizer.from_pretrained(str(source))

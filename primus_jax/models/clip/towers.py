@@ -8,10 +8,11 @@ import dataclasses
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.clip import weights
@@ -19,6 +20,7 @@ from primus_jax.models.clip.config import ClipConfig, read_config
 from primus_jax.models.clip.text import TextTower
 from primus_jax.models.clip.vision import VisionTower
 from primus_jax.numerics import normalize
+from primus_jax.trees import Params
 
 TOWERS = ("text", "vision")
 
@@ -37,7 +39,7 @@ class Towers:
     name: str
     digests: dict[str, str]
     config: ClipConfig
-    params: dict[str, Any]
+    params: Params
 
     @property
     def digest(self) -> str:
@@ -80,10 +82,10 @@ def load_towers(path: str | os.PathLike[str]) -> Towers:
 
 
 def embed_text(
-    params: dict[str, Any],
+    params: Params,
     config: ClipConfig,
-    tokens: jax.Array,
-    mask: jax.Array | None = None,
+    tokens: jax.Array | np.ndarray,
+    mask: jax.Array | np.ndarray | None = None,
     *,
     dtype: jnp.dtype = jnp.float32,
 ) -> jax.Array:
@@ -111,13 +113,14 @@ def embed_text(
             f"{config.text.positions}."
         )
     mask = jnp.ones(tokens.shape, bool) if mask is None else mask
-    return TextTower(config.text, dtype).apply({"params": params["text"]}, tokens, mask)
+    rows = TextTower(config.text, dtype).apply({"params": params["text"]}, tokens, mask)
+    return cast(jax.Array, rows)
 
 
 def embed_image(
-    params: dict[str, Any],
+    params: Params,
     config: ClipConfig,
-    images: jax.Array,
+    images: jax.Array | np.ndarray,
     *,
     dtype: jnp.dtype = jnp.float32,
 ) -> jax.Array:
@@ -134,13 +137,14 @@ def embed_image(
             f"images have shape {images.shape[1:]} and type {images.dtype}; this vision tower "
             f"takes uint8 ({size}, {size}, 3). Prepare frames of that size."
         )
-    return VisionTower(config.vision, dtype).apply({"params": params["vision"]}, images)
+    rows = VisionTower(config.vision, dtype).apply({"params": params["vision"]}, images)
+    return cast(jax.Array, rows)
 
 
 def embed_video(
-    params: dict[str, Any],
+    params: Params,
     config: ClipConfig,
-    frames: jax.Array,
+    frames: jax.Array | np.ndarray,
     *,
     dtype: jnp.dtype = jnp.float32,
 ) -> jax.Array:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.models.clip.config import TextConfig, VisionConfig
+from primus_jax.models.clip.config import ClipConfig, TextConfig, VisionConfig
 from primus_jax.weights.safetensors import read_safetensors
 from primus_jax.weights.torch_file import read_torch_file
 
@@ -36,8 +36,8 @@ class Entry:
 
 def layout(config: TextConfig | VisionConfig) -> dict[str, Entry]:
     """Every tensor of a tower, by its name in Hugging Face's layout."""
-    text = isinstance(config, TextConfig)
-    tower, width = "text" if text else "vision", config.width
+    tower = "text" if isinstance(config, TextConfig) else "vision"
+    width = config.width
     root = f"{tower}_model"
     entries: dict[str, Entry] = {}
 
@@ -45,10 +45,11 @@ def layout(config: TextConfig | VisionConfig) -> dict[str, Entry]:
         for theirs, ours in (("weight", "scale"), ("bias", "bias")):
             entries[f"{root}.{name}.{theirs}"] = Entry((width,), (*place, ours), block)
 
-    if text:
+    if isinstance(config, TextConfig):
         for name, rows in (("token", config.vocabulary), ("position", config.positions)):
-            place = (f"{name}_embedding",)
-            entries[f"{root}.embeddings.{name}_embedding.weight"] = Entry((rows, width), place)
+            entries[f"{root}.embeddings.{name}_embedding.weight"] = Entry(
+                (rows, width), (f"{name}_embedding",)
+            )
         norm("final_layer_norm", ("final_layer_norm",))
     else:
         embeddings = f"{root}.embeddings"
@@ -107,7 +108,7 @@ def _read_shards(index: Path) -> dict[str, np.ndarray]:
 
 
 def check(
-    tensors: Mapping[str, np.ndarray], wanted: Mapping[str, Entry], config: Any, where: Path
+    tensors: Mapping[str, np.ndarray], wanted: Mapping[str, Entry], config: ClipConfig, where: Path
 ) -> None:
     """Raise PrimusError naming every tensor that is missing, unknown or of another shape."""
     missing = sorted(wanted.keys() - tensors.keys())
@@ -122,8 +123,8 @@ def check(
         for title, names in (("missing", missing), ("unknown", extra), ("of another shape", shapes))
         if names
     ]
-    if any("vision_model.embeddings.position_embedding" in line for line in shapes):
-        vision = config.vision
+    position = "vision_model.embeddings.position_embedding"
+    if (vision := config.vision) and any(position in line for line in shapes):
         problems.append(
             f"config.json's image_size {vision.image} and patch_size {vision.patch} make "
             f"{vision.side}² + 1 positions, so these weights are for images of another size"

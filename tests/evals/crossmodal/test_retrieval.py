@@ -24,10 +24,10 @@ from primus_jax.evals.crossmodal.ranks import (
     rank_metrics,
 )
 from primus_jax.evals.crossmodal.retrieval import KS, plot_retrieval, retrieve
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.numerics import unit_rows
 
-SMALL = EncoderConfig(readout="pool", channels=8, multihead=True)
+SMALL = ReleasedConfig(readout="pool", channels=8, multihead=True)
 
 
 def normal(rows: int, dim: int, seed: int = 0) -> np.ndarray:
@@ -263,7 +263,7 @@ def test_command_errors(encoder, simulated, tmp_path):
     with pytest.raises(PrimusError, match=r"no split 'test'.*validation"):
         run("--encoder", encoder, *data, "test")
     narrow = tmp_path / "narrow"
-    Encoder.random(EncoderConfig(readout="pool", channels=8, embed_dim=16), 0, 50.0, 2.6).save(
+    Encoder.random(ReleasedConfig(readout="pool", channels=8, embed_dim=16), 0, 50.0, 2.6).save(
         narrow
     )
     out = tmp_path / "none"
@@ -287,5 +287,5 @@ def test_windows_come_with_their_own_sentence(simulated):
         np.testing.assert_array_equal(windows.targets[name], stored)
     expected = encoder.encode_windows(np.stack([row["imu"] for row in rows]), "mmcl")
     np.testing.assert_allclose(windows.embedding, expected, atol=1e-5)
-    single = EncoderConfig(readout="pool", channels=8, multihead=False)
+    single = ReleasedConfig(readout="pool", channels=8, multihead=False)
     assert (contrastive_head(SMALL), contrastive_head(single)) == ("mmcl", "emb")

@@ -19,9 +19,9 @@ from primus_jax.evals.crossmodal.prompts import (
     templated_prompts,
 )
 from primus_jax.evals.crossmodal.zeroshot import zero_shot, zero_shot_table
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 
-SMALL = EncoderConfig(readout="pool", channels=8)
+SMALL = ReleasedConfig(readout="pool", channels=8)
 NAMES = ("walk", "sit", "fall")
 
 

@@ -21,10 +21,10 @@ from primus_jax.evals.fewshot.sampling import (
     resampled_people,
     validation_people,
 )
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.recordings.recording import Recording
 
-SMALL = EncoderConfig(readout="pool", embed_dim=16, channels=8, multihead=False)
+SMALL = ReleasedConfig(readout="pool", embed_dim=16, channels=8, multihead=False)
 
 
 def simulated_features(

@@ -17,11 +17,11 @@ from primus_jax.evals.fewshot.fewshot import fewshot
 from primus_jax.evals.fewshot.leaks import check_pretraining, check_sides
 from primus_jax.evals.fewshot.sampling import choose_sides
 from primus_jax.evals.hand_features import HandFeatures
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.windows import WindowSpec
 
-SMALL = EncoderConfig(readout="pool", embed_dim=8, channels=4, multihead=False)
+SMALL = ReleasedConfig(readout="pool", embed_dim=8, channels=4, multihead=False)
 
 
 def walks(people, seed: int = 0):

@@ -12,9 +12,9 @@ from primus_jax.evals.crossmodal.class_head import class_embeddings
 from primus_jax.evals.features import Features
 from primus_jax.evals.fewshot import paper_protocol as paper
 from primus_jax.evals.fewshot.sampling import padded_rows
-from primus_jax.models.imu_encoder import EncoderConfig
+from primus_jax.models.released import ReleasedConfig
 
-SMALL = EncoderConfig(
+SMALL = ReleasedConfig(
     input_norm="fixed", activation="gelu", readout="pool", embed_dim=16, channels=4, multihead=False
 )
 
