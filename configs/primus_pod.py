@@ -18,7 +18,7 @@ Learning rate: Adam's steps may grow with the square root of the batch. By that 
 rate, so the recipe has 4e-3 after ten per cent of warm-up, with clipping. Vary this value first.
 Memory per v5e chip, TPU compiler: 1.65 GiB of 16: arguments 0.25 (20.3 million parameters and
 Adam's moments, 12 bytes each), temporaries 1.28, code 0.12.
-Cost of a step on v5e, from published rates: 554 GFLOP of matrix products 7.0 ms, memory 8.7 ms,
+Cost: a step on v5e, by published rates: 554 GFLOP of matrix products 7.0 ms, memory 8.7 ms,
 2.2 GB sent 11.2 ms. 19.9 ms are expected, so 5,000 steps take two minutes. That is a lower bound:
 the pod waits for its data first, and ten times as long is plausible. This encoder is small for 256
 chips (more than half of the step is communication). primus_pod_300m.py has the larger encoder.

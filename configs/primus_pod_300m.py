@@ -14,7 +14,7 @@ and 256 does not (5,312 is 64 x 83). A group scatters its gradient, then the fou
 Memory per chip: Adam's state is 12 bytes per parameter, 3.6 GB, 0.06 GiB on each of 64. Gathered
 parameters, gradients and activations in bfloat16 are 6.4 GiB of temporaries by the CPU compiler:
 6.5 GiB of 16. --config.compute.micro_batches=2 or remat=True reduce the activations.
-Cost of a step on v5e, from published rates: 8.2 TFLOP of matrix products 46 ms; memory 79 ms by
+Cost: a step on v5e, by published rates: 8.2 TFLOP of matrix products 46 ms; memory 79 ms by
 the fusions of a CPU; 3.8 GB sent 19 ms. 98 ms are expected. 5,000 steps thus take at least eight
 minutes, and about an hour at a realistic distance from that bound.
 Learning rate: a quarter of primus_pod.py's, as wider layers take less; not tuned.

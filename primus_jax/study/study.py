@@ -34,7 +34,7 @@ class Study:
         test: labelled dataset folders on which none were.
         pretraining_seeds: of every method; the encoders of one method are averaged.
         shots, seeds, people: of the few-shot evaluation, see `evals.fewshot.fewshot`.
-        protocol: see `evals.comparison.Protocol`; its `from_scratch` adds the lead's
+        protocol: see `evals.fewshot.comparison.Protocol`; its `from_scratch` adds the lead's
             architecture trained on the labelled windows alone.
         ablation: names of `methods`: the whole one, then those with a part left out.
         random_seeds: untrained initialisations of every architecture, averaged; (): none.
