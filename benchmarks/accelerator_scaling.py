@@ -1,11 +1,11 @@
-"""Losses, queue and train step on the accelerators of this machine: right, how big, how fast.
+"""Losses, queue and train step on the accelerators of this machine: errors, memory and time.
 
 python benchmarks/accelerator_scaling.py --out results/h200        writes .json and .md
 
-Correctness is against float64 in numpy (relative to the largest value); memory is what the
-compiler planned and the device's own peak so far; time is the best of several runs, beside the
-time of the matrix products alone, at the rate that a plain product reaches on this device in the
-same precision. `--small` runs the same code in a minute on a CPU, where times mean nothing.
+Errors are against float64 in numpy, relative to the largest value. Memory is the compiler's plan
+and the device's own peak so far. Time is the best of several runs, beside that of the matrix
+products alone, at the rate that one product reaches on this device in the same precision.
+`--small` runs the same code in a minute on a CPU, where times mean nothing.
 """
 
 import argparse
@@ -43,7 +43,7 @@ TEMPERATURE = 0.07
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What is measured; `reference` is the largest batch that numpy repeats in float64."""
+    """Sizes to measure; `reference` is the largest batch that numpy repeats in float64."""
 
     encoder: EncoderConfig
     dim: int
@@ -328,7 +328,7 @@ def planned(compiled: Any) -> Row:
 
 
 def peak() -> Row:
-    """The device's largest memory in use so far; None where it does not say (CPU)."""
+    """The device's largest memory in use so far; None where it reports none (CPU)."""
     used = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     return {"peak_so_far_mib": None if used is None else used / MIB}
 

@@ -1,4 +1,4 @@
-"""What an encoder loses without a gyroscope: accuracy on people left out, with it and with zeros.
+"""Accuracy on held-out people with a gyroscope, and with zeros in its place.
 
     python benchmarks/accelerometer_only.py --encoder encoders/a encoders/b --data data/usc_had
 

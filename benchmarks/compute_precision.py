@@ -2,11 +2,11 @@
 
 python benchmarks/compute_precision.py --out compute_precision.png
 
-The same windows, keys and initial values every time; only `config.compute` differs. Prints, and
-draws below the curves, how far the losses are from those of float32, beside the processor time. On
-a CPU bfloat16 is slower than float32, because most of its arithmetic is emulated; so the times say
-nothing about accelerators, and the losses do. A second float32 run with another seed of the data
-order says how large a difference is without meaning.
+The windows, keys and initial values are always the same; only `config.compute` differs. Prints the
+distance of the losses from those of float32 beside the processor time, and draws it below the
+curves. On a CPU bfloat16 is slower than float32, because most of its arithmetic is emulated. The
+losses therefore hold for accelerators, and the times do not. A second float32 run with another
+seed of the data order shows the size of a difference without meaning.
 """
 
 import argparse

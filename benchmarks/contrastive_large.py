@@ -1,13 +1,13 @@
-"""A contrastive loss and its gradient at a batch whose matrix of pairs does not fit: for real.
+"""A contrastive loss and its gradient at a batch whose matrix of pairs does not fit in memory.
 
     python benchmarks/contrastive_large.py
     python benchmarks/contrastive_large.py --loss sigmoid --batch 65536
     python benchmarks/contrastive_large.py --batch 8192 --block 256 512 1024 2048
 
-On one device, float32, in the ring's form. Prints seconds and peak resident memory beside what the
-compiler says that the dense form would need, and compares the loss of 64 random rows with the
-equation in float64. Costs 8 batch^2 dim floating-point operations, 4.4e12 as it stands: a minute of
-CPU time.
+Runs on one device, in float32, in the ring's form. Prints seconds and peak resident memory beside
+the compiler's plan for the dense form. Compares the loss of 64 random rows with the equation in
+float64. Costs 8 batch^2 dim floating-point operations; the default, 4.4e12, takes a minute of CPU
+time.
 """
 
 import argparse

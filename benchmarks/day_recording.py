@@ -3,9 +3,9 @@
     python benchmarks/day_recording.py
     python benchmarks/day_recording.py --source csv --encoder encoders/small
 
-A made-up recording with three gaps, one window of the encoder's length every second. The array is
-memory-mapped and the files are written beforehand, in a process of its own, so that the peak is
-that of reading and embedding. Wanted: under a minute on 2 cores, under 1 GB.
+A synthetic recording with three gaps, and one window of the encoder's length every second. The
+array is memory-mapped. Another process writes the files beforehand, so that the peak is that of
+reading and embedding. The goal is under a minute on 2 cores, under 1 GB.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace, path: Path) -> None:
-    """Embed `path` and print what it took."""
+    """Embed `path` and print time and memory."""
     from primus_jax.encoder import Encoder, load_encoder
 
     if args.encoder is None:

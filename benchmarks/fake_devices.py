@@ -1,10 +1,11 @@
-"""One step on 1 to 8 fake devices of this CPU: the same loss, and the model beside the measurement.
+"""One step on 1 to 8 fake devices of this CPU: equal losses, and the model beside the measurement.
 
 python benchmarks/fake_devices.py --config configs/primus_small.py --batch 256
 
-Fake devices share the cores, so the step gets no faster; the table shows that its meaning does not
-change, and how processor time compares with the model of docs/scaling.md, whose two rates (products
-of matrices, memory) are measured first. Processor time, because machines are shared.
+Fake devices share the cores, so the step does not get faster. The table shows that the loss does
+not change, and compares processor time with the model of docs/scaling.md. The two rates of the
+model (matrix products, memory) are measured first. Times are processor time, because machines are
+shared.
 """
 
 import argparse

@@ -2,11 +2,11 @@
 
     python benchmarks/fewshot_vs_torch.py
 
-Made-up features of three datasets (their size that of small activity datasets), 7 shot counts,
-5 seeds. Here: the probes with their penalty chosen on people left out, and the paper's protocol,
-all with compilation. There: the paper's protocol as its published script does it, one AdamW fit
-after another, batch by batch. A ratio within one run; only the paper's protocol is the same work on
-both sides. Without PyTorch only our side is timed.
+Synthetic features of three datasets (of the size of small activity datasets), 7 shot counts, 5
+seeds. JAX: the probes with a penalty chosen on held-out people, and the paper's protocol, all with
+compilation. PyTorch: the paper's protocol as in its published script, one AdamW fit after another,
+batch by batch. Compare ratios within one run only; only the paper's protocol is the same work on
+both sides. Without PyTorch only the JAX side is timed.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def timed(what: str, run) -> float:
 
 
 def main() -> None:
-    """Time every side on the same made-up datasets."""
+    """Time every side on the same synthetic datasets."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)

@@ -1,4 +1,4 @@
-"""What eight-bit weights lose: accuracy on people left out, of float32 and of int8 embeddings.
+"""Accuracy on held-out people, of float32 and of int8 embeddings.
 
     primus-jax export runs/small --to encoders/small --int8
     python benchmarks/int8_accuracy.py --encoder encoders/small --data data/usc_had

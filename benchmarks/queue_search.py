@@ -4,7 +4,7 @@ python benchmarks/queue_search.py --rows 1000000 --dim 512 --batch 256
 python benchmarks/queue_search.py --rows 1000000 --dim 128 --batch 256 --devices 8 --split
 
 One modality; random rows, of which every tenth is a copy of another. On a CPU `--devices` are fake
-ones that share its cores, so that more of them show the same answers, not speed.
+devices that share its cores, so more of them show equal results, not speed.
 """
 
 import argparse

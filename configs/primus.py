@@ -3,14 +3,13 @@
     primus-jax pretrain --config configs/primus.py --workdir runs/primus \\
         --config.data.train="('data/egoexo4d',)"
 
-Cost: on two CPU cores the released GRU runs a few hundred windows a second; one pass over 500,000
-windows is an overnight run there, and minutes to an hour on one accelerator. There is no expected
-number: the paper's figures are on recordings that every user has to download.
+Cost: on two CPU cores the released GRU runs a few hundred windows a second. One pass over 500,000
+windows is an overnight run there, and minutes to an hour on one accelerator. No score is expected
+here: the paper's scores are on recordings that every user has to download.
 
-The accidents of the released script stay off (per-step scaling, empty queue rows as neighbours, no
-masks). `--config.objective.temperature=raw --config.objective.second_view.scale_per=step
---config.objective.ignore_empty_rows=False --config.objective.masked_negatives=True` brings them
-back.
+Three accidents of the released script stay off: per-step scaling, empty queue rows as neighbours,
+and missing masks. `--config.objective.temperature=raw --config.objective.second_view.scale_per=step
+--config.objective.ignore_empty_rows=False --config.objective.masked_negatives=True` restores them.
 """
 
 from primus_jax.augment import AugmentConfig

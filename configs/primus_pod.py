@@ -4,24 +4,24 @@
     sbatch --nodes 8 ... launch/slurm.sbatch pretrain --config configs/primus_pod.py --workdir ...
     python launch/compile_pod.py --config configs/primus_pod.py --topology v5e:16x16
 
-Nobody has run it: every number here is compiled or computed (docs/scaling.md), none was timed.
+This recipe has not been run: every number is compiled or computed (docs/scaling.md), none is timed.
 
 Batch: 128 windows on each of 256 chips, 512 on each of 64 GPUs. A device then has 2^22 or 2^24
 logits, below the 2^25 from which "auto" takes the ring.
-Data: Ego4D has about 863,000 windows around narrations (docs/corpora.md), Ego-Exo4D adds to them;
-5,000 steps are 164 million windows, some 150 passes. A window is 6,000 bytes of signal and twice
-1,024 of embeddings: 264 MB a step, 4.1 MB for each of 64 hosts, which at 50 steps a second decode
-26,000 windows a second each: several reading processes per host.
+Data: Ego4D has about 863,000 windows around narrations (docs/corpora.md), and Ego-Exo4D adds to
+them. 5,000 steps are 164 million windows, some 150 passes. A window is 6,000 bytes of signal and
+twice 1,024 of embeddings: 264 MB a step, 4.1 MB for each of 64 hosts. At 50 steps a second each
+host decodes 26,000 windows a second, which takes several reading processes per host.
 Queue: 131,072 rows, four batches deep, of 6,159 bytes: 807 MB, split 3.2 MB per chip.
-Learning rate: Adam's steps may grow with the square root of the batch; 1e-3 at 256
-(primus_small.py) and 2e-4 at 16 (primus.py) both come to about 1e-2. No run has shown that it
-bears that, so 4e-3 after ten per cent of warm-up, with clipping. It is the first value to vary.
+Learning rate: Adam's steps may grow with the square root of the batch. By that rule 1e-3 at 256
+(primus_small.py) and 2e-4 at 16 (primus.py) both come to about 1e-2. No run has tested such a
+rate, so the recipe has 4e-3 after ten per cent of warm-up, with clipping. Vary this value first.
 Memory per v5e chip, TPU compiler: 1.65 GiB of 16: arguments 0.25 (20.3 million parameters and
 Adam's moments, 12 bytes each), temporaries 1.28, code 0.12.
-Cost: a step on v5e, from published rates: 554 GFLOP of products 7.0 ms, memory 8.7 ms, 2.2 GB sent
-11.2 ms; 19.9 ms expected, so 5,000 steps in two minutes, and ten times that would not surprise: it
-is a bound, and the pod waits for its data first. This encoder is small for 256 chips (more than
-half of the step is communication): primus_pod_300m.py is the one that needs them.
+Cost: a step on v5e, by published rates: 554 GFLOP of matrix products 7.0 ms, memory 8.7 ms,
+2.2 GB sent 11.2 ms. 19.9 ms are expected, so 5,000 steps take two minutes. That is a lower bound:
+the pod waits for its data first, and ten times as long is plausible. This encoder is small for 256
+chips (more than half of the step is communication). primus_pod_300m.py has the larger encoder.
 """
 
 from primus_jax.augment import AugmentConfig

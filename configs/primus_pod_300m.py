@@ -3,7 +3,8 @@
     launch/tpu_pod.sh ... -- pretrain --config configs/primus_pod_300m.py --workdir /mnt/runs/300m
     python launch/compile_pod.py --config configs/primus_pod_300m.py --fake-devices 256 --chip v5e
 
-Everything but the encoder is primus_pod.py's. Nobody has run it: compiled and computed, not timed.
+Everything but encoder, mesh, learning rate and clipping is from primus_pod.py. The recipe has not
+been run: its numbers are compiled and computed, not timed.
 
 Encoder: 512 channels in the first of three stages, four residual blocks each: 104 million
 parameters of convolutions, an embedding of 5,312 values, 136 million in the projector and 62 in the
@@ -12,11 +13,11 @@ Mesh: four groups of 64 chips, each with the whole state, because 64 divides eve
 and 256 does not (5,312 is 64 x 83). A group scatters its gradient, then the four sum their parts.
 Memory per chip: Adam's state is 12 bytes per parameter, 3.6 GB, 0.06 GiB on each of 64. Gathered
 parameters, gradients and activations in bfloat16 are 6.4 GiB of temporaries by the CPU compiler:
-6.5 GiB of 16. --config.compute.micro_batches=2 or remat=True lower the activations.
-Cost: a step on v5e, from published rates: 8.2 TFLOP of products 46 ms; memory 79 ms by the
-fusions of a CPU; 3.8 GB sent 19 ms; 98 ms expected, so 5,000 steps in ten minutes as a bound, and
-an hour with the usual distance from it.
-Learning rate: a quarter of the small recipe's, as wider layers take less; not tuned.
+6.5 GiB of 16. --config.compute.micro_batches=2 or remat=True reduce the activations.
+Cost: a step on v5e, by published rates: 8.2 TFLOP of matrix products 46 ms; memory 79 ms by
+the fusions of a CPU; 3.8 GB sent 19 ms. 98 ms are expected. 5,000 steps thus take at least eight
+minutes, and about an hour at a realistic distance from that bound.
+Learning rate: a quarter of primus_pod.py's, as wider layers take less; not tuned.
 """
 
 import dataclasses

@@ -6,13 +6,13 @@
     done
     primus-jax pretrain --config configs/primus_small.py --workdir runs/primus_small
 
-Cost: 3 minutes on 2 CPU cores. Expected, few-shot on usc_had (people never seen), macro-F1 at 1, 5
-and 20 shots: 53, 73 and 80 per cent, against 44, 64 and 77 for the same encoder untrained;
+Cost: 3 minutes on 2 CPU cores. Expected macro-F1, few-shot on usc_had (unseen subjects), at 1, 5
+and 20 shots: 53, 73 and 80 per cent, against 44, 64 and 77 for the same encoder untrained.
 docs/results.md has the whole table.
 
 The sentences are one per class, not narrations, and the embeddings stand in for CLIP. Windows are
-3 s because many clips of utd_mhad and bandai are shorter than 5 s, and padding would give a clip
-away; the encoder takes any length, and is evaluated on 5 s windows. The weights give the smaller
+3 s because many clips of utd_mhad and bandai are shorter than 5 s, and padding would reveal a clip.
+The encoder takes any length, and is evaluated on 5 s windows. The weights give the smaller
 datasets more than their share of windows.
 """
 

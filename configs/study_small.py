@@ -12,11 +12,11 @@
     primus-jax study configs/study_small.py --out studies/small
 
 Pretraining data and recipe are those of configs/primus_small.py, whose docstring prepares them.
-usc_had is the development set: everything is chosen there. classyglass1 and dsads are the test.
+usc_had is the development set: all choices are made on it. classyglass1 and dsads are the test.
 
 Cost: 21 runs of about 3 minutes on 2 CPU cores, one hour, then 4 minutes for each evaluation
-dataset without the row "supervised from scratch", which takes longer than all others together; the
-same command goes on after any stop. docs/results.md has the outcome.
+dataset. The row "supervised from scratch" is not included; it takes longer than all other rows
+together. The same command resumes after any stop. docs/results.md has the outcome.
 
 The published checkpoints of IMU2CLIP are added by
 `--external "IMU2CLIP, published=i2c_s_i_t_t_ie_mw2_w_2.5_master_imu_encoder.pt"`; their windows
@@ -35,7 +35,7 @@ RECIPE = Path(__file__).parent / "primus_small.py"
 
 
 def get_study() -> Study:
-    """Random initialisation, hand-crafted statistics and training from scratch are added rows."""
+    """The methods, and the rows for random initialisation, statistics and from scratch."""
     base = read_config(str(RECIPE), [])
 
     def without(*terms):

@@ -3,7 +3,8 @@
     primus-jax pretrain --config configs/tour.py --workdir runs/tour
 
 Cost: about a minute on 2 CPU cores. Expected, few-shot on the same simulated people: about twice
-the 1-shot accuracy of random initialisation. Simulated: it shows that the path works.
+the 1-shot accuracy of random initialisation. The data are simulated: the tour only shows that the
+pipeline works.
 """
 
 from primus_jax.demo import config as demo_config

@@ -1,14 +1,14 @@
 #!/usr/bin/env python
-"""Compile the train step of a config for a pod that is not here, and say what it costs there.
+"""Compile the train step of a config for a pod, without the pod, and print its cost there.
 
   python launch/compile_pod.py --config configs/primus_pod.py --topology v5e:16x16
   python launch/compile_pod.py --config configs/primus_pod.py --fake-devices 64 --chip h100
 
-It is the step that `primus-jax pretrain` runs, on shapes alone: nothing is allocated, no dataset
-is opened. `--topology` compiles with the real TPU compiler, on a machine without a TPU
-(`pip install 'primus-jax[tpu]'`); `--fake-devices` with the CPU compiler, whose collectives and
-loops are those of a pod, but whose temporaries and fusions are not those of a chip. Values of the
-config are set as everywhere: --config.data.batch_size=8192.
+The step is that of `primus-jax pretrain`, on shapes alone: nothing is allocated, no dataset is
+opened. `--topology` compiles with the real TPU compiler, on a machine without a TPU
+(`pip install 'primus-jax[tpu]'`). `--fake-devices` compiles with the CPU compiler: collectives and
+loops are those of a pod, temporaries and fusions are not those of a chip. Values of the config are
+set as in pretrain: --config.data.batch_size=8192.
 
 Checked by tests/roofline/test_compile_pod.py, and by hand for TPU topologies (docs/scaling.md).
 """
@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-# No accelerator of this machine is asked for, and no cloud for what TPU it might have.
+# Use no accelerator of this machine, and do not query a cloud for its TPU.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
@@ -51,12 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--config", required=True, help="a Python file with get_config()")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--topology", help="of a slice of TPUs, as v5e:16x16 or v4:4x4x4")
+    where.add_argument("--topology", help="topology of a TPU slice, as v5e:16x16 or v4:4x4x4")
     where.add_argument("--fake-devices", type=int, metavar="N", help=f"1 to {MOST_FAKE}")
-    parser.add_argument(
-        "--slices", type=int, default=1, help="that a slower network joins, of --topology each"
-    )
-    parser.add_argument("--chip", help=f"whose numbers to use: {', '.join(CHIPS)}")
+    parser.add_argument("--slices", type=int, default=1, help="number of slices of --topology each")
+    parser.add_argument("--chip", help=f"chip of the estimate: {', '.join(CHIPS)}")
     parser.add_argument(
         "--window-samples", type=int, default=250, help="of the data; default 250 (5 s at 50 Hz)"
     )

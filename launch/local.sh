@@ -7,16 +7,17 @@
 #
 #   launch/local.sh --processes 4 pretrain --config configs/primus_small.py --workdir runs/x
 #
-# SIGTERM and SIGINT are handed on to every process; once one has failed the others are ended, after
-# PRIMUS_GRACE seconds (60) by SIGKILL. If this script itself is killed, the processes get SIGTERM
-# from the kernel (where util-linux has setpriv). The status is 2 if any process ended with 2, else
-# that of the first that failed, else 75 (interrupted and saved: run it again), else 0.
+# SIGTERM and SIGINT are forwarded to every process. Once a process has failed, the others are ended,
+# after PRIMUS_GRACE seconds (60) by SIGKILL. If this script itself is killed, the processes get
+# SIGTERM from the kernel (where util-linux has setpriv). The status is 2 if any process ended with
+# 2, else that of the first process that failed, else 75 (interrupted and saved: run it again), else
+# 0.
 #
-# The MALLOC variables keep glibc from returning and re-faulting the step's large buffers; they cost
-# resident memory that does not shrink, and mean nothing to a GPU. The environment's own values win.
+# The MALLOC variables keep glibc from returning and re-faulting the step's large buffers. They cost
+# resident memory that does not shrink, and do not affect a GPU. Values in the environment win.
 #
-# Checked by tests/launch/test_launch.py on a machine without accelerators; the sharing of GPUs only with a
-# stand-in for nvidia-smi.
+# Checked by tests/launch/test_launch.py on a machine without accelerators; the sharing of GPUs only
+# with a stand-in for nvidia-smi.
 set -uo pipefail
 
 export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_:-0}"
@@ -57,7 +58,7 @@ port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0
 print(s.getsockname()[1])')" || exit 1
 export JAX_COORDINATOR_ADDRESS="127.0.0.1:$port" JAX_NUM_PROCESSES="$count"
 
-# A process of a launcher that died before this line would never hear of it, hence the comparison.
+# If the launcher died before this line, the process gets no signal, hence the comparison.
 # shellcheck disable=SC2016  # expanded by the shell of the process
 start='[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 tie=()
@@ -67,7 +68,7 @@ fi
 
 asked=""
 # shellcheck disable=SC2046  # numbers of processes
-ask() { # to end, in the words of signal $1
+ask() { # every process to end, by signal $1
   asked="$1"
   kill "-$1" $(jobs -pr) 2>/dev/null
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Cloud TPU pods: asks for a queued resource, waits for it, runs the same command on every worker of
-# every slice, and starts over (new machines after a preemption, the same ones otherwise) until the
-# run is finished. From any machine with gcloud, logged in; Ctrl-C lets the workers save and stops.
+# Cloud TPU pods: requests a queued resource, waits for it, and runs the same command on every worker
+# of every slice. Starts over (new machines after a preemption, the same ones otherwise) until the
+# run is finished. Run it on any machine with gcloud, logged in. Ctrl-C lets the workers save and
+# stops.
 #
 #   launch/tpu_pod.sh --name pod --zone us-west4-a --type v5litepod-256 --spot \
 #     --version v2-alpha-tpuv5-lite --setup setup_worker.sh \
@@ -21,11 +22,11 @@
 #
 # Status: of the run (0 finished, 2 a mistake to repair, 75 interrupted and saved), or 1.
 #
-# On a worker the run is independent of the connection (tpu_worker.sh): gcloud makes a lost one
-# again, which finds the run where it is.
+# On a worker the run is independent of the connection (tpu_worker.sh). gcloud restores a lost
+# connection, which then follows the same run.
 #
-# Checked by tests/launch/test_launch_tpu.py with a stand-in for gcloud and for the metadata server; the
-# commands were accepted by the argument parser of gcloud 528. Never run on a TPU.
+# Checked by tests/launch/test_launch_tpu.py with a stand-in for gcloud and for the metadata server.
+# The argument parser of gcloud 528 accepted the commands. Never run on a TPU.
 set -euo pipefail
 
 usage() {
@@ -66,7 +67,7 @@ resource() { # VERB [FLAGS...]
     ${project:+--project "$project"} "$@"
 }
 # Without --batch-size gcloud starts 64 workers, waits for their end, and only then starts the rest.
-# A machine that vanished sends nothing, hence the questions after half a minute of silence.
+# A vanished machine sends nothing, hence the keep-alive requests after 30 s of silence.
 on_workers() {
   resource ssh --node all --worker all --batch-size all \
     --ssh-flag=-oServerAliveInterval=30 --ssh-flag=-oServerAliveCountMax=10 --command "$1"
@@ -152,7 +153,7 @@ while [ -z "$asked" ]; do
       esac
       [ -z "$asked" ] || finish "$status"
       again "$status"
-      # After a preemption it takes a while until the state says so.
+      # After a preemption the state changes only after a while.
       pause
       ;;
     SUSPENDED | FAILED)

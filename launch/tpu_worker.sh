@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# What tpu_pod.sh sends to every worker of a TPU pod, after a line that sets the arguments:
+# tpu_pod.sh sends this text to every worker of a TPU pod, after a line that sets the arguments:
 #
 #   start ATTEMPT DIR SETUP ARGUMENTS...
-#         run SETUP (a bash text), then DIR/launch/local.sh ARGUMENTS; show its log, end as it ends
-#   stop  hand SIGTERM to it
+#         run SETUP (a bash text), then DIR/launch/local.sh ARGUMENTS; show its log, exit with its
+#         status
+#   stop  send SIGTERM to the run
 #
-# The run is independent of the connection. One that broke is made again by gcloud with the same
-# text, so an attempt is started once here and otherwise found again, as is a run of an earlier
+# The run is independent of the connection. gcloud restores a broken connection with the same text.
+# So each attempt is started once, and a later connection follows it, or the run of an earlier
 # attempt that has not ended. Checked with tpu_pod.sh; see there.
 set -uo pipefail
 state="$HOME/.primus-jax-launch"
@@ -41,7 +42,7 @@ start() {
   shift
   mkdir -p "$state"
   exec 9>"$state/lock"
-  # Whatever a run starts holds the lock, so it is the kernel that knows whether one is there.
+  # All processes of a run hold the lock, so the kernel releases it when the run has ended.
   until flock --nonblock 9; do
     if [ -s "$state/watch" ]; then
       found

@@ -14,17 +14,17 @@ from primus_jax.errors import PrimusError
 COMMANDS = {
     "demo": "simulate, pretrain, interrupt, resume, export, evaluate and report, in minutes",
     "prepare": "recordings -> a dataset folder",
-    "embed": "a dataset folder -> the same with embeddings of the frozen towers; resumes",
-    "info": "what a dataset folder holds",
-    "pretrain": "dataset folders -> a run, by a config file; resumes where it stopped",
+    "embed": "a dataset folder -> the same with CLIP text and image embeddings; resumes",
+    "info": "a dataset folder -> its contents, printed",
+    "pretrain": "dataset folders and a config file -> a run; resumes after a stop",
     "export": "a run -> a folder of weights for PyTorch, ONNX and JAX",
-    "import": "weights of PyTorch programs -> a folder like that of export",
-    "adapt": "your labelled recordings -> a classifier, and what to expect of it",
-    "predict": "a classifier over a new recording -> times and labels, and a timeline",
+    "import": "PyTorch weights -> a folder like that of export",
+    "adapt": "your labelled recordings -> a classifier and its expected accuracy",
+    "predict": "a classifier and a new recording -> times, labels and a timeline",
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
     "study": "methods x pretraining seeds x datasets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
-    "retrieve": "windows against sentences and videos -> recall, with its pool and chance",
+    "retrieve": "windows against sentences and videos -> recall, with pool and chance",
 }
 
 

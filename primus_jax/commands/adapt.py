@@ -1,11 +1,12 @@
-"""Your labelled recordings -> a classifier of activities, and what to expect of it.
+"""Your labelled recordings -> a classifier of activities, and its expected accuracy.
 
 primus-jax adapt my.csv --encoder encoders/small --label-column activity --out mine
 primus-jax adapt anna.csv ben.csv --encoder encoders/small --acc-unit g --gyro-unit deg/s --out mine
 
-Windows of one label each are embedded; a logistic regression is trained on them. Its accuracy is
-measured on people left out where two or more were recorded, else on recordings, bouts or stretches
-of time left out, and says which. `primus-jax predict` applies the folder that this writes.
+Windows of one label each are embedded, and a logistic regression is trained on them. Its accuracy
+is measured on held-out people if two labels were recorded from two people each. Otherwise
+recordings, bouts or stretches of time are held out; the output names the kind. `primus-jax predict`
+applies the folder that this command writes.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shots",
         type=int,
         default=2000,
-        help="most windows of each label, spread evenly (default %(default)s)",
+        help="at most this many windows of each label, spread evenly (default %(default)s)",
     )
     group = parser.add_argument_group("columns")
     add_table_format(group)

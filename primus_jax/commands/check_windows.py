@@ -1,4 +1,4 @@
-"""Windows to compare exported files on: of a dataset, or simulated."""
+"""Windows for the comparison of exported files: of a dataset, or simulated."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from primus_jax.export.onnx_file import CheckWindows
 from primus_jax.window import resample
 
 MOST = 256
-# What the simulation can make.
+# Limits of the simulation.
 SHORTEST_SECONDS, RATES = 2.0, (10.0, 400.0)
 
 

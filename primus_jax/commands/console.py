@@ -1,4 +1,4 @@
-"""Warnings of the library as lines for people."""
+"""Print warnings of the library as plain lines."""
 
 import contextlib
 import sys

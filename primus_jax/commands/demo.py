@@ -1,10 +1,10 @@
-"""The whole path in minutes, with nothing to download: simulated recordings to a few-shot table.
+"""The whole pipeline in minutes, without a download: simulated recordings to a few-shot table.
 
   primus-jax demo --out demo
 
-Simulates people, pretrains with all three losses, is interrupted and resumed on the way, exports
-the weights, evaluates few-shot on other simulated people against a randomly initialised encoder,
-and writes report.html. Everything is simulated: the numbers show that the path works, no more.
+Simulates people, pretrains with all three losses, interrupts and resumes the run, and exports the
+weights. Then evaluates few-shot on other simulated people, against a randomly initialised encoder,
+and writes report.html. Everything is simulated: the scores only show that the pipeline works.
 """
 
 import argparse
@@ -13,8 +13,10 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to make (demo)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (0)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo"), help="the folder to make (default demo)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed of all draws (default 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
 
 

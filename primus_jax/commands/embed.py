@@ -1,10 +1,11 @@
-"""Run the frozen CLIP towers once over a dataset folder: frames and sentences -> embeddings.
+"""Run frozen CLIP encoders once over a dataset folder: frames and sentences -> embeddings.
 
 primus-jax embed data/ego4d --towers clip-vit-base-patch32 --out data/ego4d_clip
 
-TOWERS is a folder in Hugging Face's layout (config.json, model.safetensors). The new folder has the
-same windows, shards and order, and float16 embeddings instead of frames; `primus-jax pretrain`
-reads it. Stopped, the same command goes on where it was (OUT.partial). All devices are used.
+The towers (text and image encoder) are a folder in Hugging Face's layout (config.json,
+model.safetensors). The new folder has the same windows, shards and order, and float16 embeddings
+instead of frames. `primus-jax pretrain` reads the new folder. After a stop the same command resumes
+(OUT.partial). All devices are used.
 """
 
 import argparse
@@ -16,15 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("data", type=Path, metavar="DIR", help="dataset folder")
     parser.add_argument(
-        "--towers", type=Path, required=True, metavar="FOLDER", help="config.json and weights"
+        "--towers", type=Path, required=True, metavar="FOLDER", help="has config.json and weights"
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     parser.add_argument(
-        "--only", choices=("text", "video"), help="embed only this (default: what there is)"
+        "--only",
+        choices=("text", "video"),
+        help="embed only text or only video (default: both, if stored)",
     )
     parser.add_argument(
         "--tokenizer",
-        help="for datasets without token ids, which are then stored too: "
+        help="for datasets without token ids; the new folder then stores them: "
         "bpe_simple_vocab_16e6.txt.gz, a folder with vocab.json and merges.txt, or a Hugging Face "
         "name",
     )
@@ -32,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="of the towers' arithmetic (default float32); embeddings are float16 either way",
+        help="dtype of the computation (default float32); embeddings are float16 either way",
     )
     parser.add_argument(
         "--batch",
@@ -40,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=256,
         help="sentences or frames at a time, on all devices together (default 256)",
     )
-    parser.add_argument("--devices", type=int, default=0, help="how many to use (default all)")
+    parser.add_argument("--devices", type=int, default=0, help="number of devices (default all)")
     parser.add_argument("--keep-frames", action="store_true", help="store the frames again")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")
     parser.add_argument(

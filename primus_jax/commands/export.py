@@ -1,5 +1,6 @@
-"""Export the encoder of a run as a folder that PyTorch, ONNX or JAX users can load without this
-package: model.safetensors with PyTorch names, config.json, README.md and modeling_primus.py.
+"""Export the encoder of a run as a folder that PyTorch users can load without this package.
+
+The folder has model.safetensors with PyTorch names, config.json, README.md and modeling_primus.py.
 
 primus-jax export runs/small --to encoders/small
 primus-jax export runs/small --to encoders/small --onnx --int8 --results fewshot/results.jsonl
@@ -32,7 +33,7 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         "--head",
         default="emb",
         choices=("emb", "ssl", "mmcl"),
-        help="output that the folder recommends (%(default)s)",
+        help="recommended output of the encoder, for the folder (default %(default)s)",
     )
     parser.add_argument(
         "--results", metavar="FILE", help="results.jsonl of fewshot or study, for the model card"
@@ -41,13 +42,15 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         "--license",
         default="unknown",
         metavar="ID",
-        help="of the weights, for the card (%(default)s)",
+        help="licence of the weights, for the model card (default %(default)s)",
     )
-    parser.add_argument("--onnx", action="store_true", help="also model.onnx")
+    parser.add_argument("--onnx", action="store_true", help="also write model.onnx")
     parser.add_argument(
-        "--int8", action="store_true", help="also model_int8.onnx, and what rounding costs"
+        "--int8",
+        action="store_true",
+        help="also write model_int8.onnx, and its agreement with float32",
     )
-    parser.add_argument("--stablehlo", action="store_true", help="also model.stablehlo")
+    parser.add_argument("--stablehlo", action="store_true", help="also write model.stablehlo")
     parser.add_argument(
         "--check-data",
         metavar="DATA",

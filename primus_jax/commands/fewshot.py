@@ -1,14 +1,14 @@
-"""Encoders and labelled datasets -> accuracy over shots: a table, the curves, every number.
+"""Encoders and labelled datasets -> accuracy over shots: a table, the curves, all scores.
 
 primus-jax fewshot --encoder primus=runs/primus/export --random-init --hand-features \\
     --data data/mine --out results
 
---protocol probe (the default): frozen features, logistic (or ridge) regression, its penalty chosen
-on people left out. --protocol paper: a linear head, from class prompts or random, AdamW, best
-epoch on validation people; --finetune trains the encoder too. Every seed holds out other people and
-labels other windows, the same for every method. Whatever is tested may not have been trained on:
-people, recordings and windows are compared between the sides and with the encoder's pretraining.
-The output folder appears whole or not at all.
+--protocol probe (the default): frozen features and logistic (or ridge) regression, with a penalty
+chosen on held-out people. --protocol paper: a linear head, from class prompts or random, AdamW, and
+the best epoch on validation people; --finetune trains the encoder too. Every seed holds out other
+people and draws other labelled windows, the same for every method. People, recordings and windows
+are compared between the two sides, and with the encoder's pretraining: a test on training data is
+an error. The output folder appears only when it is complete.
 """
 
 import argparse
@@ -31,17 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", nargs="+", type=Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     parser.add_argument("--shots", nargs="+", type=int, default=[1, 5, 10, 20, 50])
-    parser.add_argument("--seeds", type=int, default=5, help="draws of people and shots")
+    parser.add_argument("--seeds", type=int, default=5, help="number of draws of people and shots")
     parser.add_argument(
         "--people",
         default="resampled",
-        help="resampled: each seed holds out its own quarter of the people; folder: the "
-        "dataset's own test split; kfold:N or leave-one-out: everybody is tested once per seed",
+        help="resampled: each seed holds out its own quarter of the people; folder: the test split "
+        "of the dataset; kfold:N or leave-one-out: every person is tested once per seed",
     )
     parser.add_argument(
         "--head",
         choices=("emb", "mmcl", "ssl"),
-        help="output of the encoders (emb; with --prompts mmcl unless it was trained without text)",
+        help="output of the encoders (default emb; with --prompts mmcl, if trained with text)",
     )
     parser.add_argument("--protocol", choices=("probe", "paper"), default="probe")
     parser.add_argument(
@@ -53,26 +53,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--c",
         type=float,
-        help="probe: inverse strength of the penalty (ridge's alpha is 1 / (2 c)); without it, "
-        "chosen on people left out",
+        help="probe: inverse strength of the penalty (ridge's alpha is 1 / (2 c)); default: "
+        "chosen on held-out people",
     )
     parser.add_argument(
         "--prompts",
         metavar="FILE",
         help="paper: .npz of text and text_embedding with 'a person is LABEL' or the like, or "
-        "'folder' for the sentences stored in the dataset; starts the head",
+        "'folder' for the sentences stored in the dataset; the initial head",
     )
     parser.add_argument("--finetune", action="store_true", help="paper: train the encoder too")
-    parser.add_argument("--epochs", type=int, help="paper: epochs (20; from scratch 50)")
-    parser.add_argument("--lr", type=float, help="paper: rate (1e-4; from scratch 1e-3)")
+    parser.add_argument("--epochs", type=int, help="paper: epochs (default 20; from scratch 50)")
+    parser.add_argument(
+        "--lr", type=float, help="paper: learning rate (default 1e-4; from scratch 1e-3)"
+    )
     parser.add_argument(
         "--leaks",
         choices=("error", "report"),
         default="error",
-        help="what to do if something tested was in an encoder's pretraining (%(default)s)",
+        help="action if tested data were in an encoder's pretraining (default %(default)s)",
     )
     parser.add_argument(
-        "--hand-features", action="store_true", help="add hand-crafted statistics, no learning"
+        "--hand-features", action="store_true", help="add the baseline of hand-crafted statistics"
     )
     parser.add_argument(
         "--from-scratch",

@@ -1,10 +1,10 @@
-"""Read weights of other programs and write them as a folder of `primus-jax export`.
+"""Read PyTorch weights and write them as a folder like that of `primus-jax export`.
 
 primus-jax import best_model.ckpt --to encoders/primus
 primus-jax import weights.pt --to encoders/mine --encoder readout=gru_time --rate 100
 
 Reads the released PRIMUS checkpoint, IMU2CLIP .pt files, plain state dicts and safetensors, with
-or without prefixes, without PyTorch and without running what is in the file.
+or without prefixes. PyTorch is not needed, and no code in the file is run.
 """
 
 import argparse
@@ -22,19 +22,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", metavar="FILE", help=".ckpt, .pt, .pth, .bin or .safetensors")
     parser.add_argument("--to", required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--prefix", help="what stands before the encoder's names (default: found)")
+    parser.add_argument("--prefix", help="prefix of the encoder's tensor names (default: detected)")
     parser.add_argument(
         "--encoder",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="a field of the architecture that names and shapes do not tell; may be repeated",
+        help="a field of the architecture that names and shapes leave open; may be repeated",
     )
     parser.add_argument(
-        "--rate", type=float, metavar="HZ", help="rate of its training windows (default: released)"
+        "--rate",
+        type=float,
+        metavar="HZ",
+        help="rate of the training windows (default: as released)",
     )
     parser.add_argument(
-        "--window", type=float, metavar="SECONDS", help="length of its training windows (same)"
+        "--window",
+        type=float,
+        metavar="SECONDS",
+        help="length of the training windows (default: as released)",
     )
     add_folder_arguments(parser)
 

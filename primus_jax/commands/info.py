@@ -1,4 +1,4 @@
-"""What a dataset folder holds: windows by split and activity, units, what was left out.
+"""Print the contents of a dataset folder: windows by split and activity, units, drops.
 
 primus-jax info data/mine
 primus-jax info data/mine --picture windows.png
@@ -21,11 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.png",
         help="draw five random windows with their sentences (and frames)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the windows in the picture")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed for the windows of --picture"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what each folder states about itself, and draw some of its windows."""
+    """Print the metadata of the folders, and draw some windows."""
     folders = [DatasetFolder(path) for path in args.folders]
     if args.picture is not None and len(folders) > 1:
         raise PrimusError(f"--picture shows one dataset; {len(folders)} are given.")

@@ -1,9 +1,9 @@
-"""A classifier over a new recording: a CSV of times and labels, and a picture of the timeline.
+"""A classifier and a new recording -> a CSV of times and labels, and a plot of the timeline.
 
 primus-jax predict monday.csv --classifier mine --out monday --acc-unit g --gyro-unit deg/s
 
-The recording is read in pieces, so a day takes no more memory than a minute. It is cut at gaps,
-which get no label.
+The recording is read in pieces, so a day takes no more memory than a minute. Gaps in the recording
+get no label.
 """
 
 import argparse
@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="CSV or Parquet, one recording")
     parser.add_argument(
-        "--classifier", type=Path, required=True, metavar="DIR", help="of `primus-jax adapt`"
+        "--classifier",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="a folder that `primus-jax adapt` wrote",
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")
@@ -28,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, write, and say how long each label took."""
+    """Predict, write, and print the time of each label."""
     with printed_warnings():
         _predict(args)
     return 0

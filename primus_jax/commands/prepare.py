@@ -7,8 +7,9 @@ primus-jax prepare usc_had --raw USC-HAD --out data/usc_had
 
 primus-jax prepare ego4d --raw DIR --out data/ego4d --workers 16
 
-A dataset appears whole or not at all. What is left out is counted by reason and printed. The exit
-status is 3 if some units of a corpus (a video, a take) failed and the others were written.
+A dataset folder appears only when it is complete. Dropped windows and rows are counted by reason
+and printed. The exit status is 3 if some units of a corpus (a video, a take) failed and the others
+were written.
 """
 
 import argparse
@@ -46,10 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table.add_argument(
         "--narrations",
         type=Path,
-        help="CSV with recording, seconds (after the first sample), text: windows are centred on "
-        "these",
+        help="CSV with recording, seconds (after the first sample), text: a window is centred on "
+        "each",
     )
-    table.add_argument("--source", default="a user's own recordings", help="where they come from")
+    table.add_argument(
+        "--source",
+        default="a user's own recordings",
+        help="where the recordings come from, in words",
+    )
     table.add_argument("--licence", default="not stated")
     table.set_defaults(prepare=_table)
 
@@ -65,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     corpora = add_corpora(kinds)
     public = [_add_source(kinds, source) for source in SOURCES.values()]
     for kind in (pack, *public):
-        kind.add_argument("--placement", nargs="+", default=[], help="keep only these")
+        kind.add_argument("--placement", nargs="+", default=[], help="keep only these placements")
         kind.add_argument("--drop-labels", nargs="+", default=[], help="leave these activities out")
     for kind in (pack, table, *public):
         kind.add_argument(

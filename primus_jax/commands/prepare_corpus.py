@@ -26,20 +26,22 @@ def _add_corpus(kinds: Any, name: str) -> argparse.ArgumentParser:
         name,
         help=package.TITLE,
         description=f"{package.TITLE}. {package.DOWNLOAD}",
-        epilog="The exit status is 3 if some files could not be prepared: they are listed, the "
-        "rest is in the dataset, and the same command with --overwrite prepares only them.",
+        epilog="The exit status is 3 if some files could not be prepared. These files are listed, "
+        "and the same command with --overwrite prepares only them.",
     )
     package.add_arguments(parser)
     group = parser.add_argument_group("video")
     group.add_argument(
-        "--frames", type=int, default=0, metavar="N", help="pictures per window (default: none)"
+        "--frames", type=int, default=0, metavar="N", help="frames per window (default: none)"
     )
     group.add_argument(
-        "--frame-size", type=int, default=224, metavar="PIXELS", help="of a side (default 224)"
+        "--frame-size",
+        type=int,
+        default=224,
+        metavar="PIXELS",
+        help="height and width of a frame (default 224)",
     )
-    group = parser.add_argument_group(
-        "engine", "A stopped command goes on where it was when it is given again."
-    )
+    group = parser.add_argument_group("engine", "After a stop, the same command resumes.")
     group.add_argument(
         "--workers", type=int, default=0, metavar="N", help="processes (default: one per core)"
     )

@@ -1,4 +1,4 @@
-"""Options that every kind of `primus-jax prepare` has, and what they mean."""
+"""Options of every kind of `primus-jax prepare`, and the objects that they describe."""
 
 import argparse
 from collections.abc import Mapping
@@ -17,23 +17,31 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the dataset."""
     group = parser.add_argument_group("dataset")
     group.add_argument("--out", type=Path, required=True, help="the folder to make")
-    group.add_argument("--name", default="", help="of the dataset (default: the folder's)")
-    group.add_argument("--target-rate", type=float, default=50.0, help="Hz (default 50)")
-    group.add_argument("--window", type=float, default=5.0, help="seconds (default 5)")
-    group.add_argument("--hop", type=float, help="seconds (default: the window)")
+    group.add_argument("--name", default="", help="name of the dataset (default: the folder's)")
+    group.add_argument(
+        "--target-rate", type=float, default=50.0, help="rate of the windows in Hz (default 50)"
+    )
+    group.add_argument(
+        "--window", type=float, default=5.0, help="length of a window in seconds (default 5)"
+    )
+    group.add_argument(
+        "--hop", type=float, help="seconds between windows (default: the window's length)"
+    )
     group.add_argument(
         "--splits",
         nargs="+",
         default=["0.8", "0.1", "0.1"],
         metavar="SPLIT",
-        help="fractions of the windows; a person stays on one side (default 0.8 0.1 0.1); or the "
-        "word official: the published split of a corpus; or the people whom the authors of a "
-        "public dataset test on, and 0.9 0.1 of the windows of the others",
+        help="three fractions of the windows (default 0.8 0.1 0.1); a person stays in one split. "
+        "Or the word official: the published split of a corpus; for a public dataset, its authors' "
+        "test people, and 0.9 0.1 of the windows of the others",
     )
-    group.add_argument("--seed", type=int, default=0, help="of the split (and the simulation)")
+    group.add_argument(
+        "--seed", type=int, default=0, help="random seed of the split (and of the simulation)"
+    )
     group.add_argument(
         "--tokenizer",
-        help="store 77 CLIP ids: bpe_simple_vocab_16e6.txt.gz, a folder with vocab.json and "
+        help="store 77 CLIP token ids: bpe_simple_vocab_16e6.txt.gz, a folder with vocab.json and "
         "merges.txt, or a Hugging Face name",
     )
     group.add_argument("--overwrite", action="store_true", help="replace the folder")

@@ -5,14 +5,14 @@ Every value of the config file can be set on the command line:
   primus-jax pretrain --config configs/primus_small.py --workdir runs/small \\
       --config.steps=2000 --config.optim.lr=1e-3
 
-The same command resumes, and its status says whether there is reason to run it again:
-   0  finished
-   2  a mistake to repair first; the message says which
-  75  SIGTERM or Ctrl-C: a checkpoint was saved
-   1  a process of several was lost, or something unexpected
+The same command resumes. Its exit status:
+     0  finished
+     2  a mistake to repair first; the message names it
+    75  SIGTERM or Ctrl-C: a checkpoint was saved; run the command again
+     1  a process of several was lost, or another error; run the command again
 
-Several processes train together where SLURM, Open MPI, a TPU pod or a JobSet started them, or
-with --coordinator, --processes and --process-id; docs/processes.md has the details.
+Several processes train together if SLURM, Open MPI, a TPU pod or a JobSet started them, or with
+--coordinator, --processes and --process-id. See docs/processes.md.
 """
 
 import argparse
@@ -33,15 +33,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", required=True, help="folder of the run; made where missing")
     together = parser.add_argument_group("several processes")
     together.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="of process 0, and a free port there"
-    )
-    together.add_argument("--processes", type=int, metavar="N", help="1: alone, on any cluster")
-    together.add_argument("--process-id", type=int, metavar="I", help="of this one, from 0")
-    together.add_argument(
-        "--join-seconds", type=float, default=300.0, help="to wait for the others at the start"
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="address of process 0, with a free port of its host",
     )
     together.add_argument(
-        "--heartbeat-seconds", type=float, default=30.0, help="of silence after which one is lost"
+        "--processes",
+        type=int,
+        metavar="N",
+        help="number of processes (1: this one alone, on any cluster)",
+    )
+    together.add_argument(
+        "--process-id", type=int, metavar="I", help="number of this process, from 0"
+    )
+    together.add_argument(
+        "--join-seconds",
+        type=float,
+        default=300.0,
+        help="seconds to wait for the others at the start (default 300)",
+    )
+    together.add_argument(
+        "--heartbeat-seconds",
+        type=float,
+        default=30.0,
+        help="seconds of silence until a process counts as lost (default 30)",
     )
     parser.set_defaults(takes_config_flags=True, config_flags=[])
 

@@ -1,10 +1,10 @@
-"""An encoder and windows with sentences or videos -> recall, with the pool and chance beside it.
+"""An encoder and windows with sentences or videos -> recall, with the pool and chance.
 
 primus-jax retrieve --encoder runs/primus/export --data data/mine --split test --out results
 
-Every window of the split asks for its own sentence (video) among those of all windows, and the
-other way round. Ties count as their expectation. `--equal-texts` counts any window of the same
-sentence as right: without it, k copies of a sentence can only be guessed between.
+Every window of the split is a query for its own sentence (video) among those of all windows, and
+the reverse. Ties count as their expectation. `--equal-texts` counts any window of the same sentence
+as right; without it, the k copies of a sentence tie.
 """
 
 import argparse
@@ -18,17 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--targets",
         nargs="+",
         choices=("text", "video"),
-        help="what to compare windows with (default: what the dataset stores)",
+        help="targets of the windows (default: those that the dataset stores)",
     )
     parser.add_argument(
         "--equal-texts",
         action="store_true",
-        help="windows of the same sentence are right answers too",
+        help="count windows of the same sentence as right answers too",
     )
     parser.add_argument(
-        "--pool", type=int, metavar="N", help="only N windows, a seeded choice (default: all)"
+        "--pool", type=int, metavar="N", help="only N windows, drawn by --seed (default: all)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of that choice")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of --pool")
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--head",
         choices=("emb", "mmcl", "ssl"),
-        help="output of the encoder (default: mmcl where it has one, else emb)",
+        help="output of the encoder (default: mmcl if the encoder has one, else emb)",
     )
     parser.add_argument("--out", type=Path, help="the folder to make (default: print only)")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")

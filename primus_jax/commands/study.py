@@ -1,9 +1,9 @@
-"""Pretrain every method with the same seeds, evaluate all of them, and write table and figures.
+"""Pretrain every method with the same seeds, evaluate all methods, and write table and figures.
 
 primus-jax study configs/study_small.py --out studies/small
 
-The same command goes on where it stopped, however it stopped: finished runs and evaluations are
-kept. DIR gets results.jsonl, table.md, the figures as PNG and SVG, and report.html.
+After any stop the same command resumes; finished runs and evaluations are kept. The
+folder gets results.jsonl, table.md, the figures as PNG and SVG, and report.html.
 """
 
 import argparse
@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train", nargs="+", metavar="DIR", help="pretrain every method on these datasets"
     )
-    parser.add_argument("--development", nargs="+", metavar="DIR", help="instead of the file's")
-    parser.add_argument("--test", nargs="+", metavar="DIR", help="instead of the file's")
+    parser.add_argument("--development", nargs="+", metavar="DIR", help="in place of the file's")
+    parser.add_argument("--test", nargs="+", metavar="DIR", help="in place of the file's")
     parser.add_argument(
         "--external",
         nargs="+",
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the study, then do what is missing of it."""
+    """Read the study, then run its missing parts."""
     from primus_jax.config_file import run_file
     from primus_jax.study.run import run_study
     from primus_jax.study.study import Study

@@ -1,4 +1,4 @@
-"""Options that say what the columns of a user's own CSV or Parquet files mean."""
+"""Options for the meaning of the columns of a user's own CSV or Parquet files."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -23,14 +23,20 @@ def add_table_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--acc-unit", choices=ACC_UNITS, default="m/s2")
     parser.add_argument("--gyro-unit", choices=GYRO_UNITS, default="rad/s")
     clock = parser.add_mutually_exclusive_group()
-    clock.add_argument("--time", default="", help="column of times (default: time, if it exists)")
-    clock.add_argument("--no-time", action="store_true", help="rows are 1 / RATE apart")
+    clock.add_argument(
+        "--time", default="", help="column of times (default: time, if the file has it)"
+    )
+    clock.add_argument(
+        "--no-time", action="store_true", help="the file has no times; rows are 1 / RATE apart"
+    )
     parser.add_argument("--time-unit", choices=("s", "ms", "us", "ns"), default="s")
-    parser.add_argument("--rate", type=float, help="Hz; needed without times, else checked by them")
+    parser.add_argument(
+        "--rate", type=float, help="Hz; needed without times, else compared with the times"
+    )
 
 
 def add_names(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Declare columns that say what a row belongs to: recording, label, text, subject."""
+    """Declare the columns that identify a row: recording, label, text, subject."""
     for name in names:
         parser.add_argument(
             f"--{name}-column", default="", help=f"(default: {name}, if the file has it)"
@@ -38,7 +44,7 @@ def add_names(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def table_format(args: argparse.Namespace) -> "TableFormat":
-    """What these options say.
+    """The `TableFormat` that these options describe.
 
     Raises:
         PrimusError: impossible values.

@@ -1,12 +1,12 @@
-"""An encoder and class prompts -> zero-shot accuracy and macro-F1, with chance beside them.
+"""An encoder and class prompts -> zero-shot accuracy and macro-F1, with chance.
 
 primus-jax zeroshot --encoder runs/primus/export --data data/mine --embeddings embeddings.npz
 primus-jax zeroshot --encoder runs/primus/export --data data/mine --embeddings embeddings.npz \\
     --prompts prompts.json --out results
 
-A class is the mean of its prompts' unit-norm embeddings. prompts.json is {class: [sentence, ...]},
-embeddings.npz has text and text_embedding; without --prompts, "a person is CLASS" and two other
-templates are looked up. Without --embeddings, the dataset's own sentences stand for the classes.
+A class is the mean of its prompts' unit-norm embeddings. prompts.json is {class: [sentence, ...]};
+embeddings.npz has text and text_embedding. Without --prompts, "a person is CLASS" and two other
+templates are looked up. Without --embeddings, the dataset's own sentences are the prompts.
 """
 
 import argparse
