@@ -106,7 +106,7 @@ def test_chips_nodes_and_volumes_agree(name):
 
 def test_the_command_is_ours(name):
     *_, container = parts(name)
-    root = PATH.parents[2]
+    root = PATH.parents[1]
     assert (root / container["command"][0]).is_file()
     options = dict(argument.split("=", 1) for argument in container["args"][1:])
     assert container["args"][0] == "pretrain"
