@@ -1,10 +1,14 @@
-"""Eight fake CPU devices, strict promotion, warnings as errors, and the real recordings."""
+"""Eight fake CPU devices, quick compilation, strict promotion, and the recordings."""
 
 import os
 import signal
 from pathlib import Path
 
+from support.fast_compile import FLAGS
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# What somebody sets outside comes last, and wins.
+os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 import jax
 import pytest

@@ -9,23 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.corpora import PlantedCorpus, log
+from support.corpora import PlantedCorpus, log, prepare
 
 from data_prep.dataset.beam import BeamEngine
-from data_prep.dataset.corpus import write_corpus
 from data_prep.dataset.pool import LocalPool
-from data_prep.dataset.splits import Splits
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.windows import WindowSpec
 
-SPEC = WindowSpec(50.0, 2.0, 2.0)
-TESTS = os.pathsep.join(str(folder) for folder in Path(__file__).parents[:2])
-
-
-def prepare(corpus: PlantedCorpus, out: Path, engine=None, **options) -> DatasetFolder:
-    options = {"spec": SPEC, "splits": Splits((0.5, 0.5, 0.0)), "name": "planted", **options}
-    return write_corpus(corpus, out, engine=engine or LocalPool(1), shard_bytes=20_000, **options)
+TESTS = str(Path(__file__).parents[1])
 
 
 def shards(folder: DatasetFolder) -> dict[str, bytes]:
@@ -148,9 +140,9 @@ def test_all_units_failing_is_an_error_that_leaves_no_folder(tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
-from test_corpus import PlantedCorpus, LocalPool, prepare
+from support.corpora import PlantedCorpus, prepare
 if __name__ == "__main__":
-    prepare(PlantedCorpus(Path(sys.argv[1])), Path(sys.argv[1]) / "out", LocalPool(1))
+    prepare(PlantedCorpus(Path(sys.argv[1])), Path(sys.argv[1]) / "out")
 """
 
 

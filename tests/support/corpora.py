@@ -7,9 +7,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from data_prep.dataset.corpus import write_corpus
+from data_prep.dataset.pool import LocalPool
+from data_prep.dataset.splits import Splits
+from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.windows import WindowSpec
 from support.recording_files import recording
+
+SPEC = WindowSpec(50.0, 2.0, 2.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,3 +75,9 @@ class PlantedCorpus:
 def log(folder: Path) -> list[str]:
     """Units that were prepared, in the order in which their preparation began."""
     return (folder / "log").read_text().splitlines()
+
+
+def prepare(corpus: PlantedCorpus, out: Path, engine=None, **options) -> DatasetFolder:
+    """Write the corpus with two splits and small shards, by one worker without an engine."""
+    options = {"spec": SPEC, "splits": Splits((0.5, 0.5, 0.0)), "name": "planted", **options}
+    return write_corpus(corpus, out, engine=engine or LocalPool(1), shard_bytes=20_000, **options)

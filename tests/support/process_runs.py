@@ -1,4 +1,4 @@
-"""Starts `primus-jax pretrain` as a user's processes would: one device each, no test settings."""
+"""Starts `primus-jax pretrain` as a user's processes would: one device each, compiled quickly."""
 
 import atexit
 import contextlib
@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from support.fast_compile import FLAGS
+
 CONFIG = str(Path(__file__).parent / "tiny_config.py")
 CACHE = Path(tempfile.mkdtemp(prefix="primus-jax-tests-"))
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
@@ -25,6 +27,7 @@ def environment() -> dict[str, str]:
     outer = ("JAX_", "XLA_", "SLURM_", "OMPI_", "PMIX_", "TPU_", "MEGASCALE_")
     return {k: v for k, v in os.environ.items() if not k.startswith(outer)} | {
         "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": FLAGS,
         # Most of what a child does is compiling what the one before it has compiled.
         "JAX_COMPILATION_CACHE_DIR": str(CACHE),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -1,6 +1,5 @@
 """Ego4D from a download in the official layout: recordings, windows, people, splits, video."""
 
-import argparse
 import json
 import pickle
 import shutil
@@ -10,49 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import miniature_ego4d as mini
+from support.ego4d_corpus import corpus, one, told
 
-import data_prep.ego4d
 from data_prep import quality
 from data_prep.ego4d import placing, reader, signals
 from data_prep.ego4d.placing import touching
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.plausible import NOT_GRAVITY
-from primus_jax.recordings.recording import Recording
-from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT, WindowSpec, cut
-
-SPEC = WindowSpec()
-
-
-def corpus(raw: Path, *options: object, splits: str = "0.8 0.1 0.1", window: float = 5.0):
-    """The corpus as the command line makes it."""
-    parser = argparse.ArgumentParser()
-    data_prep.ego4d.add_arguments(parser)
-    args = parser.parse_args(["--raw", str(raw), *map(str, options)])
-    args.splits, args.window, args.target_rate = splits.split(), window, 50.0
-    return data_prep.ego4d.corpus(args)
+from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory) -> Path:
     return mini.write_ego4d(tmp_path_factory.mktemp("ego4d"))
-
-
-def one(raw: Path, number: int, *options: object, **more) -> tuple[list[Recording], Counter]:
-    return corpus(raw, *options, **more).recordings(mini.uid(number))
-
-
-def told(recordings: list[Recording]) -> list[tuple[float, str]]:
-    """(start of the window in the video, sentence), as the windows are cut."""
-    found, drops = [], Counter()
-    for recording in recordings:
-        imu, starts, texts = cut(recording, SPEC, drops)
-        begins = recording.start_seconds + starts / SPEC.rate_hz
-        for window, begin, text in zip(imu, begins, texts, strict=True):
-            t = begin + np.arange(SPEC.samples) / SPEC.rate_hz
-            assert np.abs(window[:, 0] - mini.sway(t)).max() < 0.06, text
-            found.append((round(float(begin), 2), text))
-    assert not +drops, "the reader has left out and counted every bad window"
-    return sorted(found)
 
 
 def test_a_unit_is_a_video_and_the_corpus_can_be_sent_to_workers(raw):

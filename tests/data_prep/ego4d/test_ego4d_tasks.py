@@ -9,8 +9,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from support import miniature_ego4d as mini
+from support.ego4d_corpus import corpus, one, told
 from support.videos import frame_number
-from test_ego4d import corpus, one, told
 
 import primus_jax.cli
 from data_prep.ego4d import placing, reader

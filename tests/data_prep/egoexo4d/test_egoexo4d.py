@@ -1,15 +1,20 @@
 """A miniature Ego-Exo4D: alignment, windows, tasks, and the command."""
 
-import argparse
 import json
 from collections import Counter
 
 import numpy as np
 import pytest
-from support.miniature_egoexo4d import FakeTake, annotation, motion, sentence, write_download
+from support.egoexo4d_corpus import check_motion, corpus_of
+from support.miniature_egoexo4d import (
+    FakeTake,
+    annotation,
+    motion,
+    sentence,
+    write_download,
+)
 from support.videos import frame_number
 
-import data_prep.egoexo4d as egoexo4d
 from data_prep.egoexo4d.alignment import CLOCK, LENGTH
 from data_prep.egoexo4d.units import NO_IMU, NO_TIMESYNC, NOTHING_TOLD, SHORT
 from data_prep.quality import IMPOSSIBLE
@@ -21,26 +26,10 @@ from primus_jax.recordings.grid import GAPS, REPEATED
 from primus_jax.recordings.windows import OUTSIDE, WindowSpec, cut
 
 
-def corpus_of(raw, *options):
-    """The corpus as the command makes it."""
-    parser = argparse.ArgumentParser()
-    egoexo4d.add_arguments(parser)
-    args = parser.parse_args(["--raw", str(raw), *options])
-    args.window, args.out = 5.0, raw.parent / "out"
-    return egoexo4d.corpus(args)
-
-
 def prepared(tmp_path, take, *options):
     """Recordings and drops of one take."""
     raw = write_download(tmp_path / "raw", [take])
     return corpus_of(raw, *options).recordings(take.uid)
-
-
-def check_motion(recordings, tolerance=0.05):
-    """The samples are the motion at their time of the take: 0.05 is 4 ms of its fastest turn."""
-    for recording in recordings:
-        t = recording.start_seconds + np.arange(len(recording.signal)) / recording.rate_hz
-        np.testing.assert_allclose(recording.signal, motion(t), atol=tolerance)
 
 
 def check_windows(recording):

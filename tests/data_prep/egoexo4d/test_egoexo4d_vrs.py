@@ -5,8 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 from support.aria_vrs import write_vrs
-from support.miniature_egoexo4d import FakeTake, motion, write_download
-from test_egoexo4d import check_motion, corpus_of
+from support.egoexo4d_corpus import check_motion, corpus_of
+from support.miniature_egoexo4d import (
+    FakeTake,
+    motion,
+    write_download,
+)
 
 from data_prep.egoexo4d import export, vrs
 from primus_jax.errors import PrimusError
