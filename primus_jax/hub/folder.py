@@ -20,6 +20,7 @@ from primus_jax.hub.recognise import recognise
 from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.base import EncoderConfig, check_window
 from primus_jax.models.encoders import encoder_from_dict, encoder_to_dict
+from primus_jax.reports.rows import ResultRow
 from primus_jax.trees import Params
 from primus_jax.weights.printable import MOST_SAID, shown, shown_value
 from primus_jax.weights.safetensors import file_digest, open_safetensors
@@ -64,7 +65,7 @@ def write_folder(
     head: str = "emb",
     licence: str = "unknown",
     metrics: Mapping[str, float] | None = None,
-    results: Sequence[Mapping[str, Any]] = (),
+    results: Sequence[ResultRow] = (),
     artefacts: Mapping[str, Artefact] | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
