@@ -14,10 +14,12 @@ from primus_jax.config import Config
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline, example_batch
 from primus_jax.errors import PrimusError
+from primus_jax.files import local_path
 from primus_jax.optim import make_optimizer
 from primus_jax.parallel import sharding
 from primus_jax.parallel.processes import CommonError, Processes
 from primus_jax.training.checkpoint import Checkpoints
+from primus_jax.training.folder_lock import hold_folder
 from primus_jax.training.in_step_towers import InStepTowers, open_in_step_towers
 from primus_jax.training.metrics import MetricsLog, NoMetrics, Progress
 from primus_jax.training.monitor import MetricsMonitor
@@ -44,19 +46,31 @@ def pretrain(
         processes: all that train together (`primus-jax pretrain` makes them); None: this one.
 
     Raises:
-        PrimusError: invalid config or data, another run's folder, or a last checkpoint that could
-            not be saved.
+        PrimusError: invalid config or data, another run's folder, a folder that another process
+            is using, or a last checkpoint that could not be saved.
         NotFinite: names the step, the windows of its batch and the last good checkpoint.
     """
-    processes = processes or Processes()
+    with contextlib.ExitStack() as holding:
+        return _pretrain(config, workdir, log, processes or Processes(), holding)
+
+
+def _pretrain(
+    config: Config,
+    workdir: str | Path,
+    log: Callable[[str], None],
+    processes: Processes,
+    holding: contextlib.ExitStack,
+) -> TrainState:
     if processes.count != jax.process_count():
         raise PrimusError(
             f"this is one of {jax.process_count()} processes of jax.distributed; `primus-jax "
             f"pretrain --coordinator ... --processes ... --process-id ...` trains with several."
         )
     log = log if processes.first else _log_nothing
-    workdir = Path(workdir)
     with processes.raise_together():
+        workdir = local_path(workdir, "--workdir")
+        for path in (*config.data.train, config.data.towers):
+            local_path(path, "a path of config.data")
         config.validate()
         mesh = sharding.make_mesh(config.devices, config.mesh.replicas)
         sharding.check_batch(mesh, config.data.batch_size)
@@ -66,8 +80,10 @@ def pretrain(
         validation, validation_count = _validation(config, folders, live, mesh.size)
     described = describe_data(folders)
     processes.check_consistent(start_facts(config, described, live.digests))
+    lock = None
     with processes.raise_together():
         if processes.first:
+            lock = holding.enter_context(hold_folder(workdir, log))
             open_run(workdir, config, described, live.digests, log)
     check_shared(workdir, processes)
 
@@ -127,6 +143,9 @@ def pretrain(
             if failed := checkpoints.wait_until_saved():
                 monitor.not_saved(failed.step)
                 log(f"warning: {failed.message} Training goes on.")
+            with processes.raise_together():
+                if lock is not None:
+                    lock.check()
             checkpoints.save(state, loss)
             monitor.saved(step, validated=loss is not None)
             if monitor.stop and step < config.steps:

@@ -18,6 +18,7 @@ from primus_jax.parallel import sharding
 from primus_jax.parallel.processes import Processes
 from primus_jax.provenance import provenance
 from primus_jax.training.checkpoint import Checkpoints
+from primus_jax.training.folder_lock import LOCK
 from primus_jax.training.state import TrainState, abstract_state, state_maker
 
 # What may differ between a run and its continuation without changing what is trained.
@@ -78,7 +79,7 @@ def open_run(
                 f"{towers}. Restore those in {config.data.towers}, or choose another --workdir."
             )
         return
-    if workdir.is_dir() and any(workdir.iterdir()):
+    if workdir.is_dir() and any(path.name != LOCK for path in workdir.iterdir()):
         raise PrimusError(f"{workdir} is not empty and holds no run. Choose another --workdir.")
     workdir.mkdir(parents=True, exist_ok=True)
     row = {
@@ -169,7 +170,7 @@ def load_state(workdir: str | Path, checkpoint: str) -> tuple[TrainState, Config
     row = read_run(workdir)
     config = from_dict(row["config"])
     mesh = sharding.make_mesh(1)
-    checkpoints = Checkpoints(Path(workdir) / "checkpoints")
+    checkpoints = Checkpoints(Path(workdir) / "checkpoints", reads_only=True)
     try:
         steps = checkpoints.steps()
         if not steps:
