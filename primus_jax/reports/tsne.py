@@ -13,7 +13,7 @@ _BISECTIONS = 40
 
 
 def tsne(x: np.ndarray, perplexity: float = 30.0) -> np.ndarray:
-    """ProcessInfo points `[n, dim]` in the plane, neighbours near each other; float32 `[n, 2]`.
+    """Place points `[n, dim]` in the plane, neighbours near each other; float32 `[n, 2]`.
 
     Deterministic: it starts from the first two principal components. Only neighbourhoods mean
     something in the result, not distances between clusters, nor their sizes.
