@@ -1,7 +1,9 @@
 """The hub folder: weights with PyTorch's names, what they are, a card, and a PyTorch module.
 
-The safetensors header carries the same description as `config.json`, so that the file alone is
-not mistaken for another architecture whose tensors have the same names.
+The safetensors header carries what `config.json` tells of the encoder itself, so that the file
+alone is not mistaken for another architecture whose tensors have the same names. How the encoder
+was trained is in `config.json` alone: equal parameters give equal weights files. Older files carry
+the training too, and are read as before.
 """
 
 import dataclasses
@@ -12,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors.numpy import save_file
-
 from primus_jax.errors import PrimusError
 from primus_jax.files import new_folder
 from primus_jax.hub.card import model_card
@@ -21,7 +21,7 @@ from primus_jax.hub.recognise import recognise
 from primus_jax.hub.torch_names import Params, from_torch_names, to_torch_names
 from primus_jax.models.imu_encoder import EncoderConfig, check_window
 from primus_jax.weights.printable import MOST_SAID, shown, shown_value
-from primus_jax.weights.safetensors import file_digest, open_safetensors
+from primus_jax.weights.safetensors import file_digest, open_safetensors, write_safetensors
 from primus_jax.window import CHANNELS
 
 FORMAT = "primus-jax encoder 1"
@@ -32,6 +32,8 @@ MODULE = "modeling_primus.py"
 ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
 # What folders of before do not say; its default is what they mean.
 ADDED = {"head_dim"}
+# Keys of `config.json` that equal parameters need not share.
+OF_THE_TRAINING = ("metrics", "provenance")
 FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
 NORMALISATION = {
     "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
@@ -106,18 +108,20 @@ def write_folder(
     }
     check_description(description | {"provenance": provenance}, f"the export to {folder}")
     try:
-        header = json.dumps(description | {"provenance": provenance}, allow_nan=False)
+        json.dumps(description | {"provenance": provenance}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise PrimusError(f"the provenance cannot be written as JSON: {error}.") from error
+    about = {name: value for name, value in description.items() if name not in OF_THE_TRAINING}
+    header = json.dumps(about, sort_keys=True)
     with new_folder(folder, overwrite=overwrite, own=FILES) as temporary:
         weights = temporary / WEIGHTS
-        save_file(tensors, weights, metadata={"format": "pt", "primus_jax": header})
+        write_safetensors(tensors, weights, {"format": "pt", "primus_jax": header})
         description |= {"weights_sha256": file_digest(weights), "provenance": provenance}
         description["files"] = {}
         for name, write in (artefacts or {}).items():
-            about = write(temporary / name, params, config, description)
+            told = write(temporary / name, params, config, description)
             size = {"bytes": (temporary / name).stat().st_size}
-            description["files"][name] = about | size
+            description["files"][name] = told | size
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         (temporary / CARD).write_text(model_card(description, results), encoding="utf-8")
         shutil.copyfile(Path(__file__).with_name(MODULE), temporary / MODULE)
@@ -156,6 +160,20 @@ def read_folder(
         tensors = {name: file.read(name) for name in file.shapes}
     params, config = from_torch_names(tensors, config)
     return params, config, description
+
+
+def training_beside(weights: Path) -> dict[str, Any]:
+    """Return what the `config.json` beside a weights file tells of its training.
+
+    {} where the weights are not those that the `config.json` was written with.
+    """
+    try:
+        description = json.loads((weights.parent / DESCRIPTION).read_text())
+        if description["weights_sha256"] == file_digest(weights):
+            return {name: description[name] for name in OF_THE_TRAINING}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        pass  # it belongs to something else
+    return {}
 
 
 def check_description(description: Any, where: str) -> EncoderConfig:
