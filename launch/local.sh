@@ -57,6 +57,8 @@ share=$((${#gpus[@]} / count))
 port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0))
 print(s.getsockname()[1])')" || exit 1
 export JAX_COORDINATOR_ADDRESS="127.0.0.1:$port" JAX_NUM_PROCESSES="$count"
+# Nobody else on this machine can join.
+export PRIMUS_JOB_TOKEN="${PRIMUS_JOB_TOKEN:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}"
 
 # If the launcher died before this line, the process gets no signal, hence the comparison.
 # shellcheck disable=SC2016  # expanded by the shell of the process

@@ -73,8 +73,10 @@ on_workers() {
     --ssh-flag=-oServerAliveInterval=30 --ssh-flag=-oServerAliveCountMax=10 --command "$1"
 }
 
-# The text for the workers' shells.
+# The text for the workers' shells. The same token at every start: a worker may still wait for others.
+token="${PRIMUS_JOB_TOKEN:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}"
 to_workers() { # ARGUMENTS of tpu_worker.sh
+  printf 'export PRIMUS_JOB_TOKEN=%q\n' "$token"
   printf 'set --' && printf ' %q' "$@" && printf '\n'
   cat "$(dirname "${BASH_SOURCE[0]}")/tpu_worker.sh"
 }

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from primus_jax.errors import PrimusError
+from primus_jax.files import local_path
+from primus_jax.parallel.backend import missing_backend
 
 COMMANDS = {
     "demo": "simulate, pretrain, interrupt, resume, export, evaluate and report, in minutes",
@@ -26,6 +28,8 @@ COMMANDS = {
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with pool and chance",
 }
+# Their one word may be an address; all other words that are, stand where a path belongs.
+FREE_TEXT = ("--license", "--licence", "--source", "--beam-options", "--coordinator")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,13 +60,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"unknown arguments: {' '.join(rest)}")
         options.config_flags = rest
     try:
-        return options.run(options)
+        _check_paths(arguments)
+        with missing_backend():
+            return options.run(options)
     except PrimusError as error:
         print(f"primus-jax {options.command}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _check_paths(arguments: Sequence[str]) -> None:
+    """Raise PrimusError for the address of a bucket where a path belongs."""
+    option = ""
+    for word in arguments:
+        named, _, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        option = named or option
+        if not option or not any(free.startswith(option) for free in FREE_TEXT):
+            local_path(value, option or "the path")
+        option = "" if value else option
 
 
 def _command(name: str) -> ModuleType:

@@ -1,7 +1,9 @@
 """Results appear whole or not at all: written under a temporary name beside it, then renamed."""
 
 import contextlib
+import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -13,15 +15,44 @@ from primus_jax.errors import PrimusError
 UMASK = os.umask(0o077)
 os.umask(UMASK)
 
+# An address anywhere in what a user gave, as in `NAME=gs://bucket` or `('s3://bucket',)`.
+_ADDRESS = re.compile(r"(?<![\w./+-])[A-Za-z][A-Za-z0-9+.-]*://")
+# `Path("gs://bucket")` has lost a slash; only the schemes of storage are recognised then.
+_SCHEMES = (
+    *("gs", "gcs", "s3", "s3a", "az", "abfs", "abfss", "wasb", "wasbs", "hf", "hdfs", "r2"),
+    *("dbfs", "file", "http", "https", "ftp", "sftp", "ssh", "memory", "webhdfs"),
+)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def local_path(path: str | os.PathLike[str], name: str) -> Path:
+    """Return `path` as a path of this machine.
+
+    Args:
+        path: a path, or an option's value that holds one, as `NAME=PATH`.
+        name: of the option, for the message.
+
+    Raises:
+        PrimusError: it is the address of a bucket or the like, such as gs://bucket/run.
+    """
+    text = os.fspath(path)
+    first = text.split("/")[0] if isinstance(path, os.PathLike) else ""
+    if _ADDRESS.search(text) or (first.endswith(":") and first[:-1].casefold() in _SCHEMES):
+        raise PrimusError(
+            f"{name} is {text}, an address; expected a folder or file of this machine. Mount the "
+            f"bucket as a folder, or copy what is in it (docs/corpora.md), and give that path."
+        )
+    return Path(text)
+
 
 @contextlib.contextmanager
 def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends without an exception.
 
     Raises:
-        PrimusError: nothing can be written there.
+        PrimusError: nothing can be written there, or `path` is an address.
     """
-    target = Path(path)
+    target = local_path(path, "the output")
     if target.is_dir():
         raise PrimusError(f"{target} is a folder. Choose another output file.")
     with _writable(target):
@@ -32,9 +63,10 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        set_mode(temporary)
-        os.replace(temporary, target)
+        with _room(target):
+            yield temporary
+            set_mode(temporary)
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,9 +87,9 @@ def new_folder(
 
     Raises:
         PrimusError: `path` exists and is not an empty folder, unless `overwrite` is set, or holds
-            what is not `own`; it is a file; or nothing can be written there.
+            what is not `own`; it is a file or an address; or nothing can be written there.
     """
-    target = Path(path)
+    target = local_path(path, "the output")
     with _writable(target):
         inside = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
     if overwrite and own is not None:
@@ -79,7 +111,8 @@ def new_folder(
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        yield temporary
+        with _room(target):
+            yield temporary
         for entry in (temporary, *temporary.rglob("*")):
             set_mode(entry)
         with _writable(target):
@@ -96,6 +129,19 @@ def set_mode(path: Path) -> None:
     Temporary files, and those of the safetensors library, are made for their owner alone.
     """
     path.chmod((0o777 if path.is_dir() else 0o666) & ~UMASK)
+
+
+@contextlib.contextmanager
+def _room(target: Path) -> Iterator[None]:
+    """Turn what a full disk raises while `target` is written into a PrimusError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise PrimusError(
+            f"cannot write {target}: {error.strerror}. Make room, or choose another output path."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ class VideoInfo:
 
     seconds: float
     has_imu: bool
-    participant: int | None
+    participant: int | float | str | None
     scenarios: tuple[str, ...]
     splits: Mapping[str, str]
     clips: tuple[Clip, ...]
@@ -47,22 +47,29 @@ class VideoInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """Version in words, and the videos by uid."""
+    """Version in words, and the videos by uid.
+
+    Attributes:
+        version: and date.
+        videos: those whose entry can be read.
+        broken: what is wrong with the entry of each other video, by uid.
+    """
 
     version: str
     videos: Mapping[str, VideoInfo]
+    broken: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def uids(self) -> frozenset[str]:
         """All videos."""
-        return frozenset(self.videos)
+        return frozenset(self.videos) | frozenset(self.broken)
 
 
 def read_metadata(path: Path) -> Metadata:
     """Read ego4d.json; a process reads an unchanged file once.
 
     Raises:
-        PrimusError: not such a file, a video without uid or length, or a uid that appears twice.
+        PrimusError: not such a file, or no video in it can be read; the first is named.
     """
     stat = path.stat()
     return _read(path, stat.st_size, stat.st_mtime_ns)
@@ -75,40 +82,57 @@ def _read(path: Path, size: int, changed: int) -> Metadata:
     if not isinstance(videos, list):
         raise PrimusError(f"{path}: no list 'videos'; expected Ego4D's ego4d.json.")
     clips: dict[str, list[Clip]] = {}
-    for clip in data.get("clips") or ():
+    listed = data.get("clips")
+    for clip in listed if isinstance(listed, list) else ():
+        if not isinstance(clip, dict) or not isinstance(clip.get("video_uid"), str):
+            continue
         start, end = _number(clip.get("video_start_sec")), _number(clip.get("video_end_sec"))
-        if start is not None and end is not None and clip.get("clip_uid"):
-            clips.setdefault(clip.get("video_uid"), []).append(Clip(clip["clip_uid"], start, end))
+        if start is not None and end is not None and isinstance(clip.get("clip_uid"), str):
+            clips.setdefault(clip["video_uid"], []).append(Clip(clip["clip_uid"], start, end))
     found: dict[str, VideoInfo] = {}
+    broken: dict[str, str] = {}
     for number, video in enumerate(videos):
-        uid, info = _video(video, f"{path}, videos[{number}]", clips)
+        where = f"{path}, videos[{number}]"
+        uid = video.get("video_uid") if isinstance(video, dict) else None
+        if not isinstance(uid, str) or not uid:
+            # Its inertial file, if there is one, is of a video that ego4d.json does not have.
+            broken[where] = f"{where}: no video_uid."
+            continue
+        try:
+            info = _video(video, f"{where} ({uid})", clips)
+        except PrimusError as error:
+            broken[uid] = str(error)
+            continue
         if uid in found:
-            raise PrimusError(f"{path}: the video {uid} appears twice.")
+            broken[uid] = f"{path}: the video {uid} appears twice."
         found[uid] = info
+    found = {uid: info for uid, info in found.items() if uid not in broken}
+    if broken and not found:
+        raise PrimusError(next(iter(broken.values())))
     words = (data.get("version"), data.get("date"))
-    return Metadata(", ".join(str(word) for word in words if word) or "not stated", found)
+    return Metadata(", ".join(str(word) for word in words if word) or "not stated", found, broken)
 
 
-def _video(video: Any, where: str, clips: Mapping[str, list[Clip]]) -> tuple[str, VideoInfo]:
-    if not isinstance(video, dict) or not isinstance(video.get("video_uid"), str):
-        raise PrimusError(f"{where}: no video_uid.")
-    uid = video["video_uid"]
-    stream = video.get("video_metadata") or {}
+def _video(video: dict[str, Any], where: str, clips: Mapping[str, list[Clip]]) -> VideoInfo:
+    stream = video.get("video_metadata")
+    stream = stream if isinstance(stream, dict) else {}
     seconds = _number(stream.get("video_duration_sec")) or _number(video.get("duration_sec"))
     if not seconds or seconds < 0:
-        raise PrimusError(f"{where} ({uid}): no duration_sec above 0.")
+        raise PrimusError(f"{where}: no duration_sec above 0.")
+    tags = video.get("scenarios")
+    participant = video.get("fb_participant_id")
     splits = {
         benchmark: _SPLITS[video[key]]
         for benchmark, key in SPLIT_KEYS.items()
-        if video.get(key) in _SPLITS
+        if isinstance(video.get(key), str) and video[key] in _SPLITS
     }
-    return uid, VideoInfo(
+    return VideoInfo(
         seconds,
         bool(video.get("has_imu")),
-        video.get("fb_participant_id"),
-        tuple(video.get("scenarios") or ()),
+        participant if isinstance(participant, int | float | str) else None,
+        tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
         splits,
-        tuple(sorted(clips.get(uid, ()), key=lambda clip: clip.start)),
+        tuple(sorted(clips.get(video["video_uid"], ()), key=lambda clip: clip.start)),
     )
 
 

@@ -13,6 +13,7 @@ from data_prep.ego4d.placing import EXACT, Placing
 from data_prep.ego4d.signals import Signal, read_signal
 from data_prep.ego4d.tasks import MOVEMENT, NARRATIONS, SCENARIO, read_labels, scenario_of
 from data_prep.quality import bad_spans
+from primus_jax.errors import PrimusError
 from primus_jax.recordings.recording import Recording, Video
 
 SOURCE = (
@@ -28,6 +29,7 @@ UNKNOWN = "videos that ego4d.json does not have"
 IN_NO_SPLIT = "videos in no published split"
 NO_SCENARIO = "videos without exactly one of the scenarios"
 NO_WINDOW = "videos without a usable narration"
+NO_LABEL = "rows of the labels without a window or label"
 REPEATED_ROWS = "repeated rows of the labels"
 
 
@@ -91,8 +93,10 @@ class Ego4D:
         """The recordings of one video, all of one signal: one for each label and video file.
 
         Raises:
-            PrimusError: a broken file, naming it and the row or video.
+            PrimusError: a broken file or entry of ego4d.json, naming it and the row or video.
         """
+        if unit in self._metadata.broken:
+            raise PrimusError(self._metadata.broken[unit])
         drops: Counter[str] = Counter()
         info = self._metadata.videos.get(unit)
         path = self.layout.imu / f"{unit}.csv"
@@ -119,6 +123,8 @@ class Ego4D:
         """(seconds of the video, sentence) by label."""
         if self.task == MOVEMENT:
             rows = read_labels(self.labels)[unit]
+            drops[NO_LABEL] += sum(row is None for row in rows)
+            rows = [row for row in rows if row is not None]
             unique = list(dict.fromkeys(rows))
             drops[REPEATED_ROWS] += len(rows) - len(unique)
             found: dict[str, list[tuple[float, str]]] = {}

@@ -56,35 +56,36 @@ def scenario_of(tags: Sequence[str]) -> str | None:
     return SCENARIOS.get(" ".join(re.split(r"[\n(]", tags[0])[0].split()))
 
 
-def read_labels(paths: Sequence[Path]) -> Mapping[str, Sequence[LabelledWindow]]:
+def read_labels(paths: Sequence[Path]) -> Mapping[str, Sequence[LabelledWindow | None]]:
     """Read IMU2CLIP's `dataset_motion_narr_2.5*.csv` by video, in the order of the files.
 
     Columns window_start, window_end, video_uid, text, label; others are not read. The nine labels
-    of the full file and the four of its splits are both taken as they are.
+    of the full file and the four of its splits are both taken as they are. A row without a window
+    or label is None.
 
     Raises:
-        PrimusError: a missing column, or a row without a window, video or label.
+        PrimusError: a missing column, or a row without a video.
     """
     stamps = tuple((path, path.stat().st_mtime_ns if path.exists() else 0) for path in paths)
     return _read_labels(stamps)
 
 
 @functools.lru_cache(maxsize=2)
-def _read_labels(stamps: tuple[tuple[Path, int], ...]) -> dict[str, list[LabelledWindow]]:
-    found: dict[str, list[LabelledWindow]] = {}
+def _read_labels(stamps: tuple[tuple[Path, int], ...]) -> dict[str, list[LabelledWindow | None]]:
+    found: dict[str, list[LabelledWindow | None]] = {}
     for path, _ in stamps:
         table = read_columns(path, ("window_start", "window_end"), ("video_uid", "text", "label"))
         starts, ends = table.numbers["window_start"], table.numbers["window_end"]
         texts = (table.text[name] for name in ("video_uid", "text", "label"))
         rows = zip(starts.tolist(), ends.tolist(), *texts, strict=True)
         for number, (start, end, uid, text, label) in enumerate(rows):
-            if not (np.isfinite([start, end]).all() and start < end and uid.strip() and label):
-                raise PrimusError(
-                    f"{table.row(number)}: expected window_start before window_end, a video_uid "
-                    f"and a label, got {start}, {end}, {uid!r}, {label!r}."
-                )
+            if not uid.strip():
+                raise PrimusError(f"{table.row(number)}: expected a video_uid, got {uid!r}.")
+            windows = found.setdefault(uid.strip(), [])
+            if not (np.isfinite([start, end]).all() and start < end and label.strip()):
+                windows.append(None)
+                continue
             # the published texts were lower-cased with the wearer's letter still in front
             sentence = re.sub(r"^(?:c )+", "", clean(text))
-            window = LabelledWindow(start, end, sentence, label.strip())
-            found.setdefault(uid.strip(), []).append(window)
+            windows.append(LabelledWindow(start, end, sentence, label.strip()))
     return found

@@ -36,6 +36,13 @@ def version_of(path: Path) -> tuple[int, int]:
     return (found.st_mtime_ns, found.st_size) if found else (0, 0)
 
 
+def in_words(error: Exception) -> str:
+    """Return what reading an entry raised, in words."""
+    if isinstance(error, KeyError):
+        return f"the field {error.args[0]} is missing"
+    return f"a field has another form ({error})"
+
+
 def read_by_take(raw: Path, kind: str, parse: Callable[[Any], T]) -> dict[str, T]:
     """Read `annotations/KIND_train.json` and `KIND_val.json`, and `parse` the entry of each take.
 
@@ -44,11 +51,10 @@ def read_by_take(raw: Path, kind: str, parse: Callable[[Any], T]) -> dict[str, T
     Args:
         raw: the download.
         kind: start of the files' names.
-        parse: a module's function; it may raise what a malformed entry makes it raise.
+        parse: a module's function; takes whatever stands there and counts what it cannot read.
 
     Raises:
-        PrimusError: neither file is there, or one is not in the published format; the take is
-            named.
+        PrimusError: neither file is there, or one is not an object with annotations by take.
     """
     paths = [raw / "annotations" / f"{kind}_{split}.json" for split in ("train", "val")]
     present = tuple((path, version_of(path)) for path in paths if path.is_file())
@@ -69,11 +75,5 @@ def _by_take(
         takes = content.get("annotations") if isinstance(content, dict) else None
         if not isinstance(takes, dict):
             raise PrimusError(f"{path}: expected an object with annotations by take uid.")
-        for uid, entry in takes.items():
-            try:
-                result[uid] = parse(entry)
-            except MALFORMED as error:
-                raise PrimusError(
-                    f"{path}, take {uid}: missing or malformed field: {error!r}."
-                ) from error
+        result |= {uid: parse(entry) for uid, entry in takes.items()}
     return result

@@ -16,7 +16,10 @@ OTHERS = "sentences that are not about the camera wearer"
 EMPTY = "sentences without words"
 AGAIN = "sentences said again at the same time"
 UNSURE = "sentences marked unsure"
+NO_TIME = "sentences without a time"
+UNREADABLE = "entries of annotations that cannot be read"
 KEPT = " (kept)"
+WEARER_SUBJECT = "C"
 # Annotators mark a time to within one or two seconds; the same words this close are one event.
 SAME_TIME = 0.5
 
@@ -36,18 +39,21 @@ class Description:
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """What one annotator said about a take, and whether the publishers rejected the job."""
+    """The sentences of one annotator about a take, and whether the publishers rejected the job.
+
+    `unreadable` has the reason for each entry that is left out.
+    """
 
     rejected: bool
     descriptions: tuple[Description, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 def read_descriptions(raw: Path) -> dict[str, tuple[Annotation, ...]]:
     """Read the descriptions of all takes, train and val, by take uid.
 
     Raises:
-        PrimusError: neither file is there, or one is not in the published format; the take is
-            named.
+        PrimusError: neither file is there, or one is not an object with annotations by take.
     """
     return read_by_take(raw, "atomic_descriptions", _annotations)
 
@@ -77,6 +83,7 @@ def narrations(
         if annotation.rejected and not rejected:
             drops[REJECTED] += 1
             continue
+        drops.update(annotation.unreadable)
         for description in annotation.descriptions:
             said = _SMALL.sub("C", description.text)
             if not others and not (description.wearer and subject_of(said) == WEARER):
@@ -103,16 +110,39 @@ def narrations(
     return tuple(result)
 
 
-def _annotations(entries: list[dict[str, Any]]) -> tuple[Annotation, ...]:
-    return tuple(
-        Annotation(bool(entry["rejected"]), tuple(map(_description, entry["descriptions"])))
-        for entry in entries
+def _annotations(entries: Any) -> tuple[Annotation, ...]:
+    """The annotations of one take; what cannot be read is a reason in them."""
+    if not isinstance(entries, list):
+        return (Annotation(False, (), (UNREADABLE,)),)
+    return tuple(map(_annotation, entries))
+
+
+def _annotation(entry: Any) -> Annotation:
+    said = entry.get("descriptions") if isinstance(entry, dict) else None
+    if not isinstance(said, list):
+        return Annotation(False, (), (UNREADABLE,))
+    found = [_description(item) for item in said]
+    return Annotation(
+        bool(entry.get("rejected")),
+        tuple(item for item in found if isinstance(item, Description)),
+        tuple(item for item in found if isinstance(item, str)),
     )
 
 
-def _description(said: dict[str, Any]) -> Description:
-    seconds = float(said["timestamp"])
+def _description(said: Any) -> Description | str:
+    """A sentence, or the reason why it is left out."""
+    if not isinstance(said, dict) or "subject" not in said:
+        return UNREADABLE
+    text = said.get("text")
+    if text is None or text == "":
+        return EMPTY
+    if not isinstance(text, str):
+        return UNREADABLE
+    try:
+        seconds = float(said["timestamp"])
+    except (KeyError, TypeError, ValueError):
+        return NO_TIME
     if not math.isfinite(seconds):
-        raise ValueError(f"timestamp {seconds}")
+        return NO_TIME
     # A few of the published sentences have neither a subject nor flags, but null.
-    return Description(seconds, str(said["text"]), said["subject"] == "C", said["unsure"] is True)
+    return Description(seconds, text, said["subject"] == WEARER_SUBJECT, said.get("unsure") is True)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from data_prep.egoexo4d.annotations import MALFORMED, read_json, version_of
+from data_prep.egoexo4d.annotations import MALFORMED, in_words, read_json, version_of
 from primus_jax.errors import PrimusError
 
 # Frame-aligned videos have this rate, and annotations count time in it.
@@ -58,13 +58,24 @@ class Take:
 
 
 def read_takes(raw: Path) -> dict[str, Take]:
-    """Read `takes.json`, by take uid; dropped takes are left out.
+    """Read `takes.json`, by take uid; dropped takes, and those of `broken_takes`, are left out.
 
     Raises:
-        PrimusError: the file is missing or not a list of takes, or a take lacks a field; the take
+        PrimusError: the file is missing or not a list of takes, or no take can be read; the first
             is named.
     """
-    return _takes(raw, version_of(raw / "takes.json"))
+    return _takes(raw, version_of(raw / "takes.json"))[0]
+
+
+def broken_takes(raw: Path) -> dict[str, str]:
+    """What is wrong with each entry of `takes.json` that cannot be read, by take uid.
+
+    An entry without a uid has the number of the entry in its place.
+
+    Raises:
+        PrimusError: as `read_takes`.
+    """
+    return _takes(raw, version_of(raw / "takes.json"))[1]
 
 
 def read_split(raw: Path) -> dict[str, str]:
@@ -79,7 +90,10 @@ def read_split(raw: Path) -> dict[str, str]:
     path = raw / "annotations" / "splits.json"
     splits = read_json(path)
     found = splits.get("take_uid_to_split") if isinstance(splits, dict) else None
-    if not isinstance(found, dict) or not set(found.values()) <= set(SPLITS):
+    if isinstance(found, dict):
+        # A take with another value is in no split.
+        found = {u: side for u, side in found.items() if isinstance(side, str) and side in SPLITS}
+    if not found:
         raise PrimusError(
             f"{path}: expected an object take_uid_to_split with the values {list(SPLITS)}."
         )
@@ -93,12 +107,13 @@ def read_split(raw: Path) -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=2)
-def _takes(raw: Path, version: tuple[int, int]) -> dict[str, Take]:
+def _takes(raw: Path, version: tuple[int, int]) -> tuple[dict[str, Take], dict[str, str]]:
     path = raw / "takes.json"
     entries = read_json(path)
     if not isinstance(entries, list):
         raise PrimusError(f"{path}: expected a list of takes.")
     takes: dict[str, Take] = {}
+    broken: dict[str, str] = {}
     for number, entry in enumerate(entries):
         if isinstance(entry, dict) and entry.get("is_dropped"):
             continue
@@ -106,16 +121,24 @@ def _takes(raw: Path, version: tuple[int, int]) -> dict[str, Take]:
             take = _take(raw, entry)
         except MALFORMED as error:
             name = entry.get("take_name") if isinstance(entry, dict) else None
-            raise PrimusError(
-                f"{path}, take {number} ({name}): missing or malformed field: {error!r}."
-            ) from error
+            uid = entry.get("take_uid") if isinstance(entry, dict) else None
+            uid = uid if isinstance(uid, str) and uid else f"takes.json entry {number}"
+            broken[uid] = f"{path}, take {number} ({name}): {in_words(error)}."
+            continue
         if take.uid in takes:
-            raise PrimusError(f"{path}, take {number}: take_uid {take.uid} is given twice.")
+            broken[take.uid] = f"{path}, take {number}: take_uid {take.uid} is given twice."
         takes[take.uid] = take
-    return takes
+    takes = {uid: take for uid, take in takes.items() if uid not in broken}
+    if broken and not takes:
+        raise PrimusError(next(iter(broken.values())))
+    return takes, broken
 
 
 def _take(raw: Path, entry: dict[str, Any]) -> Take:
+    if not isinstance(entry, dict):
+        raise TypeError(f"expected an object, got {str(entry)[:50]!r}")
+    if not isinstance(entry["take_uid"], str):
+        raise TypeError("take_uid is not a text")
     name, folder = entry["take_name"], raw / entry["root_dir"]
     seconds = float(entry["duration_sec"])
     if not 0 < seconds < float("inf"):

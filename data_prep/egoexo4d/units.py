@@ -11,12 +11,13 @@ from data_prep.egoexo4d.activity import activity_of, prompt_of
 from data_prep.egoexo4d.alignment import Alignment, Limits, measure
 from data_prep.egoexo4d.cutting import Cutter, Segment
 from data_prep.egoexo4d.descriptions import narrations, read_descriptions
-from data_prep.egoexo4d.keysteps import read_keysteps
+from data_prep.egoexo4d.keysteps import Keysteps, read_keysteps
 from data_prep.egoexo4d.samples import STREAMS, Samples
-from data_prep.egoexo4d.takes import Take, read_split, read_takes
+from data_prep.egoexo4d.takes import Take, broken_takes, read_split, read_takes
 from data_prep.egoexo4d.tasks import ACTIVITY, KEYSTEP, NARRATIONS
 from data_prep.egoexo4d.timesync import frame_stamps
 from data_prep.quality import read_bad_windows
+from primus_jax.errors import PrimusError
 from primus_jax.files import replace_file
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.windows import TOO_SHORT
@@ -74,8 +75,8 @@ class EgoExo4D:
         return f"{len(read_takes(self.raw)):,} takes"
 
     def units(self) -> list[str]:
-        """Take uids, sorted."""
-        return sorted(read_takes(self.raw))
+        """Take uids, sorted; also of takes whose entry cannot be read."""
+        return sorted({*read_takes(self.raw), *broken_takes(self.raw)})
 
     def official_split(self) -> dict[str, str]:
         """Participant -> side of the published split (`takes.read_split`)."""
@@ -98,8 +99,10 @@ class EgoExo4D:
         `start_seconds` and narrations count on the clock of the take's frame-aligned videos.
 
         Raises:
-            PrimusError: a broken file, named.
+            PrimusError: a broken file, or a broken entry of takes.json, named.
         """
+        if unit in broken_takes(self.raw):
+            raise PrimusError(broken_takes(self.raw)[unit])
         drops: Counter[str] = Counter()
         take = read_takes(self.raw)[unit]
         segments = self._segments(take, drops)
@@ -142,8 +145,9 @@ class EgoExo4D:
             )
             return [Segment(0.0, take.seconds, narrations=told)] if told else []
         if self.task == KEYSTEP:
-            steps = read_keysteps(self.raw).get(take.uid, ())
-            return [Segment(step.start, step.end, step.name, step.text) for step in steps]
+            found = read_keysteps(self.raw).get(take.uid, Keysteps())
+            drops.update(found.unreadable)
+            return [Segment(step.start, step.end, step.name, step.text) for step in found.steps]
         activity = activity_of(take.activity)
         text = prompt_of(activity, take.uid) if activity else ""
         return [Segment(0.0, take.seconds, activity, text)] if activity else []

@@ -11,16 +11,18 @@ The same command resumes. Its exit status:
     75  SIGTERM or Ctrl-C: a checkpoint was saved; run the command again
      1  a process of several was lost, or another error; run the command again
 
-Several processes train together if SLURM, Open MPI, a TPU pod or a JobSet started them, or with
---coordinator, --processes and --process-id. See docs/processes.md.
+Several processes train together if SLURM, MPI, torchrun, a TPU pod or a JobSet started them, or
+with --coordinator, --processes and --process-id. See docs/processes.md.
 """
 
 import argparse
+import dataclasses
 import os
+from pathlib import Path
 
 from primus_jax.config_file import read_config
 from primus_jax.errors import PrimusError
-from primus_jax.parallel.cluster import find_process
+from primus_jax.parallel.cluster import TOKEN, find_process
 from primus_jax.parallel.processes import Processes, join, run_together
 from primus_jax.training.stop import EXIT_INTERRUPTED
 
@@ -37,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="address of process 0, with a free port of its host",
     )
+    together.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"a secret of the job, without which no process can join (or {TOKEN}; else derived "
+        "from the scheduler's id of the job)",
+    )
+    together.add_argument()
     together.add_argument(
         "--processes",
         type=int,
@@ -68,13 +78,23 @@ def run(args: argparse.Namespace) -> int:
             raise PrimusError(
                 f"--{name.replace('_', '-')} is {getattr(args, name):g}; expected at least 1."
             )
-    place = find_process(os.environ, args.coordinator, args.processes, args.process_id)
-    if place is None:
+    info = find_process(os.environ, args.coordinator, args.processes, args.process_id)
+    if info is None:
         return _train(args, None)
-    processes = join(
-        place, join_seconds=args.join_seconds, heartbeat_seconds=args.heartbeat_seconds
-    )
+    if args.token_file is not None:
+        info = dataclasses.replace(info, token=_read_token(args.token_file))
+    processes = join(info, join_seconds=args.join_seconds, heartbeat_seconds=args.heartbeat_seconds)
     return run_together(processes, lambda joined: _train(args, joined), "primus-jax pretrain")
+
+
+def _read_token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PrimusError(f"--token-file {path} cannot be read: {error}.") from error
+    if not token:
+        raise PrimusError(f"--token-file {path} is empty; expected a line of random letters.")
+    return token
 
 
 def _train(args: argparse.Namespace, processes: Processes | None) -> int:

@@ -1,7 +1,9 @@
 """The hub folder: weights with PyTorch's names, what they are, a card, and a PyTorch module.
 
-The safetensors header carries the same description as `config.json`, so that the file alone is
-not mistaken for another architecture whose tensors have the same names.
+The safetensors header carries what `config.json` tells of the encoder itself, so that the file
+alone is not mistaken for another architecture whose tensors have the same names. How the encoder
+was trained is in `config.json` alone: equal parameters give equal weights files. Older files carry
+the training too, and are read as before.
 """
 
 import json
@@ -10,8 +12,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
-
-from safetensors.numpy import save_file
 
 from primus_jax.errors import PrimusError
 from primus_jax.files import new_folder
@@ -23,7 +23,7 @@ from primus_jax.models.encoders import encoder_from_dict, encoder_to_dict
 from primus_jax.reports.rows import ResultRow
 from primus_jax.trees import Params
 from primus_jax.weights.printable import MOST_SAID, shown, shown_value
-from primus_jax.weights.safetensors import file_digest, open_safetensors
+from primus_jax.weights.safetensors import file_digest, open_safetensors, write_safetensors
 from primus_jax.window import CHANNELS
 
 FORMAT = "primus-jax encoder 2"
@@ -34,6 +34,8 @@ DESCRIPTION = "config.json"
 CARD = "README.md"
 MODULE = "modeling_primus.py"
 ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
+# Keys of `config.json` that equal parameters need not share.
+OF_THE_TRAINING = ("metrics", "provenance")
 FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
 NORMALISATION = {
     "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
@@ -107,18 +109,20 @@ def write_folder(
     }
     check_description(description | {"provenance": provenance}, f"the export to {folder}")
     try:
-        header = json.dumps(description | {"provenance": provenance}, allow_nan=False)
+        json.dumps(description | {"provenance": provenance}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise PrimusError(f"the provenance cannot be written as JSON: {error}.") from error
+    about = {name: value for name, value in description.items() if name not in OF_THE_TRAINING}
+    header = json.dumps(about, sort_keys=True)
     with new_folder(folder, overwrite=overwrite, own=FILES) as temporary:
         weights = temporary / WEIGHTS
-        save_file(tensors, weights, metadata={"format": "pt", "primus_jax": header})
+        write_safetensors(tensors, weights, {"format": "pt", "primus_jax": header})
         description |= {"weights_sha256": file_digest(weights), "provenance": provenance}
         description["files"] = {}
         for name, write in (artefacts or {}).items():
-            about = write(temporary / name, params, config, description)
+            told = write(temporary / name, params, config, description)
             size = {"bytes": (temporary / name).stat().st_size}
-            description["files"][name] = about | size
+            description["files"][name] = told | size
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         (temporary / CARD).write_text(model_card(description, results), encoding="utf-8")
         shutil.copyfile(Path(__file__).with_name(MODULE), temporary / MODULE)
@@ -157,6 +161,20 @@ def read_folder(
         tensors = {name: file.read(name) for name in file.shapes}
     params, config = from_torch_names(tensors, config)
     return params, config, description
+
+
+def training_beside(weights: Path) -> dict[str, Any]:
+    """Return what the `config.json` beside a weights file holds of its training.
+
+    {} where the weights are not those that the `config.json` was written with.
+    """
+    try:
+        description = json.loads((weights.parent / DESCRIPTION).read_text())
+        if description["weights_sha256"] == file_digest(weights):
+            return {name: description[name] for name in OF_THE_TRAINING}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        pass  # it belongs to something else
+    return {}
 
 
 def check_description(description: object, where: str) -> EncoderConfig:

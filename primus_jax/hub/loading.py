@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from primus_jax.errors import PrimusError
-from primus_jax.hub.folder import check_description, read_folder
+from primus_jax.hub.folder import check_description, read_folder, training_beside
 from primus_jax.hub.recognise import recognise
 from primus_jax.hub.torch_names import from_torch_names
 from primus_jax.models.base import EncoderConfig
@@ -79,6 +79,7 @@ def read_weights(
             description = file.description
             if description is not None:
                 config, prefix = check_description(description, str(path)), ""
+                description = training_beside(path) | description
             config, names = recognise(file.shapes, config, prefix)
             tensors = {ours: file.read(theirs) for ours, theirs in names.items()}
         params, config = from_torch_names(tensors, config)

@@ -1,4 +1,4 @@
-"""The place of this process among those that train together, from flags or the cluster's variables.
+"""Which process this is of those that train together, from flags or the cluster's variables.
 
 Pure functions of the environment: nothing is connected here (`processes.join` does that). The
 names are those that the schedulers document; in a shell of `salloc` or `sbatch`, which has the
@@ -19,6 +19,18 @@ FIRST_PORT, PORTS = 61440, 4096
 TPU_PORT = 8482
 # SLURM numbers a job's own steps from 0; batch, interactive and extern steps are beyond this.
 SLURM_SPECIAL_STEP = 0xFFFFFFF0
+# What only the processes of one job know; it is proved to the others, never sent or printed.
+TOKEN = "PRIMUS_JOB_TOKEN"
+# Of the MPIs that say nothing else: size, rank, and both among the processes of one host.
+MPI_NAMES = (
+    (
+        "MV2_COMM_WORLD_SIZE",
+        "MV2_COMM_WORLD_RANK",
+        "MV2_COMM_WORLD_LOCAL_SIZE",
+        "MV2_COMM_WORLD_LOCAL_RANK",
+    ),
+    ("PMI_SIZE", "PMI_RANK", "MPI_LOCALNRANKS", "MPI_LOCALRANKID"),
+)
 # What tells a process which GPUs are its own; one device named there needs no choice of ours.
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
@@ -34,6 +46,8 @@ class ProcessInfo:
         source: what said so, for messages.
         hosts: of each process in order; () where unknown.
         local_device: which GPU of the host is this process's; None: all that it sees.
+        token: of the job, from `PRIMUS_JOB_TOKEN` or the scheduler's id of the job; "" where
+            nobody gave one.
     """
 
     coordinator: str
@@ -42,6 +56,7 @@ class ProcessInfo:
     source: str
     hosts: tuple[str, ...] = ()
     local_device: int | None = None
+    token: str = dataclasses.field(default="", repr=False, compare=False)
 
 
 def find_process(
@@ -50,11 +65,12 @@ def find_process(
     processes: int | None = None,
     process_id: int | None = None,
 ) -> ProcessInfo | None:
-    """The place of this process; None where it trains alone.
+    """Return which process this is; None where it trains alone.
 
     Flags come first, then `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`,
-    then a TPU pod's, Open MPI's and SLURM's variables. A coordinator alone replaces the one that
-    would be derived from the cluster; `processes=1` means alone, whatever the cluster says.
+    then the variables of a TPU pod, Open MPI, other MPIs, SLURM and torchrun. A coordinator alone
+    replaces the one that would be derived from the cluster; `processes=1` means alone, whatever
+    the cluster says.
 
     Raises:
         PrimusError: half of what is needed, values that contradict each other, or no numbers.
@@ -68,22 +84,22 @@ def find_process(
                 f"--processes {processes} and --process-id {process_id} without --coordinator "
                 f"HOST:PORT: the address of process 0, the same for every process."
             )
-        return _checked(ProcessInfo(coordinator, processes, process_id, flags))
+        return _checked(environ, ProcessInfo(coordinator, processes, process_id, flags))
     address = coordinator or environ.get("JAX_COORDINATOR_ADDRESS")
-    for find in (_jax, _tpu, _open_mpi, _slurm):
-        place = find(environ, address)
-        if place is None:
+    for find in (_jax, _tpu, _open_mpi, _mpi, _slurm, _torch):
+        info = find(environ, address)
+        if info is None:
             continue
         for name, asked, found in (
-            ("--processes", processes, place.count),
-            ("--process-id", process_id, place.index),
+            ("--processes", processes, info.count),
+            ("--process-id", process_id, info.index),
         ):
             if asked not in (None, found):
                 raise PrimusError(
-                    f"{name} is {asked}, but {place.source} says {found}. Leave it out, or give "
+                    f"{name} is {asked}, but {info.source} says {found}. Leave it out, or give "
                     f"all of {flags}."
                 )
-        return _checked(place) if place.count > 1 else None
+        return _checked(environ, info) if info.count > 1 else None
     if (processes, process_id) != (None, None) or address is not None:
         given = coordinator or processes or process_id
         raise PrimusError(
@@ -165,6 +181,7 @@ def _open_mpi(environ: Mapping[str, str], address: str | None) -> ProcessInfo | 
     if "OMPI_COMM_WORLD_SIZE" not in environ:
         return None
     count = _number(environ, "OMPI_COMM_WORLD_SIZE")
+    job = environ.get("PMIX_NAMESPACE") or environ.get("OMPI_MCA_orte_hnp_uri", "").split(";")[0]
     local = _number(environ, "OMPI_COMM_WORLD_LOCAL_SIZE", 0)
     if address is None and count > 1:
         launcher = re.search(
@@ -176,8 +193,7 @@ def _open_mpi(environ: Mapping[str, str], address: str | None) -> ProcessInfo | 
                 "--coordinator HOST:PORT, the same for every process."
             )
         host = "127.0.0.1" if local == count else launcher[1]
-        job = environ.get("PMIX_NAMESPACE") or environ.get("OMPI_MCA_orte_hnp_uri", "")
-        port = FIRST_PORT + zlib.crc32(job.split(";")[0].encode()) % PORTS
+        port = FIRST_PORT + zlib.crc32(job.encode()) % PORTS
         host = f"[{host}]" if ":" in host else host
         address = f"{host}:{_number(environ, 'JAX_COORDINATOR_PORT', port)}"
     return ProcessInfo(
@@ -186,6 +202,33 @@ def _open_mpi(environ: Mapping[str, str], address: str | None) -> ProcessInfo | 
         _number(environ, "OMPI_COMM_WORLD_RANK"),
         "OMPI_COMM_WORLD_SIZE and OMPI_COMM_WORLD_RANK",
         local_device=_own_device(environ, local, "OMPI_COMM_WORLD_LOCAL_RANK"),
+        token=job,
+    )
+
+
+def _mpi(environ: Mapping[str, str], address: str | None) -> ProcessInfo | None:
+    """MPICH, Intel MPI and MVAPICH; none of them tells where process 0 is."""
+    found = [names for names in MPI_NAMES if names[0] in environ]
+    if not found:
+        return None
+    size, rank, local_size, local_rank = found[0]
+    count, index = _number(environ, size), _number(environ, rank)
+    slurm = (environ.get("SLURM_STEP_NUM_TASKS"), environ.get("SLURM_PROCID"))
+    if count < 2 or slurm == (environ[size], environ[rank]):
+        return None  # srun --mpi=pmi2 sets both; otherwise srun has started daemons of the MPI
+    if address is None:
+        raise PrimusError(
+            f"{size} is {count}, but no variable of this MPI tells the address of process 0. Give "
+            f"it as --coordinator HOST:PORT, the same for every process, or --processes 1 to "
+            f"train alone."
+        )
+    local = _number(environ, local_size, 1)
+    return ProcessInfo(
+        address,
+        count,
+        index,
+        f"{size} and {rank}",
+        local_device=_own_device(environ, local, local_rank),
     )
 
 
@@ -207,6 +250,7 @@ def _slurm(environ: Mapping[str, str], address: str | None) -> ProcessInfo | Non
         job = _number(environ, "SLURM_JOB_ID")
         port = FIRST_PORT + (job + 1009 * step) % PORTS
         address = f"{hosts[0]}:{_number(environ, 'JAX_COORDINATOR_PORT', port)}"
+    token = f"SLURM {environ.get('SLURM_JOB_ID', '')}.{step}"
     tasks = _tasks(environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
     node = _number(environ, "SLURM_NODEID", 0)
     here = tasks[node] if node < len(tasks) else 1
@@ -219,6 +263,38 @@ def _slurm(environ: Mapping[str, str], address: str | None) -> ProcessInfo | Non
         "SLURM_STEP_NUM_TASKS and SLURM_PROCID",
         tuple(h for h, n in zip(hosts, tasks, strict=True) for _ in range(n)) if known else (),
         _own_device(environ, here, "SLURM_LOCALID"),
+        token,
+    )
+
+
+def _torch(environ: Mapping[str, str], address: str | None) -> ProcessInfo | None:
+    """torchrun, accelerate, and what sets the same variables (Kubeflow, Azure ML, SageMaker)."""
+    if "WORLD_SIZE" not in environ or _number(environ, "WORLD_SIZE") < 2:
+        return None
+    needed = ["RANK"] if address else ["RANK", "MASTER_ADDR", "MASTER_PORT"]
+    missing = [name for name in needed if not environ.get(name)]
+    if missing:
+        raise PrimusError(
+            f"WORLD_SIZE is {environ['WORLD_SIZE']}, but {' and '.join(missing)} not set. Set "
+            f"WORLD_SIZE, RANK, MASTER_ADDR and MASTER_PORT as torchrun does, or give "
+            f"--coordinator, --processes and --process-id; --processes 1 trains alone."
+        )
+    run = environ.get("TORCHELASTIC_RUN_ID", "")
+    if address is None:
+        host, port = environ["MASTER_ADDR"], _number(environ, "MASTER_PORT")
+        if environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            # torchrun itself listens at the port that it names.
+            port = FIRST_PORT + zlib.crc32(f"{run} {port}".encode()) % PORTS
+        host = f"[{host}]" if ":" in host else host
+        address = f"{host}:{_number(environ, 'JAX_COORDINATOR_PORT', port)}"
+    local = _number(environ, "LOCAL_WORLD_SIZE", 1)
+    return ProcessInfo(
+        address,
+        _number(environ, "WORLD_SIZE"),
+        _number(environ, "RANK"),
+        "WORLD_SIZE and RANK",
+        local_device=_own_device(environ, local, "LOCAL_RANK"),
+        token=f"torchrun {run}" if run else "",
     )
 
 
@@ -246,14 +322,14 @@ def _number(environ: Mapping[str, str], name: str, default: int | None = None) -
     return int(text)
 
 
-def _checked(place: ProcessInfo) -> ProcessInfo:
-    if place.count < 1 or not 0 <= place.index < place.count:
+def _checked(environ: Mapping[str, str], info: ProcessInfo) -> ProcessInfo:
+    if info.count < 1 or not 0 <= info.index < info.count:
         raise PrimusError(
-            f"process {place.index} of {place.count} (from {place.source}); expected 0 to "
-            f"{max(place.count - 1, 0)}."
+            f"process {info.index} of {info.count} (from {info.source}); expected 0 to "
+            f"{max(info.count - 1, 0)}."
         )
-    split_address(place.coordinator)
-    return place
+    split_address(info.coordinator)
+    return dataclasses.replace(info, token=environ.get(TOKEN) or info.token)
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -20,10 +20,11 @@ from primus_jax.evals.hand_features import HandFeatures
 from primus_jax.evals.identity import Method, encoder_hash
 from primus_jax.evals.resampled import ResampledEncoder
 from primus_jax.export.run import ExportOptions, export
-from primus_jax.files import replace_file
+from primus_jax.files import local_path, replace_file
 from primus_jax.reports.rows import ResultRow
 from primus_jax.study.report import write_results
 from primus_jax.study.study import RANDOM, Log, Study, encoder_folder, slug
+from primus_jax.training.folder_lock import LOCK, hold_folder
 from primus_jax.training.loop import pretrain
 
 
@@ -38,10 +39,16 @@ def run_study(study: Study, out: Path, log: Log = print) -> bool:
     """
     study.validate()
     folders = study.folders()
-    if out.is_dir() and any(out.iterdir()) and not (out / "runs").is_dir():
+    out = local_path(out, "--out")
+    inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if inside - {LOCK} and "runs" not in inside:
         raise PrimusError(f"{out} is not empty and holds no study. Choose another --out.")
     _check_data(study, folders)
-    out.mkdir(parents=True, exist_ok=True)
+    with hold_folder(out, log):
+        return _run_held(study, folders, out, log)
+
+
+def _run_held(study: Study, folders: list[tuple[str, DatasetFolder]], out: Path, log: Log) -> bool:
     if not _pretrain_all(study, out, log):
         return False
     methods = _methods(study, out)

@@ -22,6 +22,7 @@ from orbax.checkpoint import v1 as ocp
 from primus_jax.errors import PrimusError
 from primus_jax.parallel.processes import CommonError, Processes
 from primus_jax.training.digest import digest
+from primus_jax.training.plain_path import PlainPath
 from primus_jax.training.state import TrainState
 
 METRIC = "validation_loss"
@@ -40,20 +41,30 @@ class FailedSave:
 class Checkpoints:
     """The checkpoints of one run: the last `keep`, and the best by validation loss."""
 
-    def __init__(self, folder: Path, keep: int = 2, processes: Processes | None = None):
-        self._folder, self._keep = folder, keep
+    def __init__(
+        self,
+        folder: Path,
+        keep: int = 2,
+        processes: Processes | None = None,
+        *,
+        reads_only: bool = False,
+    ):
+        """Open the folder; with `reads_only` half-written checkpoints of others are left alone."""
+        self._folder, self._keep, self._reads_only = folder, keep, reads_only
         self._processes = processes or Processes()
         self._saving: int | None = None
         self._error: BaseException | None = None
         self._stuck = False
+        self._plain = PlainPath(folder, self._processes)
         self._checkpointer = self._open()
 
     def save(self, state: TrainState, validation_loss: float | None) -> int:
-        """Start saving, once `settle` has waited for the save before; returns the step."""
+        """Start saving, once `wait_until_saved` has waited for the last save; returns the step."""
         step = int(state.step)
         digested = digest(state)
         self._saving, self._error = step, None
         try:
+            self._plain.refresh()
             self._checkpointer.save_checkpointables_async(
                 step,
                 {"state": _own_memory(state)},
@@ -61,7 +72,8 @@ class Checkpoints:
                 metrics=None if validation_loss is None else {METRIC: validation_loss},
                 custom_metadata={"digest": digested},
             )
-        except Exception as error:  # a full disk, a lost mount: `settle` tells all processes
+        except Exception as error:
+            # A full disk, a lost mount: `wait_until_saved` tells all processes.
             self._error = error
         return step
 
@@ -128,7 +140,7 @@ class Checkpoints:
         Raises:
             PrimusError: the checkpoint cannot be read, or its content is not what was saved.
         """
-        where = f"checkpoint {step} in {self._checkpointer.directory}"
+        where = f"checkpoint {step} in {self._folder}"
         verbosity = absl_logging.get_verbosity()
         with self._processes.raise_together():
             try:
@@ -162,7 +174,7 @@ class Checkpoints:
                 warn(f"warning: {error} Trying the one before.")
         if steps:
             raise CommonError(
-                f"none of the checkpoints {steps} in {self._checkpointer.directory} is whole. "
+                f"none of the checkpoints {steps} in {self._folder} is whole. "
                 f"Start again in another --workdir."
             )
         return None
@@ -171,11 +183,12 @@ class Checkpoints:
         """Wait for a save in progress and release the folder."""
         if not self._stuck:
             self._checkpointer.close()
+            self._plain.close()
 
     def _open(self) -> ocp.training.Checkpointer:
         policies = ocp.training.preservation_policies
         return ocp.training.Checkpointer(
-            self._folder.absolute(),
+            self._plain.path,
             save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
             preservation_policy=policies.AnyPreservationPolicy(
                 [
@@ -188,7 +201,7 @@ class Checkpoints:
                     ),
                 ]
             ),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not self._reads_only,
         )
 
 

@@ -14,9 +14,11 @@ from primus_jax.config import Config
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline
 from primus_jax.errors import PrimusError
+from primus_jax.files import local_path
 from primus_jax.parallel import sharding
 from primus_jax.parallel.processes import CommonError, Processes
 from primus_jax.training.checkpoint import Checkpoints
+from primus_jax.training.folder_lock import FolderLock, hold_folder
 from primus_jax.training.in_step_towers import open_in_step_towers
 from primus_jax.training.metrics import MetricsLog, NoMetrics, Progress
 from primus_jax.training.monitor import MetricsMonitor
@@ -47,8 +49,8 @@ def pretrain(
         processes: all that train together (`primus-jax pretrain` makes them); None: this one.
 
     Raises:
-        PrimusError: invalid config or data, another run's folder, or a last checkpoint that could
-            not be saved.
+        PrimusError: invalid config or data, another run's folder, a folder that another process
+            is using, or a last checkpoint that could not be saved.
         NotFinite: names the step, the windows of its batch and the last good checkpoint.
     """
     processes = processes or Processes()
@@ -58,8 +60,8 @@ def pretrain(
             f"pretrain --coordinator ... --processes ... --process-id ...` trains with several."
         )
     log = log if processes.first else _log_nothing
-    run = _open(config, Path(workdir), processes, log)
     with contextlib.ExitStack() as stack:
+        run = _open(config, workdir, processes, log, stack)
         stop = stack.enter_context(stop_signals())
         checkpoints = Checkpoints(run.workdir / "checkpoints", config.checkpoint.keep, processes)
         stack.callback(checkpoints.close)
@@ -90,6 +92,7 @@ class _Run:
         validation: None without a validation split.
         towers: parameters of the towers in the step, on every device.
         workdir, processes, log: of this start.
+        lock: of the folder, which the first process holds; None on the others.
         damaged: records that were replaced so far, on all processes.
     """
 
@@ -100,12 +103,22 @@ class _Run:
     workdir: Path
     processes: Processes
     log: Log
+    lock: FolderLock | None
     damaged: list[str] = dataclasses.field(default_factory=list)
 
 
-def _open(config: Config, workdir: Path, processes: Processes, log: Log) -> _Run:
-    """Check everything that a run needs, before anything is computed."""
+def _open(
+    config: Config,
+    workdir: str | Path,
+    processes: Processes,
+    log: Log,
+    stack: contextlib.ExitStack,
+) -> _Run:
+    """Check everything that a run needs, before anything is computed; `stack` holds the folder."""
     with processes.raise_together():
+        workdir = local_path(workdir, "--workdir")
+        for path in (*config.data.train, config.data.towers):
+            local_path(path, "a path of config.data")
         config.validate()
         mesh = sharding.make_mesh(config.devices, config.mesh.replicas)
         sharding.check_batch(mesh, config.data.batch_size)
@@ -115,13 +128,15 @@ def _open(config: Config, workdir: Path, processes: Processes, log: Log) -> _Run
         validation = open_validation(config, folders, towers.inputs, mesh.size)
     described = describe_data(folders)
     processes.check_consistent(start_facts(config, described, towers.digests))
+    lock = None
     with processes.raise_together():
         if processes.first:
+            lock = stack.enter_context(hold_folder(workdir, log))
             open_run(workdir, config, described, towers.digests, log)
     check_shared(workdir, processes)
     setup = set_up(config, mesh, folders[0].window_samples, towers.embed)
     params = sharding.replicate(mesh, towers.params)
-    return _Run(setup, data, validation, params, workdir, processes, log)
+    return _Run(setup, data, validation, params, workdir, processes, log, lock)
 
 
 def _train(
@@ -172,6 +187,9 @@ def _save(
     if failed := checkpoints.wait_until_saved():
         monitor.not_saved(failed.step)
         run.log(f"warning: {failed.message} Training goes on.")
+    with run.processes.raise_together():
+        if run.lock is not None:
+            run.lock.check()
     checkpoints.save(state, loss)
     monitor.saved(step, validated=loss is not None)
 

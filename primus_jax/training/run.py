@@ -16,6 +16,7 @@ from primus_jax.parallel import sharding
 from primus_jax.parallel.processes import Processes
 from primus_jax.provenance import provenance
 from primus_jax.training.checkpoint import Checkpoints
+from primus_jax.training.folder_lock import LOCK
 from primus_jax.training.setup import set_up
 from primus_jax.training.state import TrainState
 
@@ -60,7 +61,7 @@ def open_run(
                 f"{towers}. Restore those in {config.data.towers}, or choose another --workdir."
             )
         return
-    if workdir.is_dir() and any(workdir.iterdir()):
+    if workdir.is_dir() and any(path.name != LOCK for path in workdir.iterdir()):
         raise PrimusError(f"{workdir} is not empty and holds no run. Choose another --workdir.")
     workdir.mkdir(parents=True, exist_ok=True)
     row = {
@@ -150,7 +151,7 @@ def load_state(workdir: str | Path, checkpoint: str) -> tuple[TrainState, Config
     """
     row = read_run(workdir)
     config = from_dict(row["config"])
-    checkpoints = Checkpoints(Path(workdir) / "checkpoints")
+    checkpoints = Checkpoints(Path(workdir) / "checkpoints", reads_only=True)
     try:
         steps = checkpoints.steps()
         if not steps:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,33 @@ def read_safetensors(
     """
     with open_safetensors(path) as file:
         return {name: file.read(name) for name in file.shapes}, file.description
+
+
+def write_safetensors(
+    tensors: Mapping[str, np.ndarray], path: Path, metadata: Mapping[str, str]
+) -> None:
+    """Write a safetensors file whose bytes depend on nothing but the arguments.
+
+    The safetensors library writes the metadata in an order that changes from file to file.
+
+    Args:
+        tensors: by name; float32 or float16, of any shape.
+        path: of the file.
+        metadata: for the header.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name, tensor in sorted(tensors.items()):
+        begin, end = end, end + tensor.nbytes
+        kind = {"float32": "F32", "float16": "F16"}[tensor.dtype.name]
+        offsets = [begin, end]
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": offsets}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, tensor in sorted(tensors.items()):
+            file.write(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
 def file_digest(path: Path) -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import read_folder, write_folder
 from primus_jax.hub.layout import layout
+from primus_jax.hub.loading import read_encoder
 from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.released import CHOICES, ReleasedConfig
 from primus_jax.weights.torch_file import read_torch_file
@@ -123,6 +124,56 @@ def test_folder_round_trip(tmp_path):
         write_folder(tmp_path / "out", params, config, **ABOUT)
     write_folder(tmp_path / "out", random_params(config, 1), config, overwrite=True, **ABOUT)
     assert_equal(read_folder(tmp_path / "out")[0], random_params(config, 1))
+
+
+def test_equal_parameters_are_equal_files_whatever_made_them(tmp_path):
+    params = random_params(TINY)
+    for number in range(8):
+        about = ABOUT | {
+            "provenance": {"step": number, "data": {f"/data/{number}": {"splits": {}}}},
+            "metrics": {"validation_loss": 1.0 / (number + 1)},
+        }
+        write_folder(tmp_path / f"{number}", params, TINY, **about)
+    weights = {(path / "model.safetensors").read_bytes() for path in tmp_path.iterdir()}
+    assert len(weights) == 1
+    # PyTorch and the library of safetensors read the file.
+    read = load_file(tmp_path / "0" / "model.safetensors")
+    expected = to_torch_names(params, TINY)
+    assert read.keys() == expected.keys()
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(read[name], tensor)
+
+
+def test_a_lone_weights_file_tells_the_encoder_and_not_its_training(tmp_path):
+    params = random_params(TINY)
+    about = ABOUT | {"head": TINY.heads[0], "licence": "MIT", "metrics": {"validation_loss": 2.0}}
+    whole = write_folder(tmp_path / "out", params, TINY, **about)
+    lone = tmp_path / "elsewhere" / "weights.safetensors"
+    lone.parent.mkdir()
+    lone.write_bytes((tmp_path / "out" / "model.safetensors").read_bytes())
+    again, config, description = read_encoder(lone)
+    assert_equal(again, params)
+    assert config == TINY
+    told = ("rate_hz", "window_seconds", "head", "license", "units", "channels", "parameters")
+    assert {name: description[name] for name in told} == {name: whole[name] for name in told}
+    assert "provenance" not in description
+    # Beside the config.json that was written with it, nothing is lost.
+    beside = read_encoder(tmp_path / "out" / "model.safetensors")[2]
+    assert beside["provenance"] == {"steps": 7}
+    assert beside["metrics"] == {"validation_loss": 2.0}
+    # Another config.json is not believed.
+    (lone.parent / "config.json").write_text('{"weights_sha256": "0", "provenance": {"steps": 9}}')
+    assert "provenance" not in read_encoder(lone)[2]
+
+
+def test_a_weights_file_of_before_tells_its_training(tmp_path):
+    params = random_params(TINY)
+    whole = write_folder(tmp_path / "out", params, TINY, **ABOUT)
+    header = {"format": "pt", "primus_jax": json.dumps(whole)}
+    save_file(to_torch_names(params, TINY), tmp_path / "old.safetensors", metadata=header)
+    again, config, description = read_encoder(tmp_path / "old.safetensors")
+    assert_equal(again, params)
+    assert (config, description["provenance"]) == (TINY, {"steps": 7})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from primus_jax.parallel.cluster import find_process, split_address
+from primus_jax.parallel.cluster import TOKEN, find_process, split_address
 from primus_jax.training.stop import EXIT_INTERRUPTED
 
 yaml = pytest.importorskip("yaml")
@@ -74,7 +74,10 @@ def test_every_process_finds_the_others(name):
     _, replicated, job, container = parts(name)
     assert job["completionMode"] == "Indexed"
     assert job["completions"] == job["parallelism"]
-    given = {e["name"]: e["value"] for e in container.get("env", [])}
+    given = {e["name"]: e["value"] for e in container["env"] if "value" in e}
+    (secret,) = (e["valueFrom"]["secretKeyRef"] for e in container["env"] if "valueFrom" in e)
+    assert secret == {"name": "primus", "key": "token", "optional": True}
+    assert TOKEN in {e["name"] for e in container["env"]}
     if name == "primus-gpu":
         assert replicated["replicas"] == 1
         count = job["completions"]
@@ -85,9 +88,9 @@ def test_every_process_finds_the_others(name):
         count = job["completions"] * replicated["replicas"]
         hosts = [f"{name}-{replicated['name']}-0-{i}.{name}" for i in range(job["completions"])]
         given = {"TPU_WORKER_HOSTNAMES": ",".join(hosts), "TPU_WORKER_ID": str(count - 1)}
-    place = find_process(given | {"JOB_COMPLETION_INDEX": str(count - 1)})
-    assert (place.index, place.count) == (count - 1, count)
-    assert place.coordinator.startswith(f"{name}-{replicated['name']}-0-0.{name}:")
+    info = find_process(given | {"JOB_COMPLETION_INDEX": str(count - 1)})
+    assert (info.index, info.count) == (count - 1, count)
+    assert info.coordinator.startswith(f"{name}-{replicated['name']}-0-0.{name}:")
 
 
 def test_chips_nodes_and_volumes_agree(name):

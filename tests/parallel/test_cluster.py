@@ -38,6 +38,17 @@ NAMED = {
     "JAX_NUM_PROCESSES": "3",
     "JAX_PROCESS_ID": "2",
 }
+TORCH = {
+    "WORLD_SIZE": "2",
+    "RANK": "1",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "10.0.0.3",
+    "MASTER_PORT": "29500",
+}
+TORCHRUN = "WORLD_SIZE and RANK"
+MPICH = {"PMI_SIZE": "2", "PMI_RANK": "1", "MPI_LOCALNRANKS": "2", "MPI_LOCALRANKID": "1"}
+MVAPICH = {"MV2_COMM_WORLD_SIZE": "2", "MV2_COMM_WORLD_RANK": "1"}
 FLAGS = {"coordinator": "10.0.0.9:99", "processes": 2, "process_id": 1}
 
 
@@ -46,7 +57,7 @@ def without(environ, *names):
 
 
 @pytest.mark.parametrize(
-    ("environ", "place"),
+    ("environ", "info"),
     [
         (SLURM, ProcessInfo("n01:61441", 4, 3, SRUN, BLOCKS, 1)),
         # Two steps of a job do not meet at one port.
@@ -81,11 +92,29 @@ def without(environ, *names):
         ),
         ({"JAX_NUM_PROCESSES": "1", "JAX_PROCESS_ID": "0"}, None),
         ({"JOB_COMPLETION_INDEX": "1"}, None),
+        # Kubeflow, Azure ML; torchrun itself listens at the port that it names.
+        (TORCH, ProcessInfo("10.0.0.3:29500", 2, 1, TORCHRUN, (), 1)),
+        (TORCH | {"CUDA_VISIBLE_DEVICES": "1"}, ProcessInfo("10.0.0.3:29500", 2, 1, TORCHRUN)),
+        (
+            TORCH | {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RUN_ID": "none"},
+            ProcessInfo("10.0.0.3:64468", 2, 1, TORCHRUN, (), 1),
+        ),
+        (TORCH | {"MASTER_ADDR": "fe80::1"}, ProcessInfo("[fe80::1]:29500", 2, 1, TORCHRUN, (), 1)),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, None),
+        ({"RANK": "3"}, None),
+        # srun counts; scripts often set the variables of torch beside it.
+        (SLURM | {"WORLD_SIZE": "4"}, ProcessInfo("n01:61441", 4, 3, SRUN, BLOCKS, 1)),
+        # srun --mpi=pmi2.
+        (
+            SLURM | {"PMI_SIZE": "4", "PMI_RANK": "3"},
+            ProcessInfo("n01:61441", 4, 3, SRUN, BLOCKS, 1),
+        ),
+        ({"PMI_SIZE": "1", "PMI_RANK": "0"}, None),
         ({}, None),
     ],
 )  # fmt: skip
-def test_every_cluster_says_it_in_its_own_way(environ, place):
-    assert find_process(environ) == place
+def test_every_cluster_says_it_in_its_own_way(environ, info):
+    assert find_process(environ) == info
 
 
 def test_an_address_of_several_hosts_under_open_mpi():
@@ -103,7 +132,40 @@ def test_an_address_of_several_hosts_under_open_mpi():
         assert find_process(SLURM | elsewhere | {"OMPI_MCA_orte_hnp_uri": uri}) == found
 
 
-@pytest.mark.parametrize("environ", [{}, SLURM, MPI, POD, NAMED])
+@pytest.mark.parametrize(
+    ("environ", "source", "device"),
+    [
+        (MPICH, "PMI_SIZE and PMI_RANK", 1),
+        (MVAPICH, "MV2_COMM_WORLD_SIZE and MV2_COMM_WORLD_RANK", None),
+        # mpirun of MPICH starts its daemons by srun, whose variables number the daemons.
+        (SLURM | MPICH, "PMI_SIZE and PMI_RANK", 1),
+    ],
+)
+def test_an_mpi_that_does_not_tell_where_process_0_is(environ, source, device):
+    with pytest.raises(PrimusError, match="--coordinator HOST:PORT"):
+        find_process(environ)
+    assert find_process(environ, "n1:5") == ProcessInfo("n1:5", 2, 1, source, (), device)
+    assert find_process(environ, processes=1) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "token"),
+    [
+        (SLURM, "SLURM 4097.0"),
+        (MPI | {"PMIX_NAMESPACE": "run-77@1"}, "run-77@1"),
+        (TORCH | {"TORCHELASTIC_RUN_ID": "abc"}, "torchrun abc"),
+        (NAMED, ""),
+        (NAMED | {"PRIMUS_JOB_TOKEN": "hunter2"}, "hunter2"),
+        (SLURM | {"PRIMUS_JOB_TOKEN": "hunter2"}, "hunter2"),
+    ],
+)
+def test_the_token_of_a_job(environ, token):
+    found = find_process(environ)
+    assert found.token == token
+    assert not token or token not in repr(found)
+
+
+@pytest.mark.parametrize("environ", [{}, SLURM, MPI, POD, NAMED, TORCH, MPICH, MVAPICH])
 def test_flags_win(environ):
     assert find_process(environ, **FLAGS) == ProcessInfo(
         "10.0.0.9:99", 2, 1, "--coordinator, --processes and --process-id"
@@ -132,6 +194,11 @@ def test_flags_win(environ):
         ({"JAX_COORDINATOR_ADDRESS": "a:1"}, {}, "JAX_COORDINATOR_ADDRESS name"),
         (without(POD, "TPU_WORKER_ID"), {}, "TPU_WORKER_ID is not set"),
         (POD | without(SLICES, "MEGASCALE_COORDINATOR_ADDRESS"), {}, "first slice"),
+        (without(TORCH, "RANK"), {}, "WORLD_SIZE is 2, but RANK not set"),
+        (without(TORCH, "MASTER_ADDR"), {}, "MASTER_ADDR not set"),
+        (TORCH | {"RANK": "2"}, {}, "process 2 of 2"),
+        (TORCH, {"processes": 3}, "--processes is 3, but WORLD_SIZE and RANK says 2"),
+        (without(MPICH, "PMI_RANK"), {}, "PMI_RANK is not set"),
     ],
 )  # fmt: skip
 def test_half_of_it_and_contradictions_are_refused(environ, flags, words):

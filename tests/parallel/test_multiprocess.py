@@ -14,7 +14,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from support.process_runs import Child, finish, job, pretrain_command, seconds_until_end
+from support.process_runs import Child, finish, free_port, job, pretrain_command, seconds_until_end
 
 from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import WindowSpec, write_dataset
@@ -95,6 +95,23 @@ def test_who_is_missing_is_named(simulated, tmp_path):
         assert child.wait() == 2
         assert "process 0 did not answer" in child.said
     assert not (tmp_path / "run").exists()
+
+
+def test_the_variables_of_torchrun_and_a_token(simulated, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("hunter2\n")
+    variables = ["WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", f"MASTER_PORT={free_port()}"]
+    command = pretrain_command(tmp_path / "run", simulated, *SHORT, *LIGHT)
+    more = ([f"--token-file={token}"], [])
+    own = (["RANK=0"], ["RANK=1", "PRIMUS_JOB_TOKEN=hunter2"])
+    children = [Child(["env", *variables, *own[i], *command, *more[i]]) for i in (0, 1)]
+    try:
+        assert [child.wait() for child in children] == [0, 0], all_said(children)
+    finally:
+        for child in children:
+            child.end()
+    assert "in 2 processes" in children[0].said
+    assert "hunter2" not in all_said(children)
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ PATIENCE = 500  # seconds after which a test is broken, not slow
 
 def environment() -> dict[str, str]:
     """Of a child: what the tests set, and what a scheduler around them set, is left out."""
-    outer = ("JAX_", "XLA_", "SLURM_", "OMPI_", "PMIX_", "TPU_", "MEGASCALE_")
+    outer = ("JAX_", "XLA_", "SLURM_", "OMPI_", "PMIX_", "TPU_", "MEGASCALE_", "PMI_", "MV2_")
+    outer += ("PRIMUS_JOB_TOKEN", "WORLD_SIZE", "RANK", "MASTER_", "LOCAL_", "TORCHELASTIC_")
     return {k: v for k, v in os.environ.items() if not k.startswith(outer)} | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": FLAGS,

@@ -242,6 +242,27 @@ def test_damaged_metadata_is_refused(tmp_path, text, message):
         corpus(tmp_path)
 
 
+def test_an_odd_video_costs_that_video(tmp_path):
+    told = {n: mini.passes([mini.narration(4.0, "#C C sits")]) for n in (1, 2)}
+    videos = [mini.video(n, 30.0) for n in (1, 2, 3)]
+    raw = mini.write_download(tmp_path, videos, {1: mini.imu(10)}, told)
+    (path,) = raw.rglob("ego4d.json")
+    content = json.loads(path.read_text())
+    odd = {"video_uid": "odd", "video_metadata": 7, "split_em": ["train"], "scenarios": 3}
+    content["videos"] += [7, {"duration_sec": 3}, odd, odd | {"video_uid": "e", "duration_sec": 5}]
+    content["videos"][1].pop("duration_sec", None)
+    content["videos"][1].pop("video_metadata", None)
+    content["clips"] = [7, {"video_uid": ["x"]}]
+    path.write_text(json.dumps(content))
+    found = corpus(raw)
+    assert {mini.uid(1), mini.uid(2), mini.uid(3), "odd", "e"} <= set(found.units())
+    assert len(found.recordings(mini.uid(1))[0]) == 1
+    assert found.recordings("e") == ([], {"videos without inertial data": 1})
+    for uid in (mini.uid(2), "odd"):
+        with pytest.raises(PrimusError, match=rf"\({uid}\): no duration_sec"):
+            found.recordings(uid)
+
+
 def test_narrations_that_were_cut_off_are_refused_before_the_work(tmp_path):
     told = {n: mini.passes([mini.narration(4.0, "#C C sits")]) for n in (1, 2)}
     raw = mini.write_download(

@@ -131,9 +131,21 @@ def test_labels_and_task_belong_together(raw, labels, tmp_path):
     with pytest.raises(PrimusError, match="no such file"):
         corpus(raw, "--task", "movement", "--labels", tmp_path / "none.csv")
     bad = tmp_path / "bad.csv"
-    bad.write_text("window_start,window_end,video_uid,text,label\n3,8,a,x,walk\n8,3,a,x,walk\n")
-    with pytest.raises(PrimusError, match="line 3: expected window_start before window_end"):
+    head = "window_start,window_end,video_uid,text,label\n"
+    bad.write_text(f"{head}3,8,a,x,walk\n8,3,,x,walk\n")
+    with pytest.raises(PrimusError, match="line 3: expected a video_uid"):
         corpus(raw, "--task", "movement", "--labels", bad)
+
+
+def test_an_odd_row_of_the_labels_costs_that_row(raw, tmp_path):
+    odd = tmp_path / "odd.csv"
+    rows = ["3,8,{0},x,walk", "8,3,{0},x,walk", "3,8,{0},x,", "9,14,{0},y,walk"]
+    lines = [row.format(mini.uid(1)) for row in rows]
+    odd.write_text("\n".join(["window_start,window_end,video_uid,text,label", *lines]))
+    found = read_labels([odd])[mini.uid(1)]
+    assert [row and row.text for row in found] == ["x", None, None, "y"]
+    drops = corpus(raw, "--task", "movement", "--labels", odd).recordings(mini.uid(1))[1]
+    assert drops["rows of the labels without a window or label"] == 2
 
 
 def test_the_whole_video_runs_on_the_canonical_clock(raw):

@@ -275,3 +275,21 @@ def test_an_alignment_of_the_other_sensor_is_not_taken_for_this_ones(tmp_path):
     assert right.facts()["alignment"]
     left = corpus_of(raw, "--stream", "left")
     assert left.facts() == {"alignment": {}}
+
+
+def test_odd_entries_do_not_stop_the_corpus(tmp_path, capsys):
+    odd = [sentence(3.0, "C waits.") | {"timestamp": None}]
+    takes = [FakeTake("a_1"), FakeTake("b_1", entries=[annotation(odd)]), FakeTake("c_1")]
+    raw = write_download(tmp_path / "raw", takes)
+    path = raw / "takes.json"
+    entries = json.loads(path.read_text())
+    entries[2]["duration_sec"] = None
+    path.write_text(json.dumps(entries))
+    out = str(tmp_path / "out")
+    words = ["prepare", "egoexo4d", "--raw", str(raw), "--out", out, "--splits", "1", "0", "0"]
+    assert cli.main([*words, "--workers", "1"]) == 3
+    said = capsys.readouterr().out
+    assert "FAILED " + takes[2].uid in said
+    assert "take 2 (c_1): a field has another form" in said
+    assert "sentences without a time" in said
+    assert sum(DatasetFolder(out).splits.values()) == 2
