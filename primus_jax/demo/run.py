@@ -19,7 +19,7 @@ SHOTS = (1, 5, 10)
 SEEDS = 5
 NOTICE = (
     "Everything on this page is simulated: people, sensors, sentences and videos. The numbers show "
-    "that the path works from recordings to a few-shot table; they say nothing about real people."
+    "that the path works from recordings to a few-shot table; they state nothing about real people."
 )
 PARTS = ("data", "run", "encoder", "report")
 # (folder, seed, people, fractions of train, validation and test) -> the folder.
@@ -77,17 +77,16 @@ def _new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     Not a temporary one that is renamed: the run remembers where its data are.
     """
     if out.exists():
-        strangers = {path.name for path in out.iterdir()} - set(PARTS) if out.is_dir() else {out}
-        if strangers or not overwrite:
+        if not out.is_dir():
+            raise PrimusError(f"{out} already exists and is a file. Choose another --out.")
+        strangers = sorted({path.name for path in out.iterdir()} - set(PARTS))
+        if strangers:
             raise PrimusError(
-                f"{out} already exists"
-                + (
-                    f" and holds {sorted(map(str, strangers))[0]}, which no demo wrote. Choose "
-                    f"another --out."
-                    if strangers
-                    else ". Choose another --out, or --overwrite."
-                )
+                f"{out} already exists and holds {strangers[0]}, which no demo wrote. Choose "
+                f"another --out."
             )
+        if not overwrite:
+            raise PrimusError(f"{out} already exists. Choose another --out, or --overwrite.")
         shutil.rmtree(out)
     out.mkdir(parents=True)
     try:

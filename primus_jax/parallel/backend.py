@@ -36,7 +36,7 @@ def _why_no_device() -> str | None:
     try:
         jax.devices()
     except (AssertionError, RuntimeError) as error:
-        asked = jax.config.read("jax_platforms") or os.environ.get("JAX_PLATFORMS")
+        asked = jax.config.jax_platforms or os.environ.get("JAX_PLATFORMS")  # type: ignore[attr-defined]
         said = str(error).strip().split("\n")[0].split(" (set JAX_PLATFORMS")[0]
         why = f" ({said[:200]})" if said else ""
         if not asked:

@@ -18,6 +18,29 @@ class LeakCheck(TypedDict):
     why: str
 
 
+class FittedClassifier(TypedDict):
+    """What was fitted. The probe has `c`, a number or words; the paper's protocol has the rest."""
+
+    protocol: str
+    name: str
+    c: NotRequired[float | str]
+    head_init: NotRequired[str]
+    lr: NotRequired[float]
+    weight_decay: NotRequired[float]
+    epochs: NotRequired[int]
+    batch_size: NotRequired[int]
+
+
+class FitDetails(TypedDict, total=False):
+    """What the fits of one shot count report, a value per draw: of the probe the first three."""
+
+    c: list[float]
+    c_chosen_by_windows: list[int]
+    gradient_norm: float  # the largest of all draws
+    best_epoch: list[int]
+    validation_accuracy: list[float]
+
+
 class ScoreRow(TypedDict):
     """The scores of one method at one shot count, before the method and the dataset are named.
 
@@ -51,8 +74,8 @@ class ScoreRow(TypedDict):
     label_names: list[str]
     confusion: list[list[int]]  # rows true, columns predicted
     people: str
-    classifier: dict[str, Any]
-    fits: list[dict[str, Any]]
+    classifier: FittedClassifier
+    fits: list[FitDetails]
     averaged_over: int
 
 

@@ -125,8 +125,8 @@ def _dataset_section(
         f"{rows[0]['classes']} classes, {sum(folder.splits.values()):,} windows, "
         f"{rows[0]['people_tested']} people tested; {rows[0]['people']} people.{simulated} "
         f"± is the standard error over {len(rows[0]['seeds'])} draws of people and shots. "
-        f"The maps show embeddings before any label was used: an encoder that separates "
-        f"people rather than activities shows it here.",
+        f"The maps are drawn before any label is used. They tell whether an encoder separates "
+        f"activities or people.",
         _tables(study, rows, folder.name),
         unscaled=[confusion],
         images=maps,

@@ -109,7 +109,7 @@ def stored_prompts(folder: DatasetFolder, splits: Sequence[str]) -> ClassPrompts
     """The dataset's own sentences of each class, each once, from the windows not in `splits`.
 
     Where every split is evaluated there are no others, and the sentences are those of the very
-    windows: `origin` says so. Classes without a sentence are left out.
+    windows, which `origin` then tells. Classes without a sentence are left out.
 
     Raises:
         PrimusError: the dataset stores no text embeddings, or has sentences of one class only.

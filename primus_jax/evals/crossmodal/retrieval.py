@@ -168,7 +168,7 @@ def _keys(text: np.ndarray, equal_texts: bool) -> np.ndarray:
     """A number per window, shared by windows of one sentence if these count as equal."""
     if not equal_texts:
         return np.arange(len(text))
-    found: dict[Any, int] = {}
+    found: dict[str | tuple[str, int], int] = {}
     # a window without a sentence equals no other
     names = (words or ("", i) for i, words in enumerate(text.tolist()))
     return np.array([found.setdefault(name, len(found)) for name in names])

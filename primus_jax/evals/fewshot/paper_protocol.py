@@ -7,7 +7,6 @@ head has as many rows as the dataset has classes, and every method gets normalis
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -26,6 +25,7 @@ from primus_jax.evals.fewshot.paper_training import (
 )
 from primus_jax.evals.fewshot.sampling import padded_rows
 from primus_jax.evals.fewshot.scores import FewShotResult, score
+from primus_jax.reports.rows import FitDetails, FittedClassifier
 
 _VALIDATION = 1000  # at most so many validation windows choose the epoch
 
@@ -97,7 +97,7 @@ def paper_fewshot(
     predicted, details = _all_shots(
         features, draws, np.asarray(inputs, np.float32), Start(encoder, kernel), model
     )
-    classifier = {
+    classifier: FittedClassifier = {
         "protocol": "paper",
         "name": f"linear head, {what}",
         "head_init": "random" if class_embedding is None else "class prompts",
@@ -108,14 +108,15 @@ def paper_fewshot(
 
 def _all_shots(
     features: Features, draws: Draws, inputs: np.ndarray, start: Start, model: Model
-) -> tuple[np.ndarray, list[dict[str, Any]]]:
+) -> tuple[np.ndarray, list[FitDetails]]:
     """Predictions `[draws, shots, tested]` and what the fits report, one entry per shot count.
 
     A frozen encoder's fits are one program. With an encoder in the loop there is one program per
     shot count, so that few windows do not pay for the batch of many.
     """
     groups = [draws.shots] if model.network is None else [(k,) for k in draws.shots]
-    predicted, details = [], []
+    predicted: list[np.ndarray] = []
+    details: list[FitDetails] = []
     for group in groups:
         lanes = _lanes(features, draws, group)
         together = 1 if jax.default_backend() == "cpu" else len(lanes.rows)

@@ -14,6 +14,7 @@ from primus_jax.evals.fewshot.logistic import TOLERANCE
 from primus_jax.evals.fewshot.probe import ProbeDraws, probe_grid
 from primus_jax.evals.fewshot.sampling import padded_rows, validation_folds
 from primus_jax.evals.fewshot.scores import FewShotResult, score
+from primus_jax.reports.rows import FitDetails, FittedClassifier
 
 VALIDATION_FOLDS = 3
 
@@ -70,12 +71,12 @@ def probe_fewshot(
             f"{TOLERANCE:.0e}); scores may change in the third digit. A smaller c helps.",
             stacklevel=2,
         )
-    about = {
+    about: FittedClassifier = {
         "protocol": "probe",
         "name": f"{name} on frozen, standardised features",
         "c": "chosen on people left out" if c is None else float(c),
     }
-    details = [
+    details: list[FitDetails] = [
         {
             "c": [float(f"{value:.6g}") for value in chosen[:, k]],
             "c_chosen_by_windows": counted[:, k].tolist(),

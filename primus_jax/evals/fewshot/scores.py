@@ -9,7 +9,7 @@ import numpy as np
 from primus_jax.evals import metrics
 from primus_jax.evals.features import Features
 from primus_jax.evals.fewshot.draws import Draws
-from primus_jax.reports.rows import ScoreRow
+from primus_jax.reports.rows import FitDetails, FittedClassifier, ScoreRow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +18,8 @@ class FewShotResult:
 
     `by_person` is int `[shots, seeds, people, classes, classes]` over test windows, rows true,
     columns predicted, the folds of a seed added up; `labelled` int `[shots, draws]` counts
-    the labelled training windows; `classifier` says what was fitted, `details` what came out of the
-    fits, one entry per shot count, both ready for JSON.
+    the labelled training windows; `classifier` is what was fitted, `details` what the fits
+    report, one entry per shot count, both ready for JSON.
     """
 
     shots: tuple[int, ...]
@@ -28,8 +28,8 @@ class FewShotResult:
     people: str
     by_person: np.ndarray
     labelled: np.ndarray
-    classifier: dict[str, Any]
-    details: tuple[dict[str, Any], ...]
+    classifier: FittedClassifier
+    details: tuple[FitDetails, ...]
 
     @property
     def confusion(self) -> np.ndarray:
@@ -51,8 +51,8 @@ def score(
     features: Features,
     draws: Draws,
     predicted: np.ndarray,
-    classifier: dict[str, Any],
-    details: Sequence[dict[str, Any]],
+    classifier: FittedClassifier,
+    details: Sequence[FitDetails],
 ) -> FewShotResult:
     """Count predictions `[draws, shots, tested]` by person, those of a draw's labelled test windows
     in their order first."""

@@ -24,6 +24,7 @@ from primus_jax.evals.crossmodal.ranks import (
     rank_metrics,
 )
 from primus_jax.evals.crossmodal.retrieval import KS, plot_retrieval, retrieve
+from primus_jax.evals.crossmodal.retrieval_report import FILES
 from primus_jax.models.released import ReleasedConfig
 from primus_jax.numerics import unit_rows
 
@@ -246,7 +247,7 @@ def test_command(encoder, simulated, tmp_path, capsys):
         assert row["provenance"]["packages"]["jax"]
         assert f"{100 * row['chance']['recall_at_10']:.2f}" in printed
     assert "(simulated)" in printed
-    assert sorted(path.name for path in out.iterdir()) == sorted(command.FILES)
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
 
     with pytest.raises(PrimusError, match="already exists"):
         run(*words)
