@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import jax
 from jax.sharding import Mesh, NamedSharding
@@ -22,7 +22,7 @@ from primus_jax.training.step import make_train_step
 
 @dataclasses.dataclass(frozen=True)
 class CompiledStep:
-    """What one device does in one step of training; bytes, and operations.
+    """The work of one device in one step of training; bytes, and operations.
 
     Attributes:
         devices: of the mesh.
@@ -90,7 +90,8 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
         fsdp=config.mesh.fsdp,
         micro_batches=config.compute.micro_batches,
     )
-    traced = step.trace(state, {}, batch, stop)
+    # The jitted step is typed as a plain function.
+    traced = cast(jax.stages.Wrapped, step).trace(state, {}, batch, stop)
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
@@ -100,7 +101,7 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
         raise PrimusError(
             f"the step does not fit into the memory of a device. Use a smaller batch, "
             f"--config.compute.micro_batches, --config.compute.remat=True, or "
-            f"--config.mesh.fsdp=True. The compiler says: {first}"
+            f"--config.mesh.fsdp=True. The compiler reports: {first}"
         ) from None
     seconds = time.monotonic() - start
     text = compiled.as_text()
