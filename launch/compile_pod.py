@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Compile the train step of a config for a pod that is not here, and say what it costs there.
+"""Compile the train step of a config for a pod that is not here, and estimate its cost there.
 
   python launch/compile_pod.py --config configs/primus_pod.py --topology v5e:16x16
   python launch/compile_pod.py --config configs/primus_pod.py --fake-devices 64 --chip h100
@@ -140,7 +140,7 @@ def _topology(options: argparse.Namespace, slices: int) -> list:
     return list(found.devices)
 
 
-def _fake(count: int) -> list:
+def _fake(count: int) -> list[jax.Device]:
     if not 1 <= count <= MOST_FAKE:
         raise PrimusError(f"--fake-devices is {count}; expected 1 to {MOST_FAKE}.")
     jax.config.update("jax_num_cpu_devices", count)
@@ -223,8 +223,10 @@ def as_json(chip: Chip, step: CompiledStep, time: Estimate, domain: int) -> dict
     }
 
 
-def _by_kind(step: CompiledStep) -> tuple[Counter, Counter]:
-    sent, times = Counter(), Counter()
+def _by_kind(step: CompiledStep) -> tuple[Counter[str], Counter[str]]:
+    """Bytes sent, and how often, by kind of collective."""
+    sent: Counter[str] = Counter()
+    times: Counter[str] = Counter()
     for one in step.sent:
         sent[one.kind] += one.sent
         times[one.kind] += one.times
