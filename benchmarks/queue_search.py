@@ -14,31 +14,42 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from primus_jax.objectives.neighbors import enqueue, gather, init_queue, nearest, order_after, read
+from primus_jax.objectives.neighbors import (
+    Queue,
+    Rows,
+    enqueue,
+    gather,
+    init_queue,
+    nearest,
+    order_after,
+    read,
+)
 from primus_jax.parallel.sharding import AXIS, make_mesh
 
 
-def make_step(mesh, split: bool, block: int):
-    """Jitted (queue, batch, place) -> row numbers, contents, queue; and the layout of the queue."""
+def make_step(mesh: Mesh, split: bool, block: int) -> tuple[jax.stages.Wrapped, Queue]:
+    """Jitted (queue, batch, place) -> row numbers, contents, queue; and the queue's shardings."""
     shards = AXIS if split else None
     rows, everywhere = PartitionSpec(AXIS), PartitionSpec()
 
-    def local(queue, batch, place):
+    def local(
+        queue: Queue, batch: dict[str, Rows], place: jax.Array
+    ) -> tuple[jax.Array, jax.Array, Queue]:
         whole = gather(batch, AXIS)
         query = whole if split else batch
         index, _ = nearest(queue, query, ("imu",), block=block, shards=shards)
         neighbor = read(queue, index, shards)
-        place = gather(order_after(place, index, *neighbor.values()), AXIS)
-        return index, neighbor["imu"], enqueue(queue, whole, place, shards)
+        place = gather(order_after(place, index, *jax.tree.leaves(neighbor)), AXIS)
+        return index, neighbor["imu"].embedding, enqueue(queue, whole, place, shards)
 
-    kept = {name: rows if split else everywhere for name in ("imu", "imu_mask", "imu_id")}
-    kept["next"] = everywhere
+    one = rows if split else everywhere
+    kept = Queue(everywhere, {"imu": Rows(one, one, one)})
     step = jax.shard_map(
         local, mesh=mesh, in_specs=(kept, rows, rows), out_specs=(rows, rows, kept)
     )
-    layout = {name: NamedSharding(mesh, spec) for name, spec in kept.items()}
+    layout = jax.tree.map(lambda spec: NamedSharding(mesh, spec), kept)
     return jax.jit(step, donate_argnums=0), layout
 
 
@@ -74,25 +85,22 @@ def main() -> None:
     rows = rng.standard_normal((args.rows, args.dim), np.float32)
     rows[9::10] = rows[: len(rows[9::10])]
     batch = {
-        "imu": rows[rng.integers(0, args.rows, args.batch)]
-        + 0.3 * rng.standard_normal((args.batch, args.dim), np.float32),
-        "imu_mask": np.ones(args.batch, bool),
-        "imu_id": np.full(args.batch, -1, np.int32),
+        "imu": Rows(
+            rows[rng.integers(0, args.rows, args.batch)]
+            + 0.3 * rng.standard_normal((args.batch, args.dim), np.float32),
+            np.ones(args.batch, bool),
+            np.full(args.batch, -1, np.int32),
+        )
     }
     place = np.arange(args.batch, dtype=np.int32)
-    expected = brute_force(rows, batch["imu"][: args.check])
+    expected = brute_force(rows, batch["imu"].embedding[: args.check])
     step, layout = make_step(mesh, args.split, args.block)
     shapes = jax.eval_shape(lambda: init_queue(args.rows, {"imu": args.dim}))
-    shapes = {
-        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout[name])
-        for name, x in shapes.items()
-    }
-    queue = {
-        "imu": jax.device_put(rows, layout["imu"]),
-        "imu_mask": jax.device_put(np.ones(args.rows, bool), layout["imu_mask"]),
-        "imu_id": jax.device_put(np.full(args.rows, -1, np.int32), layout["imu_id"]),
-        "next": jax.device_put(jnp.zeros((), jnp.int32), layout["next"]),
-    }
+    shapes = jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes, layout
+    )
+    stored = Rows(rows, np.ones(args.rows, bool), np.full(args.rows, -1, np.int32))
+    queue = jax.device_put(Queue(jnp.zeros((), jnp.int32), {"imu": stored}), layout)
     compiled = step.lower(shapes, batch, place).compile()
     memory = compiled.memory_analysis()
     taken = []

@@ -138,7 +138,7 @@ def _topology(options: argparse.Namespace, slices: int) -> list:
     return list(found.devices)
 
 
-def _fake(count: int) -> list:
+def _fake(count: int) -> list[jax.Device]:
     if not 1 <= count <= MOST_FAKE:
         raise PrimusError(f"--fake-devices is {count}; expected 1 to {MOST_FAKE}.")
     jax.config.update("jax_num_cpu_devices", count)
@@ -221,8 +221,10 @@ def as_json(chip: Chip, step: CompiledStep, time: Estimate, domain: int) -> dict
     }
 
 
-def _by_kind(step: CompiledStep) -> tuple[Counter, Counter]:
-    sent, times = Counter(), Counter()
+def _by_kind(step: CompiledStep) -> tuple[Counter[str], Counter[str]]:
+    """Bytes sent, and how often, by kind of collective."""
+    sent: Counter[str] = Counter()
+    times: Counter[str] = Counter()
     for one in step.sent:
         sent[one.kind] += one.sent
         times[one.kind] += one.times

@@ -6,7 +6,7 @@ and the sums of the visitors travel with them, so that one round serves both dir
 visitors arrive while the device computes with the last ones. Nothing of size `[rows, batch]` or
 `[rows, rows]` exists, forward or backward: the backward pass makes the blocks again.
 
-What each of N devices sends in a step, in bytes, with rows = batch / N of float32:
+Each of N devices sends in a step, in bytes, with rows = batch / N of float32:
 
     InfoNCE   forward rows (N - 1) (4 dim + 25)    backward rows (N - 1) (8 dim + 13)
     sigmoid   forward rows (N - 1) (4 dim + 17)    backward rows (N - 1) (8 dim + 5)

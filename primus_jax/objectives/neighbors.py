@@ -6,10 +6,10 @@ devices, device i of N holding rows i Q / N and following. The neighbours, the r
 rows written are the same either way, on any number of devices.
 
 Memory: a row of text, video and IMU, 512 numbers each, takes 6,159 bytes with its masks and
-numbers: 50 MB for 8,192 rows, 6.2 GB for a million. So a million rows belong split: 770 MB on each
+ids: 50 MB for 8,192 rows, 6.2 GB for a million. So a million rows belong split: 770 MB on each
 of 8 devices, 24 MB on each of 256. In half precision they would still be 3.1 GB on every device.
 
-What each of N devices sends in a step, with b rows of the batch per device and M modalities that
+Each of N devices sends in a step, with b rows of the batch per device and M modalities that
 are searched and read, `dims` their dimensions: 4 b (N - 1) (sum(dims) + M + 1) + b (N - 1) M for
 the batch itself (rows, numbers and places, masks), which both layouts need for the write. Split,
 8 b (N - 1) M more for the best cosine and its row to the device that asked, 4 b (N - 1) for the

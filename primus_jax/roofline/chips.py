@@ -1,4 +1,4 @@
-"""Published numbers of accelerators: what a roofline needs to know of a chip, with the source."""
+"""Published numbers of accelerators that a roofline needs, with their sources."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ class Chip:
         domain: chips that `link` joins; 0: all chips of a slice.
         network: bytes one way over the data-centre network, per chip.
         latency: seconds before the first byte of a collective. Assumed, not published.
-        source: where the published numbers stand.
+        source: of the published numbers.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Chip:
     def rate(self, dtype: str, precision: str) -> float:
         """Floating-point operations per second of products with inputs of `dtype`.
 
-        `precision` is a name of `jax.lax.Precision`; it says nothing for bfloat16.
+        `precision` is a name of `jax.lax.Precision`; it changes nothing for bfloat16.
         """
         if dtype in ("bfloat16", "float16"):
             return self.bf16
@@ -59,14 +59,33 @@ class Chip:
         return self.float32 if precision == "HIGHEST" else self.tensorfloat
 
 
-def _tpu(name, tera, memory, bandwidth, link, links, network, source) -> Chip:
+def _tpu(
+    name: str,
+    tera: float,
+    memory: float,
+    bandwidth: float,
+    link: float,
+    links: int,
+    network: float,
+    source: str,
+) -> Chip:
+    """A TPU of `tera` bfloat16 operations; rates are in GB/s, `memory` is in bytes."""
     return Chip(
         name, "tpu", tera * TERA, 0, 0, memory, bandwidth * GB, link * GB, links, 0,
         network * GB, 1e-6, source,
     )  # fmt: skip
 
 
-def _gpu(name, tera, memory, bandwidth, link, network, source) -> Chip:
+def _gpu(
+    name: str,
+    tera: tuple[float, float, float],
+    memory: float,
+    bandwidth: float,
+    link: float,
+    network: float,
+    source: str,
+) -> Chip:
+    """A GPU of `tera` (bfloat16, tensorfloat, float32) operations; rates are in GB/s."""
     bf16, tensorfloat, float32 = (value * TERA for value in tera)
     return Chip(
         name, "gpu", bf16, tensorfloat, float32, memory, bandwidth * GB, link * GB, 1, 8,

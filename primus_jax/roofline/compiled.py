@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import jax
 from jax.sharding import Mesh, NamedSharding
@@ -19,7 +19,7 @@ from primus_jax.training.setup import set_up
 
 @dataclasses.dataclass(frozen=True)
 class CompiledStep:
-    """What one device does in one step of training; bytes, and operations.
+    """The work of one device in one step of training; bytes, and operations.
 
     Attributes:
         devices: of the mesh.
@@ -71,7 +71,9 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
     state = setup.abstract
     split = NamedSharding(mesh, sharding.rows(mesh))
     stop = jax.ShapeDtypeStruct((mesh.size,), bool, sharding=split)
-    traced = setup.train_step.trace(state, {}, setup.abstract_batch(), stop)
+    # The jitted step is typed as a plain function.
+    train_step = cast(jax.stages.Wrapped, setup.train_step)
+    traced = train_step.trace(state, {}, setup.abstract_batch(), stop)
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
@@ -81,7 +83,7 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
         raise PrimusError(
             f"the step does not fit into the memory of a device. Use a smaller batch, "
             f"--config.compute.micro_batches, --config.compute.remat=True, or "
-            f"--config.mesh.fsdp=True. The compiler says: {first}"
+            f"--config.mesh.fsdp=True. The compiler reports: {first}"
         ) from None
     seconds = time.monotonic() - start
     text = compiled.as_text()

@@ -1,4 +1,4 @@
-"""A compiled program's text: how often each part runs, what it sends, what it moves in memory.
+"""The text of a compiled program, parsed: instructions, and how often each part runs.
 
 The text is XLA's optimised HLO of one device, as `compiled.as_text()` gives it for CPU and TPU.
 Loops are multiplied by their trip count; the start and the end of an asynchronous operation are
@@ -79,7 +79,7 @@ def size(shape: str, memory: str = "") -> int:
     """Bytes of all arrays in a shape, which may be a tuple.
 
     With `memory` "device", only of those that live in device memory and not in a TPU's on-chip or
-    scalar memory, which the layout says (`S(1)` and above).
+    scalar memory, which the layout marks (`S(1)` and above).
     """
     return sum(
         BYTES[kind] * math.prod(int(n) for n in dims.split(",") if n)
@@ -91,7 +91,7 @@ def size(shape: str, memory: str = "") -> int:
 def trip_count(program: Program, line: Instruction) -> int | None:
     """How often a `while` runs its body: from XLA's note, or from `counter < constant`.
 
-    None if neither says it, and for what is no loop.
+    None if the text has neither, and for an instruction that is not a loop.
     """
     if line.opcode != "while":
         return None

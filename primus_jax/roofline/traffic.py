@@ -1,4 +1,4 @@
-"""What a compiled program sends between devices, and what it moves in device memory."""
+"""Bytes that a compiled program sends between devices, and moves in device memory."""
 
 import dataclasses
 import math
@@ -97,7 +97,7 @@ def bytes_sent(text: str) -> Counter[str]:
     """Bytes that one device sends in a run of a compiled program, by kind of collective."""
     sent: Counter[str] = Counter()
     for one in collectives(parse(text)):
-        sent[one.kind] += one.sent
+        sent[one.kind] += one.sent  # type: ignore[assignment]  # a Counter of floats
     return sent
 
 
@@ -129,8 +129,8 @@ def _moved(program: Program, lines: dict[str, Instruction], line: Instruction) -
     operands = [lines[x] for x in line.operands if x in lines]
     if line.opcode == "slice-start":
         # ((whole), part, ...)
-        part = ARRAY.search(line.shape, line.shape.index(")"))[0]
-        return size(part) + size(part, "device")
+        sliced = _match(ARRAY, line.shape[line.shape.index(")") :])[0]
+        return size(sliced) + size(sliced, "device")
     if line.opcode.endswith("-start"):
         return size(line.shape, "device")
     if line.opcode in SLICES:
@@ -185,7 +185,7 @@ def _part_used(
                 used += size(body[user.operands[place]].shape)
                 updated = True
             elif user.opcode == "fusion" and user.operands.count(name) == 1:
-                inner = program.computations[CALLED.search(user.attributes)[1]]
+                inner = program.computations[_match(CALLED, user.attributes)[1]]
                 part = _part_used(program, inner, user.operands.index(name))
                 if part is None or part == PASSED:
                     return None
@@ -214,6 +214,14 @@ def _iota(shape: str, dims: str, order: str | None) -> tuple[tuple[int, ...], ..
     numbers = np.arange(math.prod(_numbers(dims))).reshape(_numbers(dims))
     numbers = numbers.transpose(_numbers(order)) if order else numbers
     return tuple(tuple(int(n) for n in group) for group in numbers.reshape(_numbers(shape)))
+
+
+def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    """The first match, of a text that XLA always writes so."""
+    found = pattern.search(text)
+    if found is None:
+        raise ValueError(f"no {pattern.pattern} in {text[:80]!r}")
+    return found
 
 
 def _numbers(text: str) -> list[int]:

@@ -10,9 +10,10 @@ from jax.sharding import AxisType, PartitionSpec
 
 from primus_jax.objectives.neighbors import (
     TIE,
+    Queue,
+    Rows,
     enqueue,
     gather,
-    init_queue,
     nearest,
     order_after,
     read,
@@ -54,11 +55,11 @@ def consult(devices, split, block, ignore_empty=True):
             shards=shards,
         )
         neighbor = read(queue, index, shards)
-        place = gather(order_after(place, index, *neighbor.values()), names)
+        place = gather(order_after(place, index, *jax.tree.leaves(neighbor)), names)
         return index, found, neighbor, enqueue(queue, whole, place, shards)
 
-    kept = {name: rows if split else PartitionSpec() for name in init_queue(1, DIMS)}
-    kept["next"] = PartitionSpec()
+    one = rows if split else PartitionSpec()
+    kept = Queue(PartitionSpec(), {name: Rows(one, one, one) for name in DIMS})
     return jax.shard_map(
         local, mesh=mesh, in_specs=(kept, rows, rows), out_specs=(rows, rows, rows, kept)
     )
@@ -74,9 +75,11 @@ def slow(queue, batch, ignore_empty=True):
     index, found = [], []
     for i in range(BATCH):
         for name in DIMS:
-            valid = queue[f"{name}_mask"] | (not ignore_empty)
-            if batch[f"{name}_mask"][i] and valid.any():
-                cosine = np.where(valid, unit(queue[name]) @ unit(batch[name][i]), -np.inf)
+            stored, asked = queue.rows[name], batch[name]
+            valid = stored.mask | (not ignore_empty)
+            if asked.mask[i] and valid.any():
+                cosine = unit(stored.embedding) @ unit(asked.embedding[i])
+                cosine = np.where(valid, cosine, -np.inf)
                 copies = cosine >= cosine.max() - 1e-12
                 gap = cosine.max() - cosine[~copies].max(initial=-2)
                 assert gap > 2.5 * TIE * np.finfo(np.float32).eps
@@ -92,20 +95,25 @@ def slow(queue, batch, ignore_empty=True):
 def full_of_copies(seed):
     """A queue of a few things many times over, partly empty, and a batch that resembles them."""
     rng = np.random.default_rng(seed)
-    queue, batch = {"next": np.int32(SIZE - 5)}, {}
+    stored, batch = {}, {}
     written = np.arange(SIZE) < (SIZE if seed % 2 else 50)
     for name, dim in DIMS.items():
         things = rng.normal(size=(9, dim)).astype(np.float32)
         on = written & (rng.random(SIZE) < (1 if name == "imu" else 0.6)) & (seed != 4)
-        queue[name] = things[rng.integers(0, 9, SIZE)] * on[:, None]
-        queue[f"{name}_mask"] = on
-        queue[f"{name}_id"] = rng.integers(-1, 99, SIZE).astype(np.int32)
+        copies = things[rng.integers(0, 9, SIZE)] * on[:, None]
+        stored[name] = Rows(copies, on, rng.integers(-1, 99, SIZE).astype(np.int32))
         noise = rng.normal(size=(BATCH, dim)) * rng.choice([0, 0.1], (BATCH, 1))
         asked = 3 * things[rng.integers(0, 9, BATCH)] + noise
-        batch[name] = asked.astype(np.float32)
-        batch[f"{name}_mask"] = rng.random(BATCH) < (0.9 if name == "imu" else 0.4)
-        batch[f"{name}_id"] = rng.integers(-1, 99, BATCH).astype(np.int32)
-    return queue, batch, rng.permutation(BATCH).astype(np.int32)
+        mask = rng.random(BATCH) < (0.9 if name == "imu" else 0.4)
+        number = rng.integers(-1, 99, BATCH).astype(np.int32)
+        batch[name] = Rows(asked.astype(np.float32), mask, number)
+    return Queue(np.int32(SIZE - 5), stored), batch, rng.permutation(BATCH).astype(np.int32)
+
+
+def every_row(embedding):
+    """Rows that are all there, and equal to nothing."""
+    count = len(embedding)
+    return Rows(jnp.asarray(embedding), jnp.ones(count, bool), jnp.full(count, -1, jnp.int32))
 
 
 @pytest.mark.parametrize(("devices", "split", "block"), LAYOUTS)
@@ -117,21 +125,23 @@ def test_every_layout_finds_reads_and_writes_what_the_definition_says(devices, s
         got = jax.tree.map(np.asarray, search(queue, batch, place))
         np.testing.assert_array_equal(got[1], found)
         np.testing.assert_array_equal(got[0][found], index[found])
-        for name, values in got[2].items():
-            np.testing.assert_array_equal(values[found], queue[name][index[found]])
-        expected = {name: np.array(values) for name, values in queue.items()}
-        for name, values in batch.items():
-            expected[name][(SIZE - 5 + place) % SIZE] = values
-        expected["next"] = np.int32((SIZE - 5 + BATCH) % SIZE)
+        for values, stored in zip(*map(jax.tree.leaves, (got[2], queue.rows)), strict=True):
+            np.testing.assert_array_equal(values[found], stored[index[found]])
+        written = jax.tree.map(np.array, queue.rows)
+        for stored, values in zip(*map(jax.tree.leaves, (written, batch)), strict=True):
+            stored[(SIZE - 5 + place) % SIZE] = values
+        expected = Queue(np.int32((SIZE - 5 + BATCH) % SIZE), written)
         jax.tree.map(np.testing.assert_array_equal, got[3], expected)
 
 
 def test_rows_never_written_compete_where_that_is_asked_for():
     queue, batch, place = full_of_copies(2)
-    batch = {**batch, "video": -abs(batch["video"]), "video_mask": np.ones(BATCH, bool)}
-    queue = {**queue, "video": abs(queue["video"])}
+    asked, stored = batch["video"], queue.rows["video"]
+    asked = asked._replace(embedding=-abs(asked.embedding), mask=np.ones(BATCH, bool))
+    stored = stored._replace(embedding=abs(stored.embedding))
+    batch, queue = batch | {"video": asked}, Queue(queue.next, queue.rows | {"video": stored})
     # every written row has a negative cosine: the first empty row is the nearest
-    index = int(np.argmin(queue["video_mask"]))
+    index = int(np.argmin(stored.mask))
     for devices, split, block in LAYOUTS[1], LAYOUTS[4]:
         got, found, *_ = jax.jit(consult(devices, split, block, False))(queue, batch, place)
         assert np.asarray(found).all()
@@ -141,8 +151,8 @@ def test_rows_never_written_compete_where_that_is_asked_for():
 def test_what_is_found_among_crowded_rows_is_never_far_from_the_best():
     rng = np.random.default_rng(7)
     rows, asked = (rng.normal(size=(n, 3)).astype(np.float32) for n in (20_000, 64))
-    queue = {"imu": jnp.asarray(rows), "imu_mask": jnp.ones(len(rows), bool)}
-    query = {"imu": jnp.asarray(asked), "imu_mask": jnp.ones(64, bool)}
+    queue = Queue(jnp.int32(0), {"imu": every_row(rows)})
+    query = {"imu": every_row(asked)}
     cosine = unit(asked) @ unit(rows).T
     assert (np.diff(np.sort(cosine)[:, -2:]) < TIE * 1e-7).any()  # crowded, indeed
     for block in (50, 999, 20_000):
@@ -166,8 +176,8 @@ def test_bytes_sent_are_those_of_the_docstring(devices, split):
 def test_cosines_that_only_rounding_tells_apart_are_equal():
     rows = np.zeros((6, 8), np.float32)
     rows[:, 0], rows[2, 1] = (-1, -1, 1, -1, -1, 1), 2e-3  # cosines with the query: 1 - 2e-6 and 1
-    queue = {"imu": jnp.asarray(rows), "imu_mask": jnp.ones(6, bool)}
-    query = {"imu": jnp.asarray(rows[5:]), "imu_mask": jnp.ones(1, bool)}
+    queue = Queue(jnp.int32(0), {"imu": every_row(rows)})
+    query = {"imu": every_row(rows[5:])}
     for block in (1, 4, 6):
         index, _ = jax.jit(functools.partial(nearest, order=("imu",), block=block))(queue, query)
         assert int(index[0]) == 2
