@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from data_prep.egoexo4d.annotations import MALFORMED, read_json, version_of
+from data_prep.egoexo4d.annotations import DOWNLOADED, MALFORMED, version_of
 from primus_jax.errors import PrimusError
+from primus_jax.files import read_json
 
 # Frame-aligned videos have this rate, and annotations count time in it.
 FRAMES_PER_SECOND = 30
@@ -77,7 +78,7 @@ def read_split(raw: Path) -> dict[str, str]:
         PrimusError: the file is missing, or not a split of takes.
     """
     path = raw / "annotations" / "splits.json"
-    splits = read_json(path)
+    splits = read_json(path, DOWNLOADED)
     found = splits.get("take_uid_to_split") if isinstance(splits, dict) else None
     if not isinstance(found, dict) or not set(found.values()) <= set(SPLITS):
         raise PrimusError(
@@ -95,7 +96,7 @@ def read_split(raw: Path) -> dict[str, str]:
 @functools.lru_cache(maxsize=2)
 def _takes(raw: Path, version: tuple[int, int]) -> dict[str, Take]:
     path = raw / "takes.json"
-    entries = read_json(path)
+    entries = read_json(path, DOWNLOADED)
     if not isinstance(entries, list):
         raise PrimusError(f"{path}: expected a list of takes.")
     takes: dict[str, Take] = {}

@@ -7,15 +7,18 @@ what the windows mean. Here the records are decoded directly, which is several t
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from primus_jax.errors import PrimusError
+from primus_jax.window import same_rate
 
 FORMAT = 1
+# Windows read together: a multiple of the usual batch sizes, so that only the end is padded.
+READ_TOGETHER = 4096
 TENSORS = {
     "imu": np.float32,
     "tokens": np.int32,
@@ -114,6 +117,27 @@ class DatasetFolder:
         return WindowSource(
             self.path, self.metadata["shards"][split], self.metadata["tensors"], skip_damaged
         )
+
+    def windows(self, split: str, rows: int = READ_TOGETHER) -> Iterator[list[dict[str, Any]]]:
+        """Yield all windows of a split in their order, at most `rows` at a time in memory.
+
+        The windows are those of `WindowSource`.
+
+        Raises:
+            PrimusError: no such split, or a damaged shard.
+        """
+        source = self.source(split)
+        for start in range(0, len(source), rows):
+            yield source.__getitems__(range(start, min(start + rows, len(source))))
+
+    def check_rate(self, rate_hz: float) -> None:
+        """Raise PrimusError unless the windows have the rate at which an encoder was trained."""
+        if not same_rate(self.rate_hz, rate_hz):
+            raise PrimusError(
+                f"{self.path}: windows at {self.rate_hz:g} Hz, but the encoder was trained at "
+                f"{rate_hz:g} Hz. Prepare the recordings again with "
+                f"`primus-jax prepare ... --target-rate {rate_hz:g}`."
+            )
 
     def _read_metadata(self) -> dict[str, Any]:
         file = self.path / "metadata.json"

@@ -21,7 +21,7 @@ from primus_jax.files import replace_file
 from primus_jax.study.report import write_results
 from primus_jax.study.study import RANDOM, Log, Study, encoder_folder, slug
 from primus_jax.training.loop import pretrain
-from primus_jax.window import resample
+from primus_jax.window import resample, same_rate
 
 
 class ResampledEncoder(Encoder):
@@ -85,7 +85,7 @@ def _check_data(study: Study, folders: list[tuple[str, DatasetFolder]]) -> None:
         for path in config.data.train:
             train = DatasetFolder(path)
             for _, folder in folders:
-                if not np.isclose(train.rate_hz, folder.rate_hz, rtol=1e-6):
+                if not same_rate(train.rate_hz, folder.rate_hz):
                     raise PrimusError(
                         f"study, method {name!r}: {path} has windows at {train.rate_hz:g} Hz, "
                         f"{folder.path} at {folder.rate_hz:g} Hz. Prepare both with the same "
@@ -150,7 +150,7 @@ def _methods(study: Study, out: Path) -> dict[str, list[Encoder | HandFeatures]]
 
 def _at_rate(study: Study, name: str, encoders: list[Any], folder: DatasetFolder) -> list[Any]:
     """The encoders, for windows of this dataset; only those of others are resampled for."""
-    if name not in study.external or np.isclose(encoders[0].rate_hz, folder.rate_hz, rtol=1e-6):
+    if name not in study.external or same_rate(encoders[0].rate_hz, folder.rate_hz):
         return encoders
     return [ResampledEncoder(encoder, folder.rate_hz) for encoder in encoders]
 

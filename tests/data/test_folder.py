@@ -275,3 +275,24 @@ def test_the_metadata_is_complete(folder):
     assert metadata["tokenizer"] is None
     assert metadata["drops"] == {}
     assert metadata["made_with"]["packages"]["numpy"] == np.__version__
+
+
+def test_windows_come_in_their_order_a_few_at_a_time(folder):
+    size = folder.splits["train"]
+    parts = list(folder.windows("train", rows=7))
+    assert [len(rows) for rows in parts] == [7] * (size // 7) + [size % 7] * bool(size % 7)
+    rows = [row for part in parts for row in part]
+    for mine, other in zip(rows, folder.source("train"), strict=True):
+        assert (mine["recording"], mine["start_seconds"]) == (
+            other["recording"],
+            other["start_seconds"],
+        )
+        np.testing.assert_array_equal(mine["imu"], other["imu"])
+    with pytest.raises(PrimusError, match="no split 'dev'"):
+        next(folder.windows("dev"))
+
+
+def test_a_dataset_of_another_rate_than_the_encoder(folder):
+    folder.check_rate(50.0 * (1 + 1e-7))
+    with pytest.raises(PrimusError, match=r"windows at 50 Hz, but .* at 100 Hz.*--target-rate 100"):
+        folder.check_rate(100.0)

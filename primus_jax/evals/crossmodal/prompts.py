@@ -17,7 +17,6 @@ TEMPLATES = (
     "someone wearing a motion sensor: {}",
     "the activity is {}",
 )
-_READ = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,9 +122,8 @@ def stored_prompts(folder: DatasetFolder, splits: Sequence[str]) -> ClassPrompts
     prompts: dict[str, list[str]] = {name: [] for name in folder.label_names}
     embeddings: dict[str, np.ndarray] = {}
     for split in others or splits:
-        source = folder.source(split)
-        for start in range(0, len(source), _READ):
-            for row in source.__getitems__(range(start, min(start + _READ, len(source)))):
+        for rows in folder.windows(split):
+            for row in rows:
                 if row["label"] < 0 or not row["text"] or not row["has_text_embedding"]:
                     continue
                 sentences = prompts[folder.label_names[row["label"]]]

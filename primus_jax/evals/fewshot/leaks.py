@@ -17,7 +17,6 @@ from primus_jax.evals.fewshot.sampling import Sides
 
 PRETRAINED_ON = ("train", "validation")  # validation chose the checkpoint
 _SHOWN = 3
-_READ = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,9 +146,8 @@ def _seen_folder(path: str, content_hash: str) -> Seen:
     for split in PRETRAINED_ON:
         if not folder.splits.get(split):
             continue
-        source = folder.source(split)
-        for start in range(0, len(source), _READ):
-            for window in source.__getitems__(range(start, min(start + _READ, len(source)))):
+        for rows in folder.windows(split):
+            for window in rows:
                 content.add(window_digest(window["imu"]))
                 recordings.add((window["group"], window["recording"]))
     people = frozenset(group for group, _ in recordings)

@@ -165,7 +165,7 @@ def test_broken_annotations_are_named(tmp_path):
     with pytest.raises(PrimusError, match="annotations by take uid"):
         d.read_descriptions(raw)
     (raw / name).write_text("{")
-    with pytest.raises(PrimusError, match="not JSON"):
+    with pytest.raises(PrimusError, match="is not JSON"):
         d.read_descriptions(raw)
     name = "annotations/keystep_train.json"
     edited(raw, name, lambda c: c["annotations"][uid]["segments"][0].update(end_time=0.5))
