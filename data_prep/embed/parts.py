@@ -55,14 +55,14 @@ def embed_parts(plan: Plan, work: Path, mesh: Mesh, log: Callable[[str], None]) 
     Raises:
         PrimusError: token ids that the text tower does not know, or a damaged shard or tower.
     """
-    windows = Windows(plan.folder)
+    windows, batch = Windows(plan.folder), plan.options.batch
     runners = {
         kind: TowerRunner(
             kind,
             plan.towers,
             mesh,
-            plan.batch if kind == "text" else -(-plan.batch // plan.frames),
-            plan.dtype,
+            batch if kind == "text" else -(-batch // plan.frames),
+            plan.options.dtype,
         )
         for kind in plan.kinds
     }

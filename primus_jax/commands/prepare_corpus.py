@@ -5,7 +5,7 @@ import importlib
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from primus_jax.commands.prepare_options import splits, tokenizer, window_spec
+from primus_jax.commands.prepare_options import recipe, splits
 from primus_jax.errors import PrimusError
 
 if TYPE_CHECKING:
@@ -66,11 +66,8 @@ def _prepare(args: argparse.Namespace) -> "DatasetFolder":
     return write_corpus(
         args.corpus(args),
         args.out,
-        spec=window_spec(args),
-        splits=None if args.splits == ["official"] else splits(args),
-        engine=engine,
-        tokenizer=tokenizer(args),
-        name=args.name,
+        recipe(args, None if args.splits == ["official"] else splits(args)),
+        engine,
         overwrite=args.overwrite,
         log=lambda line: print(line, flush=True),
     )

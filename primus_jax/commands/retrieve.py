@@ -116,7 +116,7 @@ def _retrieve(args: argparse.Namespace, out: Path | None) -> None:
 
     encoder, folder = load_encoder(args.encoder), DatasetFolder(args.data)
     head = args.head or contrastive_head(encoder.config)
-    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata["tensors"]]
+    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata.tensors]
     missing = [name for name in args.targets or stored if name not in stored]
     if missing or not stored:
         raise PrimusError(

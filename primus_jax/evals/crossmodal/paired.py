@@ -72,7 +72,7 @@ def paired_windows(
             the encoder has no such head.
     """
     folder.check_rate(encoder.rate_hz)
-    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata["tensors"]]
+    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata.tensors]
     embedding, label, text = [], [], []
     targets, present = ({name: [] for name in stored} for _ in range(2))
     for split in splits:

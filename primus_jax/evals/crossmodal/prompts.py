@@ -114,7 +114,7 @@ def stored_prompts(folder: DatasetFolder, splits: Sequence[str]) -> ClassPrompts
     Raises:
         PrimusError: the dataset stores no text embeddings, or has sentences of one class only.
     """
-    if "text_embedding" not in folder.metadata["tensors"]:
+    if "text_embedding" not in folder.metadata.tensors:
         raise PrimusError(
             f"{folder.path} stores no text embeddings. Give some with --embeddings FILE.npz."
         )

@@ -98,9 +98,7 @@ def check_pretraining(
                 )
             unknown.append(path)
             continue
-        kin = source.name == folder.name or source.metadata.get("source") == folder.metadata.get(
-            "source"
-        )
+        kin = source.name == folder.name or source.metadata.source == folder.metadata.source
         seen = _seen_folder(str(source.path.resolve()), source.content_hash)
         _raise_if_seen(seen, features, tested, path, people=kin)
     if unknown:
