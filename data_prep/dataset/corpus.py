@@ -3,13 +3,13 @@
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.dataset.assembly import assemble
 from data_prep.dataset.origin import Origin
-from data_prep.dataset.parts import FORMAT, part_path, read_part
+from data_prep.dataset.parts import FORMAT, Part, part_path, read_part
 from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.units import Corpus, Engine, UnitJob
 from data_prep.dataset.work_folder import open_work_folder
@@ -33,7 +33,8 @@ def write_corpus(
     Every unit becomes a part in the work folder `OUT.partial`; then shards are written in the
     order of the unit ids. The result does not depend on the engine, the number of workers or
     restarts. A unit that fails is left out and listed in `metadata.failed`; the work folder then
-    stays, so that a run with `overwrite` prepares only what failed. Else it is removed.
+    stays, so that a run with `overwrite` prepares only the failed units. Without failures the work
+    folder is removed.
 
     Args:
         corpus: the source.
@@ -55,20 +56,7 @@ def write_corpus(
         raise PrimusError(f"{corpus.name} {corpus.version}: nothing to prepare was found.")
     work = out.with_name(f"{out.name}.partial")
     job = UnitJob(corpus, recipe, open_work_folder(work, _identity(corpus, recipe)))
-    waiting = [unit for unit in units if not job.done(unit)]
-    for unit in waiting:
-        job.forget(unit)
-    if len(waiting) < len(units):
-        log(f"  going on: {len(units) - len(waiting):,} of {len(units):,} units are done")
-    if waiting:
-        engine.run(job, waiting, log)
-    parts = {unit: read_part(part_path(work, unit)) for unit in units}
-    failed = {unit: job.failure(unit) for unit, part in parts.items() if part is None}
-    for unit, message in failed.items():
-        log(f"  FAILED {unit}: {message}")
-    if len(failed) == len(units):
-        first = next(iter(failed.values()))
-        raise PrimusError(f"all {len(units)} units of {corpus.name} failed; the first: {first}")
+    parts, failed = _prepare_units(job, units, engine, log)
     origin = Origin(
         corpus.source,
         corpus.licence,
@@ -77,19 +65,40 @@ def write_corpus(
         facts=corpus.facts(),
     )
     with dataset_folder(out, overwrite=overwrite) as folder:
-        assemble(
-            folder,
-            [part for part in parts.values() if part is not None],
-            recipe,
-            origin,
-            beam=engine.beam,
-            log=log,
-        )
+        assemble(folder, parts, recipe, origin, beam=engine.beam, log=log)
     if failed:
         log(f"  {work} keeps the other units: repair the files, and pass --overwrite")
     else:
         shutil.rmtree(work)
     return DatasetFolder(out)
+
+
+def _prepare_units(
+    job: UnitJob, units: Sequence[str], engine: Engine, log: Callable[[str], None]
+) -> tuple[list[Part], dict[str, str]]:
+    """Prepare the units that are not done yet.
+
+    Returns:
+        The parts of all units that have one, and of the others the reason, in the order of `units`.
+
+    Raises:
+        PrimusError: every unit failed.
+    """
+    waiting = [unit for unit in units if not job.done(unit)]
+    for unit in waiting:
+        job.forget(unit)
+    if len(waiting) < len(units):
+        log(f"  going on: {len(units) - len(waiting):,} of {len(units):,} units are done")
+    if waiting:
+        engine.run(job, waiting, log)
+    parts = {unit: read_part(part_path(job.work, unit)) for unit in units}
+    failed = {unit: job.failure(unit) for unit, part in parts.items() if part is None}
+    for unit, message in failed.items():
+        log(f"  FAILED {unit}: {message}")
+    if len(failed) == len(units):
+        first = next(iter(failed.values()))
+        raise PrimusError(f"all {len(units)} units of {job.corpus.name} failed; the first: {first}")
+    return [part for part in parts.values() if part is not None], failed
 
 
 def _with_splits(recipe: Recipe, corpus: Corpus) -> Recipe:

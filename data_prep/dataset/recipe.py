@@ -47,7 +47,7 @@ class Recipe:
     shard_bytes: int = SHARD_BYTES
 
     def __post_init__(self) -> None:
-        # A window without frames is only counted, so this must not wait for the first video.
+        # Windows without frames are only counted, so a missing decoder must be noticed here.
         if self.spec.frames and importlib.util.find_spec("av") is None:
             raise PrimusError("frames need PyAV: pip install 'primus-jax[video]'.")
 
@@ -58,12 +58,12 @@ class Recipe:
     def examples(self, recording: Recording, drops: Counter[str]) -> Iterator[dict[str, Any]]:
         """Yield the examples of one recording in the order of their windows.
 
-        Labels are names here, and what a window does not have is left out: only the whole dataset
-        knows the labels' numbers and which tensors it stores.
+        Labels are names here, and an example lacks the keys of tensors that its window does not
+        have: numbers of labels and stored tensors are known for the whole dataset only.
 
         Args:
             recording: any.
-            drops: counts what is left out by reason.
+            drops: counts what is left out, by reason.
         """
         spec = self.spec
         imu, starts, texts = cut(recording, spec, drops)

@@ -50,7 +50,7 @@ def build(
     Args:
         folder: an existing one.
         name: of the dataset, a lower-case identifier.
-        shards: by split, what yields the examples of each shard; picklable if Beam calls it.
+        shards: by split, a function for each shard that yields its examples; picklable for Beam.
         schema: of every example.
         beam: runner and options that write the shards; one after another here if None.
     """
@@ -68,7 +68,7 @@ def build(
         if key.removeprefix("has_") in features or key == "has_gyro"
     }
     features["start_seconds"] = tfds.features.Scalar(dtype=np.float32)
-    # TFDS knows no class label without classes; -1 means unlabelled in both.
+    # TFDS has no class label without classes; -1 means unlabelled in both.
     features["label"] = (
         tfds.features.ClassLabel(names=list(schema.label_names))
         if schema.label_names
@@ -115,11 +115,11 @@ def build(
     if beam is not None:
         runner, options = beam
         config.beam_runner, config.beam_options = runner, pipeline_options(options)
-    # It announces the temporary folder; progress is reported by the caller.
+    # TFDS announces the temporary folder; the caller reports progress.
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(download_config=config)
     for file in Path(builder.data_dir).iterdir():
-        # Beam's workers tell TFDS through a file, which it leaves behind.
+        # Beam's workers report to TFDS through a file, which TFDS leaves behind.
         if not file.name.endswith(".shard_infos.json"):
             os.replace(file, folder / file.name)
     shutil.rmtree(work)

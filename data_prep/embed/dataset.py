@@ -1,4 +1,4 @@
-"""The frozen towers run once over a dataset: the same windows with embeddings beside them."""
+"""Run the frozen towers once over a dataset: the same windows with embeddings beside them."""
 
 import dataclasses
 import os

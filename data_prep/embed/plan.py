@@ -1,4 +1,4 @@
-"""What is embedded with which towers, and what finished parts depend on."""
+"""The plan of an embedding: options, dataset and towers, and the identity of finished parts."""
 
 import dataclasses
 from typing import Any

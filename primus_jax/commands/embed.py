@@ -4,7 +4,7 @@ primus-jax embed data/ego4d --towers clip-vit-base-patch32 --out data/ego4d_clip
 
 TOWERS is a folder in Hugging Face's layout (config.json, model.safetensors). The new folder has the
 same windows, shards and order, and float16 embeddings instead of frames; `primus-jax pretrain`
-reads it. Stopped, the same command goes on where it was (OUT.partial). All devices are used.
+reads it. Start a stopped command again to go on (OUT.partial). All devices are used.
 """
 
 import argparse
