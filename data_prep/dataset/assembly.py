@@ -46,7 +46,7 @@ def assemble(
     Args:
         folder: an existing one.
         parts: in the order of the dataset.
-        recipe: that made the parts; its name and splits are known.
+        recipe: that made the parts, with a name and splits.
         origin: of the recordings.
         drops: what was left out, in addition to what the parts count.
         beam: runner and options that write the shards; one after another here if None.
@@ -134,8 +134,8 @@ def _metadata(
     drops: Mapping[str, int],
 ) -> Metadata:
     """What the dataset states about itself."""
-    spec, splits = recipe.spec, recipe.splits
-    drawn = splits if isinstance(splits, Splits) else None
+    spec = recipe.spec
+    drawn = recipe.splits if isinstance(recipe.splits, Splits) else None
     recordings = {split: [member.recording for member in found] for split, found in members.items()}
     return Metadata(
         name=recipe.name,
@@ -155,8 +155,8 @@ def _metadata(
         label_names=schema.label_names,
         embedding_dim=schema.embedding_dim,
         tensors=schema.tensors,
-        split_fractions=drawn and tuple(drawn.fractions),
-        split_seed=drawn and drawn.seed,
+        split_fractions=tuple(drawn.fractions) if drawn else None,
+        split_seed=drawn.seed if drawn else None,
         split_published=drawn is None or bool(drawn.test_groups),
         groups={
             split: tuple(sorted({recording.group for recording in found}))

@@ -10,7 +10,7 @@ from typing import Any
 from data_prep.dataset.assembly import assemble
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.parts import FORMAT, Part, part_path, read_part
-from data_prep.dataset.recipe import Recipe
+from data_prep.dataset.recipe import OFFICIAL, Recipe
 from data_prep.dataset.units import Corpus, Engine, UnitJob
 from data_prep.dataset.work_folder import open_work_folder
 from data_prep.dataset.write import check_out, dataset_folder
@@ -102,12 +102,12 @@ def _prepare_units(
 
 
 def _with_splits(recipe: Recipe, corpus: Corpus) -> Recipe:
-    """The recipe with the corpus's official split if it has none.
+    """The recipe with the corpus's own split in place of `OFFICIAL`.
 
     Raises:
         PrimusError: the corpus publishes no split.
     """
-    if recipe.splits is not None:
+    if recipe.splits != OFFICIAL:
         return recipe
     official = corpus.official_split()
     if not official:
@@ -118,7 +118,9 @@ def _with_splits(recipe: Recipe, corpus: Corpus) -> Recipe:
 def _identity(corpus: Corpus, recipe: Recipe) -> dict[str, Any]:
     """What the parts depend on, as JSON: the corpus with its settings, windows, tokenizer."""
     stated = ("name", "version", "source", "licence")
-    fields = dataclasses.fields(corpus) if dataclasses.is_dataclass(corpus) else ()
+    fields: tuple[dataclasses.Field[Any], ...] = ()
+    if dataclasses.is_dataclass(corpus):
+        fields = dataclasses.fields(corpus)
     settings = {f.name: _plain(getattr(corpus, f.name)) for f in fields if f.name not in stated}
     return {
         "corpus": corpus.name,

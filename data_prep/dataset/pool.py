@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from typing import ClassVar
 
 from data_prep.dataset.units import UnitJob
@@ -20,7 +21,7 @@ ATTEMPTS = 2
 class _Worker:
     """A process, the unit that it prepares, and how often that unit was given to a process."""
 
-    process: multiprocessing.Process
+    process: SpawnProcess
     unit: str
     attempt: int
 
@@ -48,7 +49,8 @@ class LocalPool:
                     connection, process = _start(job)
                     running[connection] = _Worker(process, *waiting.popleft())
                     _send(connection, running[connection].unit)
-                for connection in wait(list(running)):
+                ready = wait(list(running))
+                for connection in [each for each in running if each in ready]:
                     worker = running[connection]
                     try:
                         good = connection.recv()
@@ -76,7 +78,7 @@ class LocalPool:
                 connection.close()
 
 
-def _start(job: UnitJob) -> tuple[Connection, multiprocessing.Process]:
+def _start(job: UnitJob) -> tuple[Connection, SpawnProcess]:
     """Start a process that waits for units; returns our end of its pipe, and the process."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()

@@ -20,6 +20,8 @@ from primus_jax.recordings.windows import WindowSpec, cut
 
 # A small dataset has shards of about this size.
 SHARD_BYTES = 64 << 20
+# In place of the split of each group: whatever the corpus publishes.
+OFFICIAL: Mapping[str, str] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Recipe:
 
     Attributes:
         spec: rate, length, hop and frames of the windows.
-        splits: fractions by group, and seed; or the split of each group; or None for the split
-            that a corpus publishes.
+        splits: fractions by group, and seed; or the split of each group, where `OFFICIAL` stands
+            for the split that a corpus publishes.
         tokenizer: gives `tokens`; none are stored without one.
         text_embeddings: float `[dim]` by sentence, for windows whose recording brings none.
         name: of the dataset; "" stands for the name of its folder.
@@ -40,7 +42,7 @@ class Recipe:
     """
 
     spec: WindowSpec = dataclasses.field(default_factory=WindowSpec)
-    splits: Splits | Mapping[str, str] | None = dataclasses.field(default_factory=Splits)
+    splits: Splits | Mapping[str, str] = dataclasses.field(default_factory=Splits)
     tokenizer: Tokenizer | None = None
     text_embeddings: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     name: str = ""
@@ -102,7 +104,9 @@ class Recipe:
 
 def stored_tokens(tokenizer: Tokenizer | None) -> StoredTokens | None:
     """What a dataset states about the tokenizer of its token ids."""
-    return tokenizer and StoredTokens(tokenizer.name, tokenizer.digest, LENGTH)
+    if tokenizer is None:
+        return None
+    return StoredTokens(tokenizer.name, tokenizer.digest, LENGTH)
 
 
 def tfds_name(name: str) -> str:

@@ -23,7 +23,7 @@ class Segment(NamedTuple):
 
     part: Path
     first: int
-    count: int
+    examples: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ShardExamples:
     @property
     def count(self) -> int:
         """How many examples the shard has."""
-        return sum(segment.count for segment in self.segments)
+        return sum(segment.examples for segment in self.segments)
 
     def _complete(self, example: dict[str, Any], labels: Mapping[str, int]) -> dict[str, Any]:
         example["label"] = labels.get(example["label"], -1)
@@ -96,7 +96,7 @@ def cut_into_shards(segments: Sequence[Segment], shards: int) -> list[tuple[Segm
     Returns:
         The segments of every shard; neighbouring segments of one part are joined.
     """
-    total = sum(segment.count for segment in segments)
+    total = sum(segment.examples for segment in segments)
     bounds = [total * number // shards for number in range(shards + 1)]
     rest = deque(segments)
     return [tuple(_take(rest, stop - start)) for start, stop in itertools.pairwise(bounds)]
@@ -131,8 +131,8 @@ def _take(rest: deque[Segment], count: int) -> list[Segment]:
             size = count
         count -= size
         last = taken[-1] if taken else None
-        if last and last.part == part and last.first + last.count == first:
-            taken[-1] = Segment(part, last.first, last.count + size)
+        if last and last.part == part and last.first + last.examples == first:
+            taken[-1] = Segment(part, last.first, last.examples + size)
         else:
             taken.append(Segment(part, first, size))
     return taken

@@ -39,10 +39,8 @@ def write_dataset(
 
     Raises:
         PrimusError: no windows at all, two recordings of one id, embeddings of different widths,
-            no splits or too few groups for them, or a folder that exists or cannot be written.
+            too few groups for the splits, or a folder that exists or cannot be written.
     """
-    if recipe.splits is None:
-        raise PrimusError(f"{out}: only a corpus has an official split. Give three fractions.")
     recipe = recipe.for_folder(Path(out))
     with dataset_folder(out, overwrite=overwrite) as folder:
         path = part_path(folder, "")

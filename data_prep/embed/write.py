@@ -134,7 +134,7 @@ def _counts(plan: Plan, vectors: _Vectors) -> dict[str, Counts]:
     counts: dict[str, Counts] = {}
     first = 0
     for split, size in plan.folder.splits.items():
-        changes = {
+        changes: dict[str, Any] = {
             f"with_{kind}_embedding": int(vectors.has[kind][first : first + size].sum())
             for kind in plan.kinds
         }

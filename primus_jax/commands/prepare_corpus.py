@@ -61,12 +61,13 @@ def _add_corpus(kinds: Any, name: str) -> argparse.ArgumentParser:
 
 def _prepare(args: argparse.Namespace) -> "DatasetFolder":
     from data_prep.dataset.corpus import write_corpus
+    from data_prep.dataset.recipe import OFFICIAL
 
     engine = _engine(args)
     return write_corpus(
         args.corpus(args),
         args.out,
-        recipe(args, None if args.splits == ["official"] else splits(args)),
+        recipe(args, OFFICIAL if args.splits == ["official"] else splits(args)),
         engine,
         overwrite=args.overwrite,
         log=lambda line: print(line, flush=True),

@@ -74,14 +74,14 @@ def tokenizer(args: argparse.Namespace) -> "Tokenizer | None":
 
 def recipe(
     args: argparse.Namespace,
-    split: "Splits | None",
+    split: "Splits | Mapping[str, str]",
     text_embeddings: "Mapping[str, np.ndarray] | None" = None,
 ) -> "Recipe":
     """What the options make of recordings.
 
     Args:
         args: of the command.
-        split: that the options ask for; None: the split that the corpus publishes.
+        split: that the options ask for, or `OFFICIAL`.
         text_embeddings: by sentence, for windows whose recording brings none.
 
     Raises:

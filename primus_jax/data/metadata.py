@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from primus_jax.errors import PrimusError
 from primus_jax.files import read_json
@@ -14,7 +14,8 @@ from primus_jax.window import CHANNELS
 FILE = "metadata.json"
 FORMAT = 1
 UNITS = {"accelerometer": "m/s^2, gravity included", "gyroscope": "rad/s"}
-T = TypeVar("T")
+# Types of JSON values by the type of a field: a fraction may be written as a whole number.
+_PLAIN: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,9 +192,10 @@ def read_metadata(folder: Path) -> Metadata:
         raise PrimusError(f"{file}: format {found!r}; this version reads format {FORMAT}.")
     facts = {key: value for key, value in values.items() if key not in _KEYS}
     try:
-        return _record(Metadata, values | {"facts": facts, "keys": list(values)})
+        metadata: Metadata = _record(Metadata, values | {"facts": facts, "keys": list(values)})
     except _Damaged as error:
         raise PrimusError(f"{file}: {error} is missing or damaged. Prepare it again.") from None
+    return metadata
 
 
 def write_metadata(folder: Path, metadata: Metadata) -> None:
@@ -209,9 +211,10 @@ class _Damaged(Exception):
     """A value of JSON is not of its type; holds the name of the key."""
 
 
-def _record(kind: type[T], values: Any) -> T:
+def _record(kind: Any, values: dict[str, Any]) -> Any:
     """An object of JSON as the dataclass `kind`; null or no value is the field's default."""
-    types, fields = get_type_hints(kind), {}
+    types = get_type_hints(kind)
+    fields: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         value = values.get(field.name)
         needed = (field.default, field.default_factory) == (dataclasses.MISSING,) * 2
@@ -240,8 +243,6 @@ def _typed(kind: Any, value: Any) -> Any:
         return _record(kind, value)
     if kind is Any or (kind is bool and isinstance(value, bool)):
         return value
-    # JSON writes 1.0 as 1 where a fraction was given as a whole number.
-    plain = {int: int, float: (int, float), str: str}.get(kind)
-    if plain is None or isinstance(value, bool) or not isinstance(value, plain):
+    if isinstance(value, bool) or not isinstance(value, _PLAIN.get(kind, ())):
         raise _Damaged
     return value

@@ -14,7 +14,7 @@ from support.corpora import PlantedCorpus, log
 from data_prep.dataset.beam import BeamEngine
 from data_prep.dataset.corpus import write_corpus
 from data_prep.dataset.pool import LocalPool
-from data_prep.dataset.recipe import Recipe
+from data_prep.dataset.recipe import OFFICIAL, Recipe
 from data_prep.dataset.splits import Splits
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.metadata import CorpusVersion
@@ -206,7 +206,7 @@ def test_other_settings_do_not_mix_with_unfinished_work(tmp_path):
 
 
 def test_the_official_split(tmp_path):
-    folder = prepare(PlantedCorpus(tmp_path), tmp_path / "out", splits=None)
+    folder = prepare(PlantedCorpus(tmp_path), tmp_path / "out", splits=OFFICIAL)
     assert folder.metadata.groups == {"train": ("p1", "p2"), "test": ("p0",)}
     assert folder.metadata.split_published is True
     assert folder.metadata.split_fractions is None
