@@ -16,6 +16,7 @@ import numpy as np
 from primus_jax.classify.adapt import Labelled, evaluate
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder, load_encoder
+from primus_jax.window import same_rate
 
 
 def labelled(encoder: Encoder, folder: DatasetFolder, most: int, gyro: bool) -> Labelled:
@@ -59,7 +60,7 @@ def main() -> None:
         encoder = load_encoder(path)
         for data in args.data:
             folder = DatasetFolder(data)
-            if not np.isclose(folder.rate_hz, encoder.rate_hz):
+            if not same_rate(folder.rate_hz, encoder.rate_hz):
                 raise SystemExit(f"{data} is at {folder.rate_hz:g} Hz, {path} at another rate.")
             scores = []
             for gyro in (True, False):

@@ -18,8 +18,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
-from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.dataset.write import write_dataset
 from data_prep.simulated.simulate import recordings
 from primus_jax.augment import AugmentConfig
 from primus_jax.config import CheckpointConfig, Config, DataConfig
@@ -27,6 +29,7 @@ from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.motion import MotionConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
+from primus_jax.recordings.windows import WindowSpec
 from primus_jax.reports.plots import COLORS
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
@@ -89,11 +92,8 @@ def simulated(folder: Path) -> str:
     write_dataset(
         recordings(seed=0, people=12, bouts=1, seconds=30.0),
         folder,
-        source="simulated",
-        licence="Apache-2.0",
-        spec=WindowSpec(seconds=3.0, hop_seconds=1.5),
-        splits=Splits((0.9, 0.1, 0.0), seed=0),
-        simulated=True,
+        Origin("simulated", "Apache-2.0", simulated=True),
+        Recipe(WindowSpec(seconds=3.0, hop_seconds=1.5), Splits((0.9, 0.1, 0.0), seed=0)),
     )
     return str(folder)
 

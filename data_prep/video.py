@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from primus_jax.errors import PrimusError
 from primus_jax.recordings.recording import Recording, Video
 from primus_jax.recordings.windows import WindowSpec
 
+if TYPE_CHECKING:
+    from av import VideoFrame
+
 SIZE = 224
 # Between wanted pictures further apart than this (s), seeking is cheaper than decoding on.
 FAR = 10.0
-# Containers round presentation times, Matroska to 1 ms: this close (s) before a picture is at it.
+# Containers round presentation times (Matroska to 1 ms): a time this close (s) before a picture is
+# the picture's.
 CLOSE = 1e-3
 NO_VIDEO = "frames of windows without a video (the windows are kept)"
 NOT_SHOWN = "frames of windows that the video does not show (the windows are kept)"
@@ -101,7 +105,8 @@ def crop(image: np.ndarray, size: int = SIZE) -> np.ndarray:
     return pixels[top : top + size, left : left + size]
 
 
-def _upright(picture: Any) -> np.ndarray:
+def _upright(picture: "VideoFrame") -> np.ndarray:
+    """The pixels uint8 `[height, width, 3]` (RGB), turned as the file asks."""
     pixels = picture.to_ndarray(format="rgb24")
     return np.rot90(pixels, round(picture.rotation / 90)) if picture.rotation else pixels
 
@@ -125,17 +130,17 @@ class _Decoder:
         self._stated = (self._stream.duration or 0) * self._tick
         self._period = 1 / float(self._stream.average_rate or 30)
         self._seconds = 0.0
-        self._pictures: Iterator[Any] = iter(())
-        self._shown: Any = None
-        self._next: Any = None
+        self._pictures: Iterator[VideoFrame] = iter(())
+        self._shown: VideoFrame | None = None
+        self._next: VideoFrame | None = None
 
     def _open(self) -> None:
         try:
             self._file = self._av.open(str(self._path))
         except self._av.FFmpegError as error:
             raise PrimusError(
-                f"{self._path}: cannot be opened as a video ({error}). It is cut off, damaged, or "
-                f"no video: copy it again."
+                f"{self._path}: cannot be opened as a video ({error}). The file is cut off, "
+                f"damaged or not a video: copy the file again."
             ) from error
         streams = self._file.streams.video
         if not streams or streams[0].codec_context is None:
@@ -152,7 +157,7 @@ class _Decoder:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def shown_at(self, seconds: float) -> Any:
+    def shown_at(self, seconds: float) -> "VideoFrame":
         """The picture at `seconds` after the first one; `seconds` may not go back."""
         self._seconds, wanted = seconds, seconds + CLOSE
         if self._shown is None or wanted - self._time(self._shown) > FAR:
@@ -181,7 +186,7 @@ class _Decoder:
             raise self._damaged("no picture can be decoded")
         return self._advance()
 
-    def _from_key(self, place: float) -> Iterator[Any]:
+    def _from_key(self, place: float) -> "Iterator[VideoFrame]":
         ticks = round(place / self._tick) + (self._start or 0)
         try:
             self._file.seek(ticks, stream=self._stream, backward=True)
@@ -193,7 +198,7 @@ class _Decoder:
     def _advance(self) -> None:
         self._shown, self._next = self._next or self._shown, next(self._pictures, None)
 
-    def _decode(self) -> Iterator[Any]:
+    def _decode(self) -> "Iterator[VideoFrame]":
         try:
             for packet in self._file.demux(self._stream):
                 if packet.is_corrupt:
@@ -206,7 +211,7 @@ class _Decoder:
         except self._av.FFmpegError as error:
             raise self._damaged(error) from error
 
-    def _time(self, picture: Any) -> float:
+    def _time(self, picture: "VideoFrame") -> float:
         if self._start is None:
             self._start = picture.pts
         return (picture.pts - self._start) * self._tick
@@ -218,8 +223,8 @@ class _Decoder:
         end = self._end()
         if seconds < self._stated - CLOSE:
             return (
-                f"{self._path}: damaged: it states {self._stated:.3f} s, but there is no picture "
-                f"after {end:.3f} s (wanted: {seconds:.3f} s). Copy it again."
+                f"{self._path}: damaged: the file states {self._stated:.3f} s, but has no picture "
+                f"after {end:.3f} s (wanted: {seconds:.3f} s). Copy the file again."
             )
         return (
             f"{self._path}: time {seconds:.3f} s is outside the file, whose last picture ends at "
@@ -228,7 +233,7 @@ class _Decoder:
 
     def _damaged(self, why: object) -> PrimusError:
         return PrimusError(
-            f"{self._path}: damaged near {self._seconds:.3f} s ({why}). Copy it again."
+            f"{self._path}: damaged near {self._seconds:.3f} s ({why}). Copy the file again."
         )
 
 
@@ -237,8 +242,8 @@ def window_frames(
 ) -> Iterator[np.ndarray | None]:
     """Yield the frames of every window, uint8 `[spec.frames, size, size, 3]`, or None without.
 
-    Frames are evenly spaced inside their window. A window that the video does not show, or whose
-    video is missing or unreadable, has none and is counted in `drops`.
+    Frames are evenly spaced inside their window. A window has none, and is counted in `drops`,
+    where the video does not show the window, is missing or cannot be read.
 
     Args:
         recording: with its video.

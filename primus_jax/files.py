@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from primus_jax.errors import PrimusError
 
@@ -121,6 +123,26 @@ def new_folder(
             os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_json(path: Path, missing: str = "") -> Any:
+    """Return what a JSON file holds.
+
+    Args:
+        path: the file.
+        missing: a sentence for the error where there is no such file: what was expected.
+
+    Raises:
+        PrimusError: the file does not exist, cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PrimusError(f"{path} does not exist. {missing}".strip()) from None
+    except OSError as error:
+        raise PrimusError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise PrimusError(f"{path} is not JSON: {error}. Copy or make the file again.") from error
 
 
 def set_mode(path: Path) -> None:

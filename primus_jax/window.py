@@ -140,6 +140,11 @@ def resampling(from_hz: float, to_hz: float) -> tuple[int, int, int]:
     return up, down, math.ceil(half / up / down) * down
 
 
+def same_rate(a_hz: float, b_hz: float) -> bool:
+    """Whether two sampling rates are one: equal to a millionth, as float32 and text round them."""
+    return math.isclose(a_hz, b_hz, rel_tol=1e-6)
+
+
 def as_rate(value: Any) -> float:
     """A number of samples a second as a float.
 

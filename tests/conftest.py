@@ -13,9 +13,12 @@ os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
 import jax
 import pytest
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
-from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.dataset.write import write_dataset
 from data_prep.simulated.simulate import recordings
+from primus_jax.recordings.windows import WindowSpec
 
 # A shell that runs the tests in the background has SIGINT ignored, which every child would inherit.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -41,10 +44,7 @@ def simulated(tmp_path_factory):
     write_dataset(
         recordings(seed=3, people=6, bouts=1, seconds=2.6),
         folder,
-        source="simulated",
-        licence="Apache-2.0",
-        spec=WindowSpec(seconds=2.6, hop_seconds=2.6),
-        splits=Splits((0.7, 0.3, 0.0), seed=0),
-        simulated=True,
+        Origin("simulated", "Apache-2.0", simulated=True),
+        Recipe(WindowSpec(seconds=2.6, hop_seconds=2.6), Splits((0.7, 0.3, 0.0), seed=0)),
     )
     return folder

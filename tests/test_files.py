@@ -3,7 +3,7 @@
 import pytest
 
 from primus_jax.errors import PrimusError
-from primus_jax.files import new_folder, replace_file
+from primus_jax.files import new_folder, read_json, replace_file
 
 
 def test_a_failure_leaves_what_was_there(tmp_path):
@@ -39,3 +39,17 @@ def test_overwriting_replaces_an_earlier_result_and_nothing_else(tmp_path):
     ):
         pass
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
+
+
+def test_json_that_is_missing_or_damaged_is_named(tmp_path):
+    file = tmp_path / "a.json"
+    with pytest.raises(PrimusError, match=r"a\.json does not exist\. Expected a download\.$"):
+        read_json(file, "Expected a download.")
+    for text in ("{", "[" * 200_000):
+        file.write_text(text)
+        with pytest.raises(PrimusError, match=r"a\.json is not JSON"):
+            read_json(file)
+    with pytest.raises(PrimusError, match="cannot be read"):
+        read_json(tmp_path)
+    file.write_text('{"é": [1, null]}', encoding="utf-8")
+    assert read_json(file) == {"é": [1, None]}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from primus_jax.errors import PrimusError
-from primus_jax.window import GRAVITY, check_imu, resample, resampling, to_si
+from primus_jax.window import GRAVITY, check_imu, resample, resampling, same_rate, to_si
 
 
 def sine(hz: float, rate: float, seconds: float, phase: float = 0.3) -> np.ndarray:
@@ -169,3 +169,9 @@ def test_units():
     for units in (("m/s", "rad/s"), ("g", "rpm")):
         with pytest.raises(PrimusError, match="expected one of"):
             to_si(x, *units)
+
+
+def test_two_rates_are_one_where_only_rounding_parts_them():
+    assert same_rate(50.0, float(np.float32(50.000002)))
+    assert same_rate(100 / 3, 33.33333)
+    assert not same_rate(50.0, 50.001)

@@ -6,14 +6,10 @@ launching machine must see the raw corpus and the output folder under the same p
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from data_prep.dataset.beam_options import pipeline_options
 from data_prep.dataset.units import UnitJob
 from primus_jax.errors import PrimusError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +17,7 @@ class BeamEngine:
     """A Beam runner by name, and the words for its own options.
 
     Raises:
-        PrimusError: Apache Beam is not installed, or knows no such runner.
+        PrimusError: Apache Beam is not installed, or has no such runner.
     """
 
     runner: str
@@ -38,7 +34,7 @@ class BeamEngine:
 
     @property
     def beam(self) -> tuple[str, Sequence[str]]:
-        """The shards are written by the same runner."""
+        """Runner and options that write the shards: the same as for the units."""
         return self.runner, self.options
 
     def run(self, job: UnitJob, units: Sequence[str], log: Callable[[str], None]) -> None:

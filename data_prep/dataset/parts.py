@@ -1,7 +1,7 @@
 """A part: the examples of one unit of work in a file, and a summary that says it is whole.
 
 A part is `KEY.array_record` with one record an example and `KEY.json`, which is renamed into place
-last: whoever finds it may rely on the part. Units are independent, so parts can be made anywhere,
+last: a part with a summary is whole. Units are independent, so parts can be made anywhere,
 in any order, twice, and by processes that are killed.
 """
 
@@ -24,7 +24,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.files import replace_file
 from primus_jax.recordings.recording import Recording
 
-# Of the file, and of what it means: parts of another format are not gone on with.
+# Of the file and its meaning: unfinished work with parts of another format is refused.
 FORMAT = 1
 # Examples read together; a window with eight frames has 1.2 MB.
 _READ = 32
@@ -32,9 +32,10 @@ _READ = 32
 
 @dataclasses.dataclass
 class RecordingSummary:
-    """One recording of a part: what the assembly of the dataset must know, without its windows.
+    """One recording of a part without its windows, as the assembly of the dataset needs it.
 
-    `has` counts windows with a tensor, `shapes` says how it is shaped; `digest` is of all examples.
+    `has` counts the windows with each tensor, `shapes` holds the tensors' shapes, `digest` is of
+    all examples.
     """
 
     id: str
@@ -92,24 +93,29 @@ def write_part(
     """
     own: Counter[str] = Counter()
     summaries: dict[str, RecordingSummary] = {}
-    windows, told = 0, time.monotonic()
+    windows, logged = 0, time.monotonic()
     with replace_file(path) as temporary:
         writer = ArrayRecordWriter(str(temporary), "group_size:1")
         try:
             for recording in recordings:
                 if recording.id in summaries:
-                    raise PrimusError(f"two recordings are called {recording.id!r}.")
+                    raise PrimusError(
+                        f"two recordings are called {recording.id!r}. Give each an id of its own."
+                    )
                 summary = _write_recording(writer, recording, recipe, own)
                 summaries[recording.id] = summary
                 windows += summary.windows
-                if time.monotonic() - told > 2:
-                    told = time.monotonic()
+                if time.monotonic() - logged > 2:
+                    logged = time.monotonic()
                     log(f"  {len(summaries):,} recordings read, {windows:,} windows")
         finally:
             writer.close()
-        # The writer says nothing of a full disk.
+        # The writer does not report a full disk.
         if windows and count_records(temporary) != windows:
-            raise PrimusError(f"{path}: the file was cut off while it was written; disk full?")
+            raise PrimusError(
+                f"{path}: the file was cut off while it was written. Make room on the disk, and "
+                f"start the command again."
+            )
     log(f"  {len(summaries):,} recordings read, {windows:,} windows")
     part = Part(
         path, unit, [s for s in summaries.values() if s.windows], dict(own + Counter(drops))
@@ -148,7 +154,7 @@ def _write_recording(
 
 
 def read_part(path: Path) -> Part | None:
-    """Return a finished part, or None if it is not there, cut, or of a killed writer."""
+    """Return a finished part, or None where the part is missing, cut, or of a killed writer."""
     try:
         fields = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if fields["bytes"] != path.stat().st_size:
@@ -164,7 +170,7 @@ def read_part(path: Path) -> Part | None:
 
 
 def count_records(path: Path) -> int:
-    """How many records an ArrayRecord file has; 0 if it is damaged."""
+    """The number of records of an ArrayRecord file; 0 for a damaged file."""
     try:
         reader = ArrayRecordReader(str(path), "readahead_buffer_size:0")
     except (RuntimeError, ValueError):

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from typing import ClassVar
 
 from data_prep.dataset.units import UnitJob
@@ -18,7 +19,9 @@ ATTEMPTS = 2
 
 @dataclasses.dataclass
 class _Worker:
-    process: multiprocessing.Process
+    """A process, the unit that it prepares, and how often that unit was given to a process."""
+
+    process: SpawnProcess
     unit: str
     attempt: int
 
@@ -27,8 +30,8 @@ class _Worker:
 class LocalPool:
     """Worker processes of this machine; all cores if `workers` is 0.
 
-    Processes are spawned, not forked: libraries with threads do not survive a fork. Each has a
-    pipe of its own, so a killed one is noticed at once, and the unit it had is known.
+    Processes are spawned, not forked: libraries with threads do not survive a fork. Each process
+    has a pipe of its own, so that its death is noticed at once and its unit is known.
     """
 
     workers: int = 0
@@ -39,14 +42,15 @@ class LocalPool:
         waiting = deque((unit, 1) for unit in units)
         limit = self.workers or os.cpu_count() or 1
         running: dict[Connection, _Worker] = {}
-        done, failed, told = 0, 0, time.monotonic()
+        done, failed, logged = 0, 0, time.monotonic()
         try:
             while waiting or running:
                 while waiting and len(running) < limit:
                     connection, process = _start(job)
                     running[connection] = _Worker(process, *waiting.popleft())
                     _send(connection, running[connection].unit)
-                for connection in wait(list(running)):
+                ready = wait(list(running))
+                for connection in [each for each in running if each in ready]:
                     worker = running[connection]
                     try:
                         good = connection.recv()
@@ -64,8 +68,8 @@ class LocalPool:
                             worker.process.join()
                     if good is not None:
                         done, failed = done + 1, failed + (not good)
-                if time.monotonic() - told > 2 or done == len(units):
-                    told = time.monotonic()
+                if time.monotonic() - logged > 2 or done == len(units):
+                    logged = time.monotonic()
                     log(f"  {done:,} of {len(units):,} units, {failed:,} failed")
         finally:
             for connection, worker in running.items():
@@ -74,7 +78,8 @@ class LocalPool:
                 connection.close()
 
 
-def _start(job: UnitJob) -> tuple[Connection, multiprocessing.Process]:
+def _start(job: UnitJob) -> tuple[Connection, SpawnProcess]:
+    """Start a process that waits for units; returns our end of its pipe, and the process."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, job), daemon=True)
@@ -84,10 +89,11 @@ def _start(job: UnitJob) -> tuple[Connection, multiprocessing.Process]:
 
 
 def _send(connection: Connection, unit: str) -> None:
+    """Give a unit to a process, which may have died."""
     try:
         connection.send(unit)
     except OSError:
-        # It died meanwhile: reading from it says so.
+        # The process died meanwhile, which the next read from its pipe shows.
         return
 
 
@@ -106,7 +112,7 @@ def _died(job: UnitJob, worker: _Worker, waiting: deque[tuple[str, int]]) -> boo
 
 
 def _work(connection: Connection, job: UnitJob) -> None:
-    """What a process does: units from the pipe until it closes."""
+    """Prepare units from the pipe until the pipe closes."""
     # Ctrl-C reaches the whole group; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

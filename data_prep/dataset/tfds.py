@@ -19,7 +19,11 @@ from tensorflow_datasets.core.writer import ExampleWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
 from data_prep.dataset.beam_options import pipeline_options
+from data_prep.dataset.shards import Schema
 from primus_jax.data.folder import FLAGS, TENSORS, TEXTS
+
+# Numbers and examples of one shard, from the first.
+Examples = Callable[[], Iterator[tuple[int, dict[str, Any]]]]
 
 
 class OrderedWriter(ExampleWriter):
@@ -37,9 +41,8 @@ class OrderedWriter(ExampleWriter):
 def build(
     folder: Path,
     name: str,
-    shards: Mapping[str, Sequence[Callable[[], Iterator[tuple[int, dict]]]]],
-    tensors: Mapping[str, list[int]],
-    label_names: list[str],
+    shards: Mapping[str, Sequence[Examples]],
+    schema: Schema,
     beam: tuple[str, Sequence[str]] | None = None,
 ) -> None:
     """Run a TFDS builder and lay its files into `folder`.
@@ -47,17 +50,16 @@ def build(
     Args:
         folder: an existing one.
         name: of the dataset, a lower-case identifier.
-        shards: by split, what yields the examples of each shard; picklable if Beam calls it.
-        tensors: shapes of the tensors by name.
-        label_names: of the labels 0, 1, ...
+        shards: by split, a function for each shard that yields its examples; picklable for Beam.
+        schema: of every example.
         beam: runner and options that write the shards; one after another here if None.
     """
     tfds.disable_progress_bar()
     features: dict[str, Any] = {
         key: tfds.features.Tensor(
-            shape=tuple(shape), dtype=TENSORS[key], encoding=tfds.features.Encoding.BYTES
+            shape=shape, dtype=TENSORS[key], encoding=tfds.features.Encoding.BYTES
         )
-        for key, shape in tensors.items()
+        for key, shape in schema.tensors.items()
     }
     features |= {key: tfds.features.Text() for key in TEXTS}
     features |= {
@@ -66,10 +68,10 @@ def build(
         if key.removeprefix("has_") in features or key == "has_gyro"
     }
     features["start_seconds"] = tfds.features.Scalar(dtype=np.float32)
-    # TFDS knows no class label without classes; -1 means unlabelled in both.
+    # TFDS has no class label without classes; -1 means unlabelled in both.
     features["label"] = (
-        tfds.features.ClassLabel(names=label_names)
-        if label_names
+        tfds.features.ClassLabel(names=list(schema.label_names))
+        if schema.label_names
         else tfds.features.Scalar(dtype=np.int64)
     )
 
@@ -89,10 +91,16 @@ def build(
         def _example_writer(self) -> ExampleWriter:
             return OrderedWriter(file_format=self.info.file_format)
 
-        def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager):
+        def _shard_iterators_per_split(
+            self, dl_manager: tfds.download.DownloadManager
+        ) -> dict[str, Sequence[Examples]]:
             return {self.split: shards[self.split]}
 
-        def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+        def _download_and_prepare(
+            self,
+            dl_manager: tfds.download.DownloadManager,
+            download_config: tfds.download.DownloadConfig | None = None,
+        ) -> None:
             # TFDS adds every split to one Beam pipeline and runs it again after each.
             infos = []
             for self.split in shards:
@@ -107,11 +115,11 @@ def build(
     if beam is not None:
         runner, options = beam
         config.beam_runner, config.beam_options = runner, pipeline_options(options)
-    # It announces the temporary folder; progress is reported by the caller.
+    # TFDS announces the temporary folder; the caller reports progress.
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(download_config=config)
     for file in Path(builder.data_dir).iterdir():
-        # Beam's workers tell TFDS through a file, which it leaves behind.
+        # Beam's workers report to TFDS through a file, which TFDS leaves behind.
         if not file.name.endswith(".shard_infos.json"):
             os.replace(file, folder / file.name)
     shutil.rmtree(work)

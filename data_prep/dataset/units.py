@@ -1,7 +1,7 @@
-"""What is done with one unit of a corpus, and what an engine must do with all of them.
+"""The job of preparing one unit of a corpus, and the protocols of corpora and engines.
 
-Engines differ in where units are prepared (`engine_pool`, `engine_beam`), never in what comes out:
-every unit becomes a part in the work folder, or a note saying why not.
+Engines (`pool`, `beam`) differ in where they prepare units, never in the result: every unit becomes
+a part in the work folder, or a note with the reason why not.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class Corpus(Protocol):
         """The recordings of one unit, and what was left out by reason.
 
         Raises:
-            PrimusError: a broken file, which it names; the unit is reported and the rest goes on.
+            PrimusError: a broken file, named in the message; the unit is reported, others go on.
         """
         ...
 
@@ -63,14 +63,14 @@ class UnitJob:
     work: Path
 
     def __call__(self, unit: str) -> bool:
-        """Make the part of a unit, or note why it failed; True if there is a part."""
+        """Make the part of a unit, or note why the unit failed; True if there is a part."""
         try:
             recordings, drops = self.corpus.recordings(unit)
             write_part(part_path(self.work, unit), unit, recordings, self.recipe, drops)
         except PrimusError as error:
             self.fail(unit, str(error))
         except Exception as error:
-            # One bad file must not end hours of work, whatever a library makes of it.
+            # One bad file must not end hours of work, whatever a library raises.
             self.fail(unit, f"{type(error).__name__}: {error}")
         else:
             return True
@@ -90,7 +90,7 @@ class UnitJob:
         self._note(unit).unlink(missing_ok=True)
 
     def failure(self, unit: str) -> str:
-        """Why there is no part of a unit."""
+        """Return why there is no part of a unit."""
         try:
             return json.loads(self._note(unit).read_text(encoding="utf-8"))["message"]
         except FileNotFoundError:

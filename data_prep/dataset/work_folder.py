@@ -11,15 +11,15 @@ IDENTITY = "identity.json"
 
 
 def open_work_folder(work: Path, identity: dict[str, Any]) -> Path:
-    """Make the folder, or go on in one of the same identity; what killed writers left is removed.
+    """Make the folder, or go on in one of the same identity; remove what killed writers left.
 
     Args:
         work: beside the result, as `NAME.partial`.
-        identity: JSON values on which the pieces depend, by what they mean to a person.
+        identity: JSON values on which the pieces depend, by a name that a person understands.
 
     Raises:
-        PrimusError: the folder is of something else, of another identity (it says in what), or
-            cannot be used.
+        PrimusError: the folder holds something else, is of another identity (the message names
+            the value), or cannot be used.
     """
     file = work / IDENTITY
     try:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from primus_jax.errors import PrimusError
+from primus_jax.files import read_json
 
 # The published splits of benchmarks, by video.
 SPLIT_KEYS = {"em": "split_em", "av": "split_av", "fho": "split_fho"}
@@ -134,18 +134,6 @@ def _video(video: dict[str, Any], where: str, clips: Mapping[str, list[Clip]]) -
         splits,
         tuple(sorted(clips.get(video["video_uid"], ()), key=lambda clip: clip.start)),
     )
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        PrimusError: it cannot be read, or is no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PrimusError(f"{path}: not a readable JSON file ({error}).") from error
 
 
 def _number(value: Any) -> float | None:

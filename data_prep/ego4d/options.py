@@ -5,13 +5,14 @@ from pathlib import Path
 
 from data_prep.dataset.splits import NAMES
 from data_prep.ego4d.layout import find_layout
-from data_prep.ego4d.metadata import read_json, read_metadata
+from data_prep.ego4d.metadata import read_metadata
 from data_prep.ego4d.narrations import check_file
 from data_prep.ego4d.placing import Placing
 from data_prep.ego4d.reader import Ego4D
 from data_prep.ego4d.tasks import MOVEMENT, read_labels
 from data_prep.quality import read_bad_windows
 from primus_jax.errors import PrimusError
+from primus_jax.files import read_json
 
 
 def from_options(args: argparse.Namespace) -> Ego4D:

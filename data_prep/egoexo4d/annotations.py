@@ -1,33 +1,17 @@
 """The JSON files of an Ego-Exo4D download."""
 
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from primus_jax.errors import PrimusError
+from primus_jax.files import read_json
 
 T = TypeVar("T")
+# What is missing where a file of the download is.
+DOWNLOADED = "Expected the folder that the `egoexo` downloader filled."
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        PrimusError: it is missing, unreadable or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PrimusError(
-            f"{path}: no such file. Expected the folder that the `egoexo` downloader filled."
-        ) from None
-    except OSError as error:
-        raise PrimusError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValueError as error:
-        raise PrimusError(f"{path}: not JSON ({error}).") from error
 
 
 def version_of(path: Path) -> tuple[int, int]:
@@ -71,7 +55,7 @@ def _by_take(
 ) -> dict[str, T]:
     result: dict[str, T] = {}
     for path, _ in files:
-        content = read_json(path)
+        content = read_json(path, DOWNLOADED)
         takes = content.get("annotations") if isinstance(content, dict) else None
         if not isinstance(takes, dict):
             raise PrimusError(f"{path}: expected an object with annotations by take uid.")

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from data_prep.egoexo4d.annotations import MALFORMED, in_words, read_json, version_of
+from data_prep.egoexo4d.annotations import DOWNLOADED, MALFORMED, in_words, version_of
 from primus_jax.errors import PrimusError
+from primus_jax.files import read_json
 
 # Frame-aligned videos have this rate, and annotations count time in it.
 FRAMES_PER_SECOND = 30
@@ -88,7 +89,7 @@ def read_split(raw: Path) -> dict[str, str]:
         PrimusError: the file is missing, or not a split of takes.
     """
     path = raw / "annotations" / "splits.json"
-    splits = read_json(path)
+    splits = read_json(path, DOWNLOADED)
     found = splits.get("take_uid_to_split") if isinstance(splits, dict) else None
     if isinstance(found, dict):
         # A take with another value is in no split.
@@ -109,7 +110,7 @@ def read_split(raw: Path) -> dict[str, str]:
 @functools.lru_cache(maxsize=2)
 def _takes(raw: Path, version: tuple[int, int]) -> tuple[dict[str, Take], dict[str, str]]:
     path = raw / "takes.json"
-    entries = read_json(path)
+    entries = read_json(path, DOWNLOADED)
     if not isinstance(entries, list):
         raise PrimusError(f"{path}: expected a list of takes.")
     takes: dict[str, Take] = {}

@@ -1,15 +1,15 @@
-"""The frozen towers run once over a dataset: the same windows with embeddings beside them."""
+"""Run the frozen towers once over a dataset: the same windows with embeddings beside them."""
 
+import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from data_prep.dataset.work_folder import open_work_folder
 from data_prep.dataset.write import check_out, dataset_folder
 from data_prep.embed.parts import embed_parts
-from data_prep.embed.plan import KINDS, Plan, check_towers
-from data_prep.embed.towers import DTYPES
+from data_prep.embed.plan import KINDS, EmbedOptions, Plan, check_towers
 from data_prep.embed.write import write_embedded
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
@@ -22,15 +22,9 @@ def embed_dataset(
     data: str | os.PathLike[str],
     towers: Towers,
     out: str | os.PathLike[str],
+    options: EmbedOptions | None = None,
     *,
-    kinds: Sequence[str] | None = None,
-    tokenizer: Tokenizer | None = None,
-    dtype: str = "float32",
-    batch: int = 256,
-    devices: int = 0,
-    keep_frames: bool = False,
     overwrite: bool = False,
-    overwrite_embeddings: bool = False,
     log: Callable[[str], None] = lambda line: None,
 ) -> DatasetFolder:
     """Write a dataset folder with the windows of `data`, in its shards and order, and embeddings.
@@ -44,14 +38,8 @@ def embed_dataset(
         data: a dataset folder, with frames for video and token ids or sentences for text.
         towers: from `load_towers`.
         out: the folder to make, whole or not at all.
-        kinds: "text", "video" or both; None: what the dataset has.
-        tokenizer: gives token ids, which are then stored as well, where the dataset has none.
-        dtype: of the arithmetic, "float32" or "bfloat16"; parameters stay float32.
-        batch: sentences or frames at a time, on all devices together.
-        devices: how many to use; 0: all.
-        keep_frames: store the embedded frames again (they are most of the bytes).
+        options: what is embedded, and how; None: the defaults.
         overwrite: replace an existing `out`.
-        overwrite_embeddings: replace embeddings that the dataset has already.
         log: takes progress lines.
 
     Raises:
@@ -63,25 +51,10 @@ def embed_dataset(
     if out.resolve() == folder.path.resolve():
         raise PrimusError(f"{out} is the dataset itself. Choose another output folder.")
     check_out(out, overwrite=overwrite)
-    if batch < 1 or dtype not in DTYPES:
-        raise PrimusError(
-            f"a batch of {batch} in {dtype}; expected a positive number and {' or '.join(DTYPES)}."
-        )
-    chosen = _kinds(folder, kinds)
-    _check_stored(folder, chosen, overwrite_embeddings)
-    if "text" in chosen:
-        _check_tokens(folder, tokenizer)
-    plan = Plan(
-        folder,
-        towers,
-        chosen,
-        tokenizer if "text" in chosen else None,
-        dtype,
-        batch,
-        keep_frames,
-    )
+    options = _resolved(options or EmbedOptions(), folder)
+    plan = Plan(folder, towers, options)
     check_towers(plan)
-    mesh = make_mesh(devices)
+    mesh = make_mesh(options.devices)
     work = open_work_folder(out.with_name(f"{out.name}.partial"), plan.identity)
     embed_parts(plan, work, mesh, log)
     with dataset_folder(out, overwrite=overwrite) as target:
@@ -90,13 +63,27 @@ def embed_dataset(
     return DatasetFolder(out)
 
 
-def _kinds(folder: DatasetFolder, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    counts = folder.metadata["counts"].values()
+def _resolved(options: EmbedOptions, folder: DatasetFolder) -> EmbedOptions:
+    """The options with the kinds that the dataset has, and a tokenizer only for text.
+
+    Raises:
+        PrimusError: the dataset cannot be embedded so.
+    """
+    kinds = _kinds(folder, options.kinds)
+    _check_stored(folder, kinds, options.replace)
+    if "text" not in kinds:
+        return dataclasses.replace(options, kinds=kinds, tokenizer=None)
+    _check_tokens(folder, options.tokenizer)
+    return dataclasses.replace(options, kinds=kinds)
+
+
+def _kinds(folder: DatasetFolder, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """What of `KINDS` the dataset has and `wanted` names (all if empty)."""
     there = {
-        "text": any(split["with_text"] for split in counts),
-        "video": "frames" in folder.metadata["tensors"],
+        "text": folder.metadata.windows_with_text > 0,
+        "video": "frames" in folder.metadata.tensors,
     }
-    for kind in wanted or ():
+    for kind in wanted:
         if not there[kind]:
             lacks = "a sentence" if kind == "text" else "frames (`primus-jax prepare --frames N`)"
             raise PrimusError(f"{folder.path}: no window has {lacks}; there is no {kind} to embed.")
@@ -110,7 +97,8 @@ def _kinds(folder: DatasetFolder, wanted: Sequence[str] | None) -> tuple[str, ..
 
 
 def _check_stored(folder: DatasetFolder, kinds: tuple[str, ...], replace: bool) -> None:
-    stored = [kind for kind in kinds if f"{kind}_embedding" in folder.metadata["tensors"]]
+    """Raise PrimusError where embeddings are stored that may not be replaced."""
+    stored = [kind for kind in kinds if f"{kind}_embedding" in folder.metadata.tensors]
     if stored and not replace:
         others = [kind for kind in kinds if kind not in stored]
         keep = f", or --only {others[0]} to keep them" if others else ""
@@ -121,14 +109,16 @@ def _check_stored(folder: DatasetFolder, kinds: tuple[str, ...], replace: bool) 
 
 
 def _check_tokens(folder: DatasetFolder, tokenizer: Tokenizer | None) -> None:
-    if "tokens" not in folder.metadata["tensors"]:
+    """Raise PrimusError unless the token ids come from the dataset or from the tokenizer."""
+    if "tokens" not in folder.metadata.tensors:
         if tokenizer is None:
             raise PrimusError(
                 f"{folder.path} stores sentences but no token ids. Give --tokenizer "
                 f"(bpe_simple_vocab_16e6.txt.gz, or a folder with vocab.json and merges.txt)."
             )
     elif tokenizer is not None:
+        stored = folder.metadata.tokenizer
         raise PrimusError(
-            f"{folder.path} stores token ids of {folder.metadata['tokenizer']['name']} already. "
+            f"{folder.path} stores token ids of {stored.name if stored else 'a model'} already. "
             f"Leave --tokenizer out, or prepare the dataset again with another one."
         )

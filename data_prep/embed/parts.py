@@ -25,7 +25,7 @@ PART = 1024
 # Windows read together; one with eight frames has 1.2 MB.
 _READ = 16
 # Seconds between two progress lines.
-_TELL = 5.0
+_LOG_EVERY = 5.0
 Part = dict[str, np.ndarray]
 
 
@@ -53,16 +53,16 @@ def embed_parts(plan: Plan, work: Path, mesh: Mesh, log: Callable[[str], None]) 
     """Make the parts that are missing in `work`.
 
     Raises:
-        PrimusError: token ids that the text tower does not know, or a damaged shard or tower.
+        PrimusError: token ids beyond the text tower's vocabulary, or a damaged shard or tower.
     """
-    windows = Windows(plan.folder)
+    windows, batch = Windows(plan.folder), plan.options.batch
     runners = {
         kind: TowerRunner(
             kind,
             plan.towers,
             mesh,
-            plan.batch if kind == "text" else -(-plan.batch // plan.frames),
-            plan.dtype,
+            batch if kind == "text" else -(-batch // plan.frames),
+            plan.options.dtype,
         )
         for kind in plan.kinds
     }
@@ -74,16 +74,16 @@ def embed_parts(plan: Plan, work: Path, mesh: Mesh, log: Callable[[str], None]) 
             part = maker.make(first, count)
             with replace_file(part_path(work, number)) as temporary:
                 np.savez(temporary, **part)
-        maker.know(part)
+        maker.remember(part)
 
 
 def part_path(work: Path, number: int) -> Path:
-    """Where part `number` lies."""
+    """The file of part `number`."""
     return work / f"part-{number:06d}.npz"
 
 
 def read_part(work: Path, number: int) -> Part | None:
-    """A finished part, or None where it is missing or damaged."""
+    """Return a finished part, or None where the part is missing or damaged."""
     try:
         with part_path(work, number).open("rb") as file, np.load(file) as arrays:
             return dict(arrays)
@@ -92,7 +92,7 @@ def read_part(work: Path, number: int) -> Part | None:
 
 
 class _PartMaker:
-    """Makes parts one after another, and knows the sentences of those before."""
+    """Makes parts one after another, and remembers the sentences of earlier parts."""
 
     def __init__(
         self,
@@ -104,10 +104,10 @@ class _PartMaker:
         self._plan, self._windows, self._runners, self._log = plan, windows, runners, log
         self._rows: dict[bytes, int] = {}
         self._made = 0
-        self._started = self._told = time.monotonic()
+        self._started = self._logged = time.monotonic()
 
-    def know(self, part: Part) -> None:
-        """Sentences of a part need not be embedded again."""
+    def remember(self, part: Part) -> None:
+        """Note the sentences of a part, which need not be embedded again."""
         for key in part["keys"]:
             self._rows[key.tobytes()] = len(self._rows)
 
@@ -119,7 +119,7 @@ class _PartMaker:
         def frames() -> Iterator[np.ndarray]:
             for place, window in enumerate(self._windows.read(first, count)):
                 self._made += 1
-                self._tell(first + place)
+                self._log_progress(first + place)
                 if window["text"]:
                     texts.append((place, window["text"], window.get("tokens")))
                 if "video" in self._runners and window["has_frames"]:
@@ -128,7 +128,7 @@ class _PartMaker:
 
         video = np.zeros((count, self._plan.width), np.float16)
         if "video" in self._runners:
-            # Which windows have frames is known only after all were read.
+            # All windows must be read before it is known which of them have frames.
             vectors = self._runners["video"](frames())
             video[has_video] = vectors
         else:
@@ -136,9 +136,8 @@ class _PartMaker:
         part = {"has_video": has_video, "video": video}
         return part | self._embed_texts(texts if "text" in self._runners else [], count)
 
-    def _embed_texts(
-        self, texts: list[tuple[int, str, np.ndarray | None]], count: int
-    ) -> dict[str, np.ndarray]:
+    def _embed_texts(self, texts: list[tuple[int, str, np.ndarray | None]], count: int) -> Part:
+        """Embed the sentences that no earlier part has: `text_row`, `keys` and `text` of a part."""
         rows = np.full(count, -1, np.int64)
         new: dict[bytes, tuple[int, np.ndarray]] = {}
         for (place, _, _), tokens in zip(texts, self._tokens(texts), strict=True):
@@ -154,9 +153,10 @@ class _PartMaker:
         return {"text_row": rows, "keys": keys, "text": vectors}
 
     def _tokens(self, texts: list[tuple[int, str, np.ndarray | None]]) -> list[np.ndarray]:
+        """Token ids int32 `[77]` of every sentence, stored or made now."""
         tokenizer = self._plan.tokenizer
         if tokenizer is None:
-            tokens = [ids for _, _, ids in texts]
+            tokens = [ids for _, _, ids in texts if ids is not None]
         else:
             tokens = list(tokenizer([text for _, text, _ in texts]))
         vocabulary = self._plan.towers.config.text.vocabulary if texts else 0
@@ -164,15 +164,15 @@ class _PartMaker:
             if ids.min() < 0 or ids.max() >= vocabulary:
                 raise PrimusError(
                     f"token id {ids.max()} of {text!r}; the text tower {self._plan.towers.name} "
-                    f"knows {vocabulary}. Use its own tokenizer, or another tower."
+                    f"has {vocabulary}. Use the tower's own tokenizer, or another tower."
                 )
         return tokens
 
-    def _tell(self, done: int) -> None:
+    def _log_progress(self, done: int) -> None:
         now = time.monotonic()
-        if now - self._told < _TELL:
+        if now - self._logged < _LOG_EVERY:
             return
-        self._told = now
+        self._logged = now
         rate = self._made / (now - self._started)
         left = (len(self._windows) - done) / rate
         self._log(

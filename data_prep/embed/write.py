@@ -1,5 +1,6 @@
 """Windows of a dataset and their embeddings -> a new dataset folder."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -9,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.dataset.tfds import build
+from data_prep.dataset.recipe import stored_tokens
+from data_prep.dataset.shards import Schema
+from data_prep.dataset.tfds import Examples, build
 from data_prep.embed.parts import PART, Windows, read_part
 from data_prep.embed.plan import Plan
+from primus_jax.data.metadata import Counts, Embedded, Metadata, write_metadata
 from primus_jax.errors import PrimusError
-from primus_jax.models.clip.tokenizer import LENGTH
 from primus_jax.provenance import provenance
 
 
@@ -33,19 +36,16 @@ def write_embedded(plan: Plan, work: Path, target: Path, log: Callable[[str], No
     log(f"  writing {sum(folder.splits.values()):,} windows")
     vectors = _Vectors(plan, work)
     windows = Windows(folder)
-    shards: dict[str, list[Callable[[], Iterator[tuple[int, dict]]]]] = {}
+    shards: dict[str, list[Examples]] = {}
     first = 0
-    for split, parts in folder.metadata["shards"].items():
+    for split, old in folder.metadata.shards.items():
         shards[split] = []
-        for shard in parts:
-            examples = functools.partial(
-                _examples, plan, windows, vectors, first, shard["examples"]
-            )
+        for shard in old:
+            examples = functools.partial(_examples, plan, windows, vectors, first, shard.examples)
             shards[split].append(examples)
-            first += shard["examples"]
-    build(target, folder.name, shards, plan.tensors, list(folder.label_names))
-    text = json.dumps(_metadata(plan, vectors, target), indent=1, ensure_ascii=False)
-    (target / "metadata.json").write_text(text, encoding="utf-8")
+            first += shard.examples
+    build(target, folder.name, shards, Schema(plan.tensors, folder.label_names))
+    write_metadata(target, _metadata(plan, vectors, target))
 
 
 class _Vectors:
@@ -53,7 +53,8 @@ class _Vectors:
 
     def __init__(self, plan: Plan, work: Path) -> None:
         self._work = work
-        self._number, self._part = -1, {}
+        self._number = -1
+        self._part: dict[str, np.ndarray] = {}
         digest = hashlib.blake2b(digest_size=16)
         digest.update(json.dumps([plan.folder.content_hash, plan.tensors]).encode())
         texts, has_text, has_video = [], [], []
@@ -101,39 +102,44 @@ def _examples(
         yield number, window
 
 
-def _metadata(plan: Plan, vectors: _Vectors, target: Path) -> dict[str, Any]:
-    folder, tokenizer = plan.folder, plan.tokenizer
-    counts, first = {}, 0
-    for split, size in folder.splits.items():
-        counts[split] = dict(folder.metadata["counts"][split])
-        for kind in plan.kinds:
-            has = vectors.has[kind][first : first + size]
-            counts[split][f"with_{kind}_embedding"] = int(has.sum())
-        if "frames" not in plan.tensors:
-            counts[split]["with_frames"] = 0
-        first += size
-    made = {
-        "tensors": plan.tensors,
-        "embedding_dim": plan.width,
-        "towers": plan.tower_metadata,
-        "counts": counts,
-        "shards": {
-            split: [shard | {"bytes": (target / shard["file"]).stat().st_size} for shard in shards]
-            for split, shards in folder.metadata["shards"].items()
+def _metadata(plan: Plan, vectors: _Vectors, target: Path) -> Metadata:
+    """What the dataset stated, with what embedding it changed."""
+    before = plan.folder.metadata
+    made = dataclasses.replace(
+        before,
+        tensors=plan.tensors,
+        embedding_dim=plan.width,
+        towers=plan.stored_towers,
+        counts=_counts(plan, vectors),
+        shards={
+            split: tuple(
+                dataclasses.replace(shard, bytes=(target / shard.file).stat().st_size)
+                for shard in shards
+            )
+            for split, shards in before.shards.items()
         },
-        "content_hash": vectors.digest,
-        "embedded": {
-            "kinds": list(plan.kinds),
-            "dtype": plan.dtype,
-            "content_hash": folder.content_hash,
-            "made_with": folder.metadata.get("made_with"),
-        },
-        "made_with": provenance(),
-    }
-    if tokenizer is not None:
-        made["tokenizer"] = {
-            "name": tokenizer.name,
-            "hash": tokenizer.digest,
-            "length": LENGTH,
+        content_hash=vectors.digest,
+        embedded=Embedded(
+            plan.kinds, plan.options.dtype, before.content_hash, before.made_with or None
+        ),
+        made_with=provenance(),
+    )
+    if plan.tokenizer is None:
+        return made
+    return dataclasses.replace(made, tokenizer=stored_tokens(plan.tokenizer))
+
+
+def _counts(plan: Plan, vectors: _Vectors) -> dict[str, Counts]:
+    """Windows of every split that have embeddings and frames now."""
+    counts: dict[str, Counts] = {}
+    first = 0
+    for split, size in plan.folder.splits.items():
+        changes: dict[str, Any] = {
+            f"with_{kind}_embedding": int(vectors.has[kind][first : first + size].sum())
+            for kind in plan.kinds
         }
-    return folder.metadata | made
+        if "frames" not in plan.tensors:
+            changes["with_frames"] = 0
+        counts[split] = dataclasses.replace(plan.folder.metadata.counts[split], **changes)
+        first += size
+    return counts

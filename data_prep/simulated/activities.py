@@ -1,4 +1,4 @@
-"""What a simulated person does: each activity is a function from a bout to a pose over time.
+"""Activities of a simulated person: each is a function from a bout to a pose over time.
 
 Gaits are harmonics and smooth bumps of a phase; actions are minimum-jerk moves between postures
 (Flash and Hogan 1985). Angles in radians, lengths in metres, before the person's own posture and

@@ -2,7 +2,7 @@
 
 World frame: z up, metres. Body frame: x forward, y left, z up. Limbs hang along -z when every
 angle is zero (standing upright). A pose is a dict from the names in `DOFS` to arrays `[time]` or
-scalars, in radians and metres; a name that is absent is zero.
+scalars, in radians and metres; an absent name is zero.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ UPPER_ARM, FOREARM, THIGH, SHANK = 0.186, 0.17, 0.245, 0.26
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """What differs between people in how they are built and how they hold and move themselves."""
+    """How one person is built, holds itself and moves: all that differs between bodies."""
 
     height: float  # metres
     tempo: float  # multiplies every rate
@@ -90,7 +90,7 @@ class Skeleton:
     position of its upper end `[time, 3]` and its rotation to the world `[time, 3, 3]`.
     """
 
-    def __init__(self, pose: Pose, height: float):
+    def __init__(self, pose: Pose, height: float) -> None:
         self.pose, self.height = pose, height
         self.zero = np.zeros_like(pose["x"])
 

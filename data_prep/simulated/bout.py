@@ -87,7 +87,7 @@ def seated(b: Bout) -> Pose:
 
 
 def sway(b: Bout, pose: Pose) -> None:
-    """Add, in place, what no living body is without: breathing, sway, and small wandering."""
+    """Add, in place, the breathing, sway and small wandering of every living body."""
     hz = b.rng.uniform(0.1, 1.1, 12)
     waves = np.exp(1j * TAU * hz[:, None] * b.time)
     size = b.rng.normal(0, 0.3, (len(DOFS), 12, 2)) / (1 + hz[:, None])

@@ -1,7 +1,7 @@
 """A simulated MEMS inertial sensor: from where it is to what it reads.
 
-The physics of `sense` is exact for the motion it is given, up to differentiation; what a real part
-adds (bias, scale error, noise, range, resolution) is `Mems.read`.
+The physics of `sense` is exact for a given motion, up to differentiation. `Mems.read` adds the
+errors of a real part: bias, scale error, noise, range, resolution.
 """
 
 import dataclasses
@@ -89,7 +89,7 @@ class Mems:
 
 
 def draw_mems(rng: np.random.Generator) -> Mems:
-    """Draw one part: its range setting, and the bias and scale error it left the factory with."""
+    """Draw one part: its range setting, and the bias and scale error that the factory left."""
     return Mems(
         acc_range=float(rng.choice([4.0, 8.0, 16.0])) * GRAVITY,
         gyro_range=float(np.radians(rng.choice([500.0, 1000.0, 2000.0]))),

@@ -3,8 +3,8 @@
 A kinematic model of a person (`body`) performs activities (`activities`); a sensor strapped to one
 segment at a person's own place and angle follows, and its accelerometer and gyroscope are the
 derivatives of that path (`sensor`). Sentences (`wording`) and embeddings (`stand_in`) describe
-the same motion. It serves to show and to test the whole path without a download; a number
-obtained on it says nothing about real people.
+the same motion. The dataset shows and tests the whole path without a download; scores on it are
+not scores on real people.
 """
 
 import dataclasses
@@ -67,7 +67,7 @@ def random_rotation(rng: np.random.Generator, degrees: float) -> np.ndarray:
 
 
 def draw_person(seed: int, index: int) -> Person:
-    """Person `index` of the dataset of `seed`; the same whoever else is drawn."""
+    """Person `index` of the dataset of `seed`, whoever else is drawn."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
     build = body.draw_body(rng)
     placement = PLACEMENTS[index % len(PLACEMENTS)]

@@ -32,7 +32,7 @@ def stems(words: str) -> frozenset[str]:
     return frozenset(stem(word) for word in words.split())
 
 
-# Words that say little about a motion keep a small part of their weight.
+# Words with little meaning for a motion keep a small part of their weight.
 COMMON = stems("""
 a an the is are be and or of to in on at by with from for off onto into it its this that person
 someone camera wearer she he c goes comes remains something object one
@@ -44,7 +44,7 @@ behind high look along across through forward quiet still
 """)
 COMMON_WEIGHT, SETTING_WEIGHT = 0.15, 0.4
 
-# What a language model knows and a hash does not: words that share a concept share a vector.
+# A hash lacks a language model's knowledge: words that share a concept share a vector here.
 CONCEPTS = {
     "walking": stems("walk stroll"),
     "running": stems("run jog"),

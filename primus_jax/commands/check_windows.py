@@ -6,7 +6,7 @@ from data_prep.simulated.simulate import recordings
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
 from primus_jax.export.onnx_file import CheckWindows
-from primus_jax.window import resample
+from primus_jax.window import resample, same_rate
 
 MOST = 256
 # Limits of the simulation.
@@ -43,7 +43,7 @@ def dataset_windows(folder: DatasetFolder, rate_hz: float, window_seconds: float
         PrimusError: windows of another rate or length.
     """
     samples = round(rate_hz * window_seconds)
-    if not np.isclose(folder.rate_hz, rate_hz, rtol=1e-6) or folder.window_samples != samples:
+    if not same_rate(folder.rate_hz, rate_hz) or folder.window_samples != samples:
         raise PrimusError(
             f"{folder.path}: windows of {folder.window_samples} samples at {folder.rate_hz:g} Hz; "
             f"this encoder expects {samples} samples at {rate_hz:g} Hz."

@@ -33,6 +33,8 @@ def _print(line: str) -> None:
 
 
 def _simulate(folder: Path, seed: int, people: int, fractions: tuple[float, float, float]) -> Path:
+    from data_prep.dataset.origin import Origin
+    from data_prep.dataset.recipe import Recipe
     from data_prep.dataset.splits import Splits
     from data_prep.dataset.write import write_dataset
     from data_prep.simulated import simulate
@@ -40,11 +42,8 @@ def _simulate(folder: Path, seed: int, people: int, fractions: tuple[float, floa
     written = write_dataset(
         simulate.recordings(seed=seed, people=people),
         folder,
-        source=simulate.SOURCE,
-        licence=simulate.LICENCE,
-        name=folder.name,
-        splits=Splits(fractions, seed=seed),
-        simulated=True,
+        Origin(simulate.SOURCE, simulate.LICENCE, simulated=True),
+        Recipe(splits=Splits(fractions, seed=seed)),
     )
     counts = ", ".join(f"{n:,} {split}" for split, n in written.splits.items())
     _print(f"     {folder.name}: {people} people, {counts} windows")

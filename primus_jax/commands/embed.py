@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the new dataset folder and describe it."""
     from data_prep.embed.dataset import embed_dataset
+    from data_prep.embed.plan import EmbedOptions
     from primus_jax.models.clip.tokenizer import load_tokenizer
     from primus_jax.models.clip.towers import load_towers
     from primus_jax.reports.dataset import describe_dataset
@@ -65,14 +66,16 @@ def run(args: argparse.Namespace) -> int:
         args.data,
         load_towers(args.towers),
         args.out,
-        kinds=[args.only] if args.only else None,
-        tokenizer=load_tokenizer(args.tokenizer) if args.tokenizer else None,
-        dtype=args.dtype,
-        batch=args.batch,
-        devices=args.devices,
-        keep_frames=args.keep_frames,
+        EmbedOptions(
+            kinds=(args.only,) if args.only else (),
+            tokenizer=load_tokenizer(args.tokenizer) if args.tokenizer else None,
+            dtype=args.dtype,
+            batch=args.batch,
+            devices=args.devices,
+            keep_frames=args.keep_frames,
+            replace=args.overwrite_embeddings,
+        ),
         overwrite=args.overwrite,
-        overwrite_embeddings=args.overwrite_embeddings,
         log=lambda line: print(line, flush=True),
     )
     print(describe_dataset(folder, activities=False))

@@ -18,10 +18,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.dataset.origin import Origin
 from data_prep.har import SOURCES
 from data_prep.har.source import Source
 from primus_jax.commands.prepare_corpus import add_corpora
-from primus_jax.commands.prepare_options import add_common, splits, tokenizer, window_spec
+from primus_jax.commands.prepare_options import add_common, recipe, splits
 from primus_jax.commands.table_options import add_names, add_table_format, table_format
 from primus_jax.reports.dataset import describe_dataset
 
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     folder = args.prepare(args)
     print(describe_dataset(folder, activities=False))
     print(f"done in {time.monotonic() - started:.1f} s")
-    return SOME_FAILED if folder.failed else 0
+    return SOME_FAILED if folder.metadata.failed else 0
 
 
 def _pack(args: argparse.Namespace) -> "DatasetFolder":
@@ -115,7 +116,7 @@ def _pack(args: argparse.Namespace) -> "DatasetFolder":
 
     embeddings = _embeddings(args)
     packs = Packs(args.files, embeddings, args.placement, args.drop_labels)
-    return _write(args, packs, source=packs.source, licence=packs.licence, extra_drops=packs.drops)
+    return _write(args, packs, Origin(packs.source, packs.licence), drops=packs.drops)
 
 
 def _table(args: argparse.Namespace) -> "DatasetFolder":
@@ -129,9 +130,8 @@ def _table(args: argparse.Namespace) -> "DatasetFolder":
     return _write(
         args,
         tables,
-        source=args.source,
-        licence=args.licence,
-        extra_drops=tables.drops,
+        Origin(args.source, args.licence),
+        drops=tables.drops,
         text_embeddings=embeddings.text if embeddings else None,
     )
 
@@ -147,9 +147,7 @@ def _simulated(args: argparse.Namespace) -> "DatasetFolder":
         seconds=args.window,
         rate_hz=args.target_rate,
     )
-    return _write(
-        args, recordings, source=simulate.SOURCE, licence=simulate.LICENCE, simulated=True
-    )
+    return _write(args, recordings, Origin(simulate.SOURCE, simulate.LICENCE, simulated=True))
 
 
 def _public(args: argparse.Namespace) -> "DatasetFolder":
@@ -161,9 +159,8 @@ def _public(args: argparse.Namespace) -> "DatasetFolder":
     return _write(
         args,
         selection,
-        source=f"{source.title}. {source.citation}",
-        licence=source.licence,
-        extra_drops=selection.drops,
+        Origin(f"{source.title}. {source.citation}", source.licence),
+        drops=selection.drops,
         text_embeddings=embeddings.text if embeddings else None,
     )
 
@@ -177,12 +174,10 @@ def _embeddings(args: argparse.Namespace):
 def _write(
     args: argparse.Namespace,
     recordings: Iterable[Any],
+    origin: Origin,
     *,
-    extra_drops: Mapping[str, int] | None = None,
+    drops: Mapping[str, int] | None = None,
     text_embeddings: Mapping[str, Any] | None = None,
-    simulated: bool = False,
-    source: str,
-    licence: str,
 ) -> "DatasetFolder":
     from data_prep.dataset.write import write_dataset
 
@@ -190,15 +185,9 @@ def _write(
     return write_dataset(
         recordings,
         args.out,
-        name=args.name,
-        spec=window_spec(args),
-        splits=splits(args, public and public.official_split),
-        tokenizer=tokenizer(args),
-        text_embeddings=text_embeddings,
-        extra_drops=extra_drops,
-        simulated=simulated,
-        source=source,
-        licence=licence,
+        origin,
+        recipe(args, splits(args, public and public.official_split), text_embeddings),
+        drops=drops,
         overwrite=args.overwrite,
         log=lambda line: print(line, flush=True),
     )

@@ -5,7 +5,7 @@ import importlib
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from primus_jax.commands.prepare_options import splits, tokenizer, window_spec
+from primus_jax.commands.prepare_options import recipe, splits
 from primus_jax.errors import PrimusError
 
 if TYPE_CHECKING:
@@ -63,16 +63,14 @@ def _add_corpus(kinds: Any, name: str) -> argparse.ArgumentParser:
 
 def _prepare(args: argparse.Namespace) -> "DatasetFolder":
     from data_prep.dataset.corpus import write_corpus
+    from data_prep.dataset.recipe import OFFICIAL
 
     engine = _engine(args)
     return write_corpus(
         args.corpus(args),
         args.out,
-        spec=window_spec(args),
-        splits=None if args.splits == ["official"] else splits(args),
-        engine=engine,
-        tokenizer=tokenizer(args),
-        name=args.name,
+        recipe(args, OFFICIAL if args.splits == ["official"] else splits(args)),
+        engine,
         overwrite=args.overwrite,
         log=lambda line: print(line, flush=True),
     )

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from primus_jax.errors import PrimusError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from data_prep.dataset.recipe import Recipe
     from data_prep.dataset.splits import Splits
     from primus_jax.models.clip.tokenizer import Tokenizer
     from primus_jax.recordings.windows import WindowSpec
@@ -75,6 +78,32 @@ def tokenizer(args: argparse.Namespace) -> "Tokenizer | None":
     from primus_jax.models.clip.tokenizer import load_tokenizer
 
     return load_tokenizer(args.tokenizer) if args.tokenizer else None
+
+
+def recipe(
+    args: argparse.Namespace,
+    split: "Splits | Mapping[str, str]",
+    text_embeddings: "Mapping[str, np.ndarray] | None" = None,
+) -> "Recipe":
+    """What the options make of recordings.
+
+    Args:
+        args: of the command.
+        split: that the options ask for, or `OFFICIAL`.
+        text_embeddings: by sentence, for windows whose recording brings none.
+
+    Raises:
+        PrimusError: impossible windows, or a tokenizer that cannot be loaded.
+    """
+    from data_prep.dataset.recipe import Recipe
+
+    return Recipe(
+        spec=window_spec(args),
+        splits=split,
+        tokenizer=tokenizer(args),
+        text_embeddings=text_embeddings or {},
+        name=args.name,
+    )
 
 
 def splits(args: argparse.Namespace, published: Mapping[str, str] | None = None) -> "Splits":

@@ -5,17 +5,20 @@ The folder is an ordinary TFDS one (`features.json`, `dataset_info.json`), which
 what the windows mean. Here the records are decoded directly, which is several times faster.
 """
 
-import json
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from primus_jax.data.metadata import Shard, read_metadata
 from primus_jax.errors import PrimusError
+from primus_jax.window import same_rate
 
-FORMAT = 1
+# Windows read together: a multiple of the usual batch sizes, so that only the end is padded.
+READ_TOGETHER = 4096
 TENSORS = {
     "imu": np.float32,
     "tokens": np.int32,
@@ -25,25 +28,14 @@ TENSORS = {
 }
 FLAGS = ("has_gyro", "has_text_embedding", "has_video_embedding", "has_frames")
 TEXTS = ("text", "subject", "group", "recording", "placement")
-_REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "format": int,
-    "name": str,
-    "rate_hz": float,
-    "window_samples": int,
-    "label_names": list,
-    "embedding_dim": (int, type(None)),
-    "tensors": dict,
-    "shards": dict,
-    "content_hash": str,
-    "simulated": bool,
-}
 
 
 class DatasetFolder:
-    """What a dataset folder states about itself, and its windows by split.
+    """A dataset on disk: what it states about itself, and its windows by split.
 
     Attributes:
         path: the folder.
+        metadata: everything in `metadata.json`.
         name: of the dataset.
         rate_hz: samples a second of every window.
         window_samples: samples of every window.
@@ -52,12 +44,6 @@ class DatasetFolder:
         embedding_dim: width of stored text or video embeddings, or None without any.
         content_hash: of all examples in their order.
         simulated: nothing in it was measured.
-        towers: name, digest (and frames) of the frozen "text" and "video" tower whose embeddings
-            are stored; None where there are none, or nobody knows.
-        corpus: name and version of the corpus that it was made from, or None.
-        failed: units of the corpus that could not be prepared, with the reason.
-        placement: windows by placement of the sensor.
-        metadata: everything in `metadata.json`; folders of earlier versions lack some of it.
 
     Raises:
         PrimusError: no such folder, not a dataset of this project, or a missing or cut shard.
@@ -69,33 +55,25 @@ class DatasetFolder:
             raise PrimusError(
                 f"{self.path}: no such folder. `primus-jax prepare` makes a dataset folder."
             )
-        self.metadata = self._read_metadata()
-        self.name: str = self.metadata["name"]
-        self.rate_hz: float = self.metadata["rate_hz"]
-        self.window_samples: int = self.metadata["window_samples"]
-        self.label_names: tuple[str, ...] = tuple(self.metadata["label_names"])
-        self.embedding_dim: int | None = self.metadata["embedding_dim"]
-        self.content_hash: str = self.metadata["content_hash"]
-        self.simulated: bool = self.metadata["simulated"]
-        self.towers: dict[str, dict[str, Any] | None] = {
-            "text": None,
-            "video": None,
-            **(self.metadata.get("towers") or {}),
-        }
-        self.corpus: dict[str, str] | None = self.metadata.get("corpus")
-        self.failed: dict[str, str] = self.metadata.get("failed") or {}
-        self.placement: dict[str, int] = self.metadata.get("placement") or {}
-        shards = self.metadata["shards"]
+        self.metadata = read_metadata(self.path)
+        self.name = self.metadata.name
+        self.rate_hz = self.metadata.rate_hz
+        self.window_samples = self.metadata.window_samples
+        self.label_names = self.metadata.label_names
+        self.embedding_dim = self.metadata.embedding_dim
+        self.content_hash = self.metadata.content_hash
+        self.simulated = self.metadata.simulated
         self.splits: dict[str, int] = {
-            split: sum(shard["examples"] for shard in parts) for split, parts in shards.items()
+            split: sum(shard.examples for shard in shards)
+            for split, shards in self.metadata.shards.items()
         }
-        for shard in (shard for parts in shards.values() for shard in parts):
-            file = self.path / shard["file"]
+        for shard in itertools.chain.from_iterable(self.metadata.shards.values()):
+            file = self.path / shard.file
             size = file.stat().st_size if file.is_file() else None
-            if size != shard["bytes"]:
+            if size != shard.bytes:
                 found = "is missing" if size is None else f"has {size} bytes"
                 raise PrimusError(
-                    f"{file} {found}; expected {shard['bytes']} bytes. The dataset is incomplete: "
+                    f"{file} {found}; expected {shard.bytes} bytes. The dataset is incomplete: "
                     f"copy it again, or prepare it again."
                 )
 
@@ -112,27 +90,29 @@ class DatasetFolder:
                 f"{self.path}: no split {split!r}; the dataset has {list(self.splits)}."
             )
         return WindowSource(
-            self.path, self.metadata["shards"][split], self.metadata["tensors"], skip_damaged
+            self.path, self.metadata.shards[split], self.metadata.tensors, skip_damaged
         )
 
-    def _read_metadata(self) -> dict[str, Any]:
-        file = self.path / "metadata.json"
-        try:
-            metadata = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+    def windows(self, split: str, rows: int = READ_TOGETHER) -> Iterator[list[dict[str, Any]]]:
+        """Yield all windows of a split in their order, at most `rows` at a time in memory.
+
+        The windows are those of `WindowSource`.
+
+        Raises:
+            PrimusError: no such split, or a damaged shard.
+        """
+        source = self.source(split)
+        for start in range(0, len(source), rows):
+            yield source.__getitems__(range(start, min(start + rows, len(source))))
+
+    def check_rate(self, rate_hz: float) -> None:
+        """Raise PrimusError unless the windows have the rate at which an encoder was trained."""
+        if not same_rate(self.rate_hz, rate_hz):
             raise PrimusError(
-                f"{self.path}: no metadata.json, so not a dataset folder of primus-jax. "
-                f"`primus-jax prepare` makes one."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise PrimusError(f"{file}: cannot be read ({error}).") from error
-        if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-            found = metadata.get("format") if isinstance(metadata, dict) else None
-            raise PrimusError(f"{file}: format {found!r}; this version reads format {FORMAT}.")
-        for key, kind in _REQUIRED.items():
-            if not isinstance(metadata.get(key, ...), kind):
-                raise PrimusError(f"{file}: {key!r} is missing or damaged. Prepare it again.")
-        return metadata
+                f"{self.path}: windows at {self.rate_hz:g} Hz, but the encoder was trained at "
+                f"{rate_hz:g} Hz. Prepare the recordings again with "
+                f"`primus-jax prepare ... --target-rate {rate_hz:g}`."
+            )
 
 
 class WindowSource(Sequence[dict[str, Any]]):
@@ -155,22 +135,22 @@ class WindowSource(Sequence[dict[str, Any]]):
     def __init__(
         self,
         folder: Path,
-        shards: list[dict[str, Any]],
-        tensors: dict[str, list[int]],
+        shards: Sequence[Shard],
+        tensors: Mapping[str, tuple[int, ...]],
         skip_damaged: bool = False,
     ) -> None:
         from array_record.python import array_record_data_source as array_record
 
         # Two reading threads that import this at once can wait for each other for ever.
         _example_class()
-        self._shards = [str(folder / shard["file"]) for shard in shards]
-        self._ends = np.cumsum([shard["examples"] for shard in shards])
-        self._tensors = {name: tuple(shape) for name, shape in tensors.items()}
+        self._shards = [str(folder / shard.file) for shard in shards]
+        self._ends = np.cumsum([shard.examples for shard in shards])
+        self._tensors = dict(tensors)
         self._skip_damaged = skip_damaged
         self.damaged: set[str] = set()
         # A range in the name spares opening every shard to count its records.
         self._records = array_record.ArrayRecordDataSource(
-            [f"{folder / shard['file']}[0:{shard['examples']}]" for shard in shards]
+            [f"{folder / shard.file}[0:{shard.examples}]" for shard in shards]
         )
 
     def __len__(self) -> int:

@@ -40,20 +40,13 @@ def dataset_features(
     Raises:
         PrimusError: the dataset's rate is not the encoder's, or the dataset is empty.
     """
-    if not np.isclose(encoder.rate_hz, folder.rate_hz, rtol=1e-6):
-        raise PrimusError(
-            f"{folder.path}: windows at {folder.rate_hz:g} Hz, but the encoder was trained at "
-            f"{encoder.rate_hz:g} Hz. Prepare the recordings again with "
-            f"`primus-jax prepare ... --target-rate {encoder.rate_hz:g}`."
-        )
+    folder.check_rate(encoder.rate_hz)
     embedding, content = [], []
     columns = {name: [] for name in ("label", *_TEXTS, "split")}
     for split in SPLITS:
         if not folder.splits.get(split):
             continue
-        source = folder.source(split)
-        for start in range(0, len(source), _READ):
-            rows = source.__getitems__(range(start, min(start + _READ, len(source))))
+        for rows in folder.windows(split):
             imu = np.stack([row["imu"] for row in rows])
             embedding.append(encoder.encode_windows(imu, head=head, batch_size=batch_size))
             content.extend(window_digest(window) for window in imu)
@@ -76,10 +69,7 @@ def dataset_windows(folder: DatasetFolder) -> np.ndarray:
     parts = []
     for split in SPLITS:
         if folder.splits.get(split):
-            source = folder.source(split)
-            for start in range(0, len(source), _READ):
-                rows = source.__getitems__(range(start, min(start + _READ, len(source))))
-                parts.append(np.stack([row["imu"] for row in rows]))
+            parts += [np.stack([row["imu"] for row in rows]) for rows in folder.windows(split)]
     if not parts:
         raise PrimusError(f"{folder.path}: no windows in any split; there is nothing to evaluate.")
     return np.concatenate(parts)
@@ -92,5 +82,3 @@ def window_digest(imu: np.ndarray) -> bytes:
 
 
 _TEXTS = ("subject", "group", "recording", "placement")
-# Windows held in memory at once; a multiple of the usual batch sizes, so only the end is padded.
-_READ = 4096

@@ -90,7 +90,7 @@ class StoredTarget(Input):
     def check(self, folders: Sequence[DatasetFolder]) -> None:
         """Raise PrimusError unless the datasets store embeddings of this width from one tower."""
         name, key = self.target.name, f"{self.target.name}_embedding"
-        widths = {f.path: f.metadata["tensors"].get(key, [None])[0] for f in folders}
+        widths = {f.path: f.metadata.tensors.get(key, (None,))[0] for f in folders}
         if not any(widths.values()):
             raise PrimusError(
                 f"no {name} embeddings in {', '.join(map(str, widths))}, but {name!r} is one of "
@@ -103,12 +103,12 @@ class StoredTarget(Input):
                     f"{path}: {key} has {width} values, expected {self.dim}. Set "
                     f"config.data.embedding_dim to the width of the stored embeddings."
                 )
-        known = [(f.path, tower) for f in folders if (tower := f.towers[name])]
+        known = [(f.path, tower) for f in folders if (tower := f.metadata.towers.get(name))]
         for (path, mine), (other, theirs) in itertools.pairwise(known):
-            if mine["digest"] != theirs["digest"]:
+            if mine.digest != theirs.digest:
                 raise PrimusError(
-                    f"{path} stores {name} embeddings of the tower {mine['name']} (weights "
-                    f"{mine['digest']}), {other} those of {theirs['name']} ({theirs['digest']}): "
+                    f"{path} stores {name} embeddings of the tower {mine.name} (weights "
+                    f"{mine.digest}), {other} those of {theirs.name} ({theirs.digest}): "
                     f"they cannot be compared. Embed both with one tower (`primus-jax embed`)."
                 )
 
@@ -215,9 +215,9 @@ def tensor_shape(target: Target, folders: Sequence[DatasetFolder]) -> tuple[int,
     Windows without a sentence or a video are masked, so a dataset without any may lack the tensor.
     """
     tensor, option = target.tensor, target.option
-    shapes = {f.path: tuple(f.metadata["tensors"].get(tensor, ())) for f in folders}
+    shapes = {f.path: f.metadata.tensors.get(tensor, ()) for f in folders}
     for folder in folders:
-        sentences = sum(counts["with_text"] for counts in folder.metadata["counts"].values())
+        sentences = folder.metadata.windows_with_text
         if not shapes[folder.path] and tensor == "tokens" and sentences:
             raise PrimusError(
                 f"{folder.path} holds sentences but no tokens, which the text tower in the step "
@@ -241,7 +241,7 @@ def tensor_shape(target: Target, folders: Sequence[DatasetFolder]) -> tuple[int,
 
 def check_tokenizers(folders: Sequence[DatasetFolder]) -> None:
     """Raise PrimusError where equal ids of two datasets mean different words."""
-    used = {f.path: f.metadata["tokenizer"] for f in folders if f.metadata["tokenizer"]}
-    if len({tokenizer["hash"] for tokenizer in used.values()}) > 1:
-        made = ", ".join(f"{t['name']} ({t['hash']}) in {path}" for path, t in used.items())
+    used = {f.path: f.metadata.tokenizer for f in folders if f.metadata.tokenizer}
+    if len({tokenizer.hash for tokenizer in used.values()}) > 1:
+        made = ", ".join(f"{t.name} ({t.hash}) in {path}" for path, t in used.items())
         raise PrimusError(f"different tokenizers: {made}. Prepare all with the towers' own.")

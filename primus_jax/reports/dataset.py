@@ -1,8 +1,10 @@
 """The contents of a dataset folder in words: facts, windows by split, what was left out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from primus_jax.data.folder import DatasetFolder
+from primus_jax.data.metadata import StoredTokens
 
 # Failed units that are listed by name; there can be thousands.
 LISTED = 20
@@ -23,7 +25,7 @@ ALWAYS = ("windows", "recordings")
 def describe_dataset(folder: DatasetFolder, *, activities: bool = True) -> str:
     """The contents in a few lines; with `activities`, also windows by label and split."""
     simulated = " (SIMULATED: nothing in it was measured)" if folder.simulated else ""
-    drops = [f"{count:,} {reason}" for reason, count in folder.metadata["drops"].items()]
+    drops = [f"{count:,} {reason}" for reason, count in folder.metadata.drops.items()]
     lines = [
         f"{folder.path}: {folder.name}{simulated}",
         *(f"  {name:<10} {text}" for name, text in _facts(folder).items() if text),
@@ -32,8 +34,8 @@ def describe_dataset(folder: DatasetFolder, *, activities: bool = True) -> str:
         "",
         *_entries("left out", drops or ["nothing"]),
     ]
-    if folder.failed:
-        failed = [f"{unit}: {message}" for unit, message in folder.failed.items()]
+    if folder.metadata.failed:
+        failed = [f"{unit}: {message}" for unit, message in folder.metadata.failed.items()]
         if len(failed) > LISTED:
             failed = [*failed[:LISTED], f"and {len(failed) - LISTED:,} more"]
         lines += _entries("FAILED", failed)
@@ -42,22 +44,22 @@ def describe_dataset(folder: DatasetFolder, *, activities: bool = True) -> str:
 
 def _facts(folder: DatasetFolder) -> dict[str, str]:
     """Title -> text; empty where there is nothing to state."""
-    meta, corpus = folder.metadata, folder.corpus
-    units = meta["units"]
+    meta = folder.metadata
+    corpus, units = meta.corpus, meta.units
     return {
-        "windows": f"{meta['window_seconds']:g} s = {folder.window_samples} samples at "
-        f"{folder.rate_hz:g} Hz, every {meta['hop_seconds']:g} s or around narrations",
-        "channels": ", ".join(meta["channels"]),
+        "windows": f"{meta.window_seconds:g} s = {folder.window_samples} samples at "
+        f"{folder.rate_hz:g} Hz, every {meta.hop_seconds:g} s or around narrations",
+        "channels": ", ".join(meta.channels),
         "units": f"accelerometer {units['accelerometer']}; gyroscope {units['gyroscope']}",
-        "source": meta["source"],
-        "corpus": f"{corpus['name']} {corpus['version']}" if corpus else "",
-        "licence": meta["licence"],
+        "source": meta.source,
+        "corpus": f"{corpus.name} {corpus.version}" if corpus else "",
+        "licence": meta.licence,
         "placement": "; ".join(
-            f"{name or 'not stated'} {count:,}" for name, count in folder.placement.items()
+            f"{name or 'not stated'} {count:,}" for name, count in meta.placement.items()
         ),
-        "alignment": _alignment(meta.get("alignment")),
-        "frames": _frames(meta["tensors"]),
-        "tokens": _tokens(meta["tokenizer"]),
+        "alignment": _alignment(meta.facts.get("alignment")),
+        "frames": _frames(meta.tensors),
+        "tokens": _tokens(meta.tokenizer),
         "embeddings": _embeddings(folder),
         "content": folder.content_hash,
     }
@@ -65,17 +67,17 @@ def _facts(folder: DatasetFolder) -> dict[str, str]:
 
 def _count_lines(folder: DatasetFolder, activities: bool) -> list[str]:
     """Windows, recordings, groups and labels by split, and their totals."""
-    splits, counts = list(folder.splits), folder.metadata["counts"]
+    splits, counts = list(folder.splits), folder.metadata.counts
     rows: list[tuple[str, list[int]]] = []
     for key, title in COUNTS.items():
-        values = [counts[split].get(key, 0) for split in splits]
+        values = [getattr(counts[split], key) for split in splits]
         if key in ALWAYS or any(values):
             rows.append((title, values))
-    groups = [len(folder.metadata["groups"][split]) for split in splits]
+    groups = [len(folder.metadata.groups[split]) for split in splits]
     rows.append(("groups (people...)", groups))
     if activities:
         for name in folder.label_names:
-            values = [counts[split]["labels"].get(name, 0) for split in splits]
+            values = [counts[split].labels.get(name, 0) for split in splits]
             rows.append((f"· {name}", values))
     width = max(len(title) for title, _ in rows)
     header = "".join(f"{name:>12}" for name in (*splits, "total"))
@@ -91,7 +93,7 @@ def _entries(title: str, entries: list[str]) -> list[str]:
     return [f"  {title if i == 0 else '':<10} {entry}" for i, entry in enumerate(entries)]
 
 
-def _alignment(takes: dict[str, dict[str, Any]] | None) -> str:
+def _alignment(takes: Mapping[str, Mapping[str, Any]] | None) -> str:
     """Extremes over the units whose samples were put on the clock of their video."""
     used = [take for take in (takes or {}).values() if not take["refused"]]
     if not used:
@@ -105,25 +107,25 @@ def _alignment(takes: dict[str, dict[str, Any]] | None) -> str:
     )
 
 
-def _frames(tensors: dict[str, list[int]]) -> str:
+def _frames(tensors: Mapping[str, tuple[int, ...]]) -> str:
     if "frames" not in tensors:
         return ""
     frames, height, width, _ = tensors["frames"]
     return f"{frames} of {width} x {height} pixels a window"
 
 
-def _tokens(tokenizer: dict[str, object] | None) -> str:
+def _tokens(tokenizer: StoredTokens | None) -> str:
     if tokenizer is None:
         return "none"
-    return f"{tokenizer['length']} ids of {tokenizer['name']} ({tokenizer['hash']})"
+    return f"{tokenizer.length} ids of {tokenizer.name} ({tokenizer.hash})"
 
 
 def _embeddings(folder: DatasetFolder) -> str:
     if folder.embedding_dim is None:
         return "none"
     towers = [
-        f"{modality} by {tower['name']} ({tower['digest']})"
-        for modality, tower in folder.towers.items()
+        f"{modality} by {tower.name} ({tower.digest})"
+        for modality, tower in folder.metadata.towers.items()
         if tower is not None
     ]
     return "; ".join([f"{folder.embedding_dim} values", *towers])

@@ -37,7 +37,7 @@ def draw_windows(folder: DatasetFolder, path: Path, seed: int = 0) -> list[dict[
     if path.suffix.lower() != ".png":
         raise PrimusError(f"{path}: expected the name of a PNG file.")
     windows = _choose(folder, seed)
-    frames = "frames" in folder.metadata["tensors"]
+    frames = "frames" in folder.metadata.tensors
     size = (14.5 if frames else 10.5, 2.35 * len(windows) + 0.6)
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), figure_file(path, size) as figure:

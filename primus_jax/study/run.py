@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from primus_jax.config import Config, to_dict
 from primus_jax.data.folder import DatasetFolder
@@ -26,6 +25,7 @@ from primus_jax.study.report import write_results
 from primus_jax.study.study import RANDOM, Log, Study, encoder_folder, slug
 from primus_jax.training.folder_lock import LOCK, hold_folder
 from primus_jax.training.loop import pretrain
+from primus_jax.window import same_rate
 
 
 def run_study(study: Study, out: Path, log: Log = print) -> bool:
@@ -72,7 +72,7 @@ def _check_data(study: Study, folders: list[tuple[str, DatasetFolder]]) -> None:
         for path in config.data.train:
             train = DatasetFolder(path)
             for _, folder in folders:
-                if not np.isclose(train.rate_hz, folder.rate_hz, rtol=1e-6):
+                if not same_rate(train.rate_hz, folder.rate_hz):
                     raise PrimusError(
                         f"study, method {name!r}: {path} has windows at {train.rate_hz:g} Hz, "
                         f"{folder.path} at {folder.rate_hz:g} Hz. Prepare both with the same "
@@ -139,7 +139,7 @@ def _at_rate(
     study: Study, name: str, encoders: list[Method], folder: DatasetFolder
 ) -> list[Method]:
     """The encoders, for windows of this dataset; only those of others are resampled for."""
-    if name not in study.external or np.isclose(encoders[0].rate_hz, folder.rate_hz, rtol=1e-6):
+    if name not in study.external or same_rate(encoders[0].rate_hz, folder.rate_hz):
         return encoders
     return [ResampledEncoder(encoder, folder.rate_hz) for encoder in encoders]
 

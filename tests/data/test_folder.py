@@ -1,5 +1,6 @@
 """The dataset folder: what is written is what is read, by this project and by plain TFDS."""
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from support.recording_files import people, recording, signal
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from primus_jax.data.folder import DatasetFolder
@@ -16,7 +19,8 @@ from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.windows import WindowSpec
 
 SPEC = WindowSpec(50.0, 2.0, 2.0)
-ABOUT = {"source": "made by a test", "licence": "CC0", "spec": SPEC}
+ORIGIN = Origin("made by a test", "CC0")
+RECIPE = Recipe(SPEC)
 
 
 def with_embeddings() -> list[Recording]:
@@ -39,7 +43,9 @@ def with_embeddings() -> list[Recording]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> DatasetFolder:
     out = tmp_path_factory.mktemp("folder") / "My-data 1"
-    return write_dataset(with_embeddings(), out, shard_bytes=20_000, **ABOUT)
+    return write_dataset(
+        with_embeddings(), out, ORIGIN, dataclasses.replace(RECIPE, shard_bytes=20_000)
+    )
 
 
 def test_the_folder_states_what_it_holds(folder):
@@ -49,11 +55,11 @@ def test_the_folder_states_what_it_holds(folder):
     assert folder.embedding_dim == 8
     assert not folder.simulated
     assert sum(folder.splits.values()) == 8 * 10 + 3
-    counts = folder.metadata["counts"]
-    assert sum(c["with_text_embedding"] for c in counts.values()) == 40
-    assert sum(c["with_video_embedding"] for c in counts.values()) == 50
-    assert sum(c["without_gyro"] for c in counts.values()) == 3
-    assert len(folder.metadata["shards"]["train"]) > 5
+    counts = folder.metadata.counts
+    assert sum(c.with_text_embedding for c in counts.values()) == 40
+    assert sum(c.with_video_embedding for c in counts.values()) == 50
+    assert sum(c.without_gyro for c in counts.values()) == 3
+    assert len(folder.metadata.shards["train"]) > 5
     assert not [file for file in folder.path.parent.iterdir() if file != folder.path]
     assert not [file for file in folder.path.iterdir() if file.name.startswith(".")]
 
@@ -71,7 +77,7 @@ def test_every_window_comes_back(folder):
             assert window["label"] == (folder.label_names.index(r.label) if r.label else -1)
             assert window["text"] == r.text
             assert window["subject"] == r.subject
-            assert window["group"] in folder.metadata["groups"][split]
+            assert window["group"] in folder.metadata.groups[split]
             assert window["placement"] == r.placement
             assert window["has_gyro"] is r.has_gyro
             for name in ("text_embedding", "video_embedding"):
@@ -85,7 +91,7 @@ def test_every_window_comes_back(folder):
 
 
 def test_no_group_is_on_two_sides(folder):
-    groups = [g for members in folder.metadata["groups"].values() for g in members]
+    groups = [g for members in folder.metadata.groups.values() for g in members]
     assert len(groups) == len(set(groups)) == 5
 
 
@@ -122,19 +128,21 @@ def test_plain_tfds_reads_the_same(folder):
 
 
 def test_the_same_recordings_give_the_same_content_and_others_do_not(tmp_path, folder):
-    again = write_dataset(with_embeddings(), tmp_path / "again", **ABOUT)
+    again = write_dataset(with_embeddings(), tmp_path / "again", ORIGIN, RECIPE)
     assert again.content_hash == folder.content_hash
     other = with_embeddings()
     other[0].signal[5, 2] += 1e-3
-    other = write_dataset(other, tmp_path / "other", **ABOUT)
+    other = write_dataset(other, tmp_path / "other", ORIGIN, RECIPE)
     assert other.content_hash != folder.content_hash
-    split = write_dataset(with_embeddings(), tmp_path / "split", splits=Splits(seed=5), **ABOUT)
+    split = write_dataset(
+        with_embeddings(), tmp_path / "split", ORIGIN, Recipe(SPEC, Splits(seed=5))
+    )
     assert split.content_hash != folder.content_hash
 
 
 def test_without_any_label(tmp_path):
     items = [recording(f"r{i}") for i in range(3)]
-    plain = write_dataset(items, tmp_path / "plain", **ABOUT)
+    plain = write_dataset(items, tmp_path / "plain", ORIGIN, RECIPE)
     assert plain.label_names == ()
     assert plain.embedding_dim is None
     assert {w["label"] for w in plain.source("train")} == {-1}
@@ -146,9 +154,8 @@ def test_embeddings_by_sentence_reach_narrations(tmp_path):
     made = write_dataset(
         items,
         tmp_path / "d",
-        splits=Splits((1, 0, 0)),
-        text_embeddings={"waves": np.arange(4.0)},
-        **ABOUT,
+        ORIGIN,
+        Recipe(SPEC, Splits((1, 0, 0)), text_embeddings={"waves": np.arange(4.0)}),
     )
     waves, turns = made.source("train")
     assert waves["has_text_embedding"] is True
@@ -171,7 +178,7 @@ def test_embeddings_by_sentence_reach_narrations(tmp_path):
 )
 def test_a_failure_leaves_nothing(tmp_path, items, message):
     with pytest.raises(PrimusError, match=message):
-        write_dataset(items, tmp_path / "out", **ABOUT)
+        write_dataset(items, tmp_path / "out", ORIGIN, RECIPE)
     assert not list(tmp_path.iterdir())
 
 
@@ -181,33 +188,33 @@ def test_an_exception_of_the_source_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_dataset(broken(), tmp_path / "out", **ABOUT)
+        write_dataset(broken(), tmp_path / "out", ORIGIN, RECIPE)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_existing_folder_is_kept_unless_it_is_a_data_set_and_overwrite_is_said(tmp_path):
     out = tmp_path / "out"
-    first = write_dataset(people(4), out, **ABOUT)
+    first = write_dataset(people(4), out, ORIGIN, RECIPE)
     with pytest.raises(PrimusError, match="already exists"):
-        write_dataset(people(5), out, **ABOUT)
+        write_dataset(people(5), out, ORIGIN, RECIPE)
     assert DatasetFolder(out).content_hash == first.content_hash
     with pytest.raises(PrimusError):
-        write_dataset([], out, overwrite=True, **ABOUT)
+        write_dataset([], out, ORIGIN, RECIPE, overwrite=True)
     assert DatasetFolder(out).content_hash == first.content_hash
-    second = write_dataset(people(5), out, overwrite=True, **ABOUT)
+    second = write_dataset(people(5), out, ORIGIN, RECIPE, overwrite=True)
     assert DatasetFolder(out).content_hash == second.content_hash != first.content_hash
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.tex").write_text("years")
     with pytest.raises(PrimusError, match="not a dataset folder"):
-        write_dataset(people(4), precious, overwrite=True, **ABOUT)
+        write_dataset(people(4), precious, ORIGIN, RECIPE, overwrite=True)
     assert (precious / "thesis.tex").read_text() == "years"
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PrimusError, match=r"cannot write .*out: .*file is no folder"):
-        write_dataset(people(4), tmp_path / "file" / "out", **ABOUT)
+        write_dataset(people(4), tmp_path / "file" / "out", ORIGIN, RECIPE)
 
 
 def copied(folder: DatasetFolder, tmp_path):
@@ -221,10 +228,10 @@ def test_a_missing_folder_or_one_of_another_kind(tmp_path, folder):
         DatasetFolder(tmp_path)
     copy = copied(folder, tmp_path)
     for text, message in (
-        ("{", "cannot be read"),
+        ("{", "is not JSON"),
         ("[]", "format None"),
         ('{"format": 99}', "format 99"),
-        ('{"format": 1, "name": "a"}', "'rate_hz' is missing"),
+        ('{"format": 1, "name": "a", "simulated": false}', "'rate_hz' is missing"),
     ):
         (copy / "metadata.json").write_text(text)
         with pytest.raises(PrimusError, match=message):
@@ -235,7 +242,7 @@ def test_a_missing_folder_or_one_of_another_kind(tmp_path, folder):
 
 def test_a_missing_or_cut_shard_is_noticed_on_opening(folder, tmp_path):
     copy = copied(folder, tmp_path)
-    shard = copy / folder.metadata["shards"]["train"][1]["file"]
+    shard = copy / folder.metadata.shards["train"][1].file
     shard.write_bytes(shard.read_bytes()[:-10])
     with pytest.raises(PrimusError, match=f"{shard.name} has"):
         DatasetFolder(copy)
@@ -246,8 +253,8 @@ def test_a_missing_or_cut_shard_is_noticed_on_opening(folder, tmp_path):
 
 def test_a_flipped_bit_is_an_error_that_names_the_shard(folder, tmp_path):
     copy = copied(folder, tmp_path)
-    before = folder.metadata["shards"]["train"][0]["examples"]
-    shard = copy / folder.metadata["shards"]["train"][1]["file"]
+    before = folder.metadata.shards["train"][0].examples
+    shard = copy / folder.metadata.shards["train"][1].file
     data = bytearray(shard.read_bytes())
     # inside the first record: its chunk begins at byte 64
     data[700] ^= 1
@@ -275,3 +282,24 @@ def test_the_metadata_is_complete(folder):
     assert metadata["tokenizer"] is None
     assert metadata["drops"] == {}
     assert metadata["made_with"]["packages"]["numpy"] == np.__version__
+
+
+def test_windows_come_in_their_order_a_few_at_a_time(folder):
+    size = folder.splits["train"]
+    parts = list(folder.windows("train", rows=7))
+    assert [len(rows) for rows in parts] == [7] * (size // 7) + [size % 7] * bool(size % 7)
+    rows = [row for part in parts for row in part]
+    for mine, other in zip(rows, folder.source("train"), strict=True):
+        assert (mine["recording"], mine["start_seconds"]) == (
+            other["recording"],
+            other["start_seconds"],
+        )
+        np.testing.assert_array_equal(mine["imu"], other["imu"])
+    with pytest.raises(PrimusError, match="no split 'dev'"):
+        next(folder.windows("dev"))
+
+
+def test_a_dataset_of_another_rate_than_the_encoder(folder):
+    folder.check_rate(50.0 * (1 + 1e-7))
+    with pytest.raises(PrimusError, match=r"windows at 50 Hz, but .* at 100 Hz.*--target-rate 100"):
+        folder.check_rate(100.0)

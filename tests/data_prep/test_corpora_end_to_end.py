@@ -72,7 +72,7 @@ def check_frames(folder: DatasetFolder, fps: float, offset: dict[str, float]) ->
 def check_embedded(root: Path) -> None:
     before, after = DatasetFolder(root / "data"), DatasetFolder(root / "embedded")
     assert after.splits == before.splits
-    assert after.corpus == before.corpus
+    assert after.metadata.corpus == before.metadata.corpus
     assert after.embedding_dim == 16
     for split in before.splits:
         for old, new in zip(before.source(split), after.source(split), strict=True):
@@ -89,7 +89,7 @@ def test_ego4d(tmp_path):
     # Two files of the miniature are broken on purpose.
     assert prepare(tmp_path, "ego4d", raw) == 3
     folder = DatasetFolder(tmp_path / "data")
-    assert len(folder.failed) == 2
+    assert len(folder.metadata.failed) == 2
     # The clip of video 1 begins two seconds into it.
     assert check_frames(folder, 10.0, {uid(0): 0.0, uid(1): -2.0}) > 8
     assert embed(tmp_path) == 0

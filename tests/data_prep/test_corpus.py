@@ -13,15 +13,17 @@ from support.corpora import PlantedCorpus, log, prepare
 
 from data_prep.dataset.beam import BeamEngine
 from data_prep.dataset.pool import LocalPool
+from data_prep.dataset.recipe import OFFICIAL
 from primus_jax.data.folder import DatasetFolder
+from primus_jax.data.metadata import CorpusVersion
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.windows import WindowSpec
 
-TESTS = str(Path(__file__).parents[1])
+TESTS = os.pathsep.join(str(folder) for folder in Path(__file__).parents[:2])
 
 
 def shards(folder: DatasetFolder) -> dict[str, bytes]:
-    files = [s["file"] for members in folder.metadata["shards"].values() for s in members]
+    files = [s.file for members in folder.metadata.shards.values() for s in members]
     assert {f.name for f in folder.path.iterdir()} == {
         *files, "metadata.json", "features.json", "dataset_info.json", "label.labels.txt"
     }  # fmt: skip
@@ -36,7 +38,7 @@ def plain(tmp_path_factory) -> DatasetFolder:
 
 
 def test_units_lie_in_their_order_with_everything_counted(plain):
-    assert len(plain.metadata["shards"]["train"]) > 1
+    assert len(plain.metadata.shards["train"]) > 1
     recordings = [w["recording"] for split in plain.splits for w in plain.source(split)]
     in_split = dict.fromkeys(recordings)
     for split in plain.splits:
@@ -44,16 +46,16 @@ def test_units_lie_in_their_order_with_everything_counted(plain):
         assert own == sorted(own)
     assert len(in_split) == 10
     meta = plain.metadata
-    assert plain.corpus == {"name": "planted", "version": "7"}
-    assert plain.placement == {"head": len(recordings)}
-    assert plain.failed == {}
-    assert plain.towers == {"text": None, "video": None}
-    assert meta["drops"] == {"rows without a sensor": 0 + 1 + 2 + 3 + 4}
-    assert (meta["source"], meta["licence"]) == ("made by a test", "CC0")
-    assert meta["planted by"] == "a test"
-    assert sum(c["with_text"] for c in meta["counts"].values()) == 10
+    assert meta.corpus == CorpusVersion("planted", "7")
+    assert meta.placement == {"head": len(recordings)}
+    assert meta.failed == {}
+    assert meta.towers == {"text": None, "video": None}
+    assert meta.drops == {"rows without a sensor": 0 + 1 + 2 + 3 + 4}
+    assert (meta.source, meta.licence) == ("made by a test", "CC0")
+    assert meta.facts["planted by"] == "a test"
+    assert sum(c.with_text for c in meta.counts.values()) == 10
     walking = sum((8 + n) // 2 for n in range(5))
-    assert sum(c["labels"].get("walking", 0) for c in meta["counts"].values()) == walking
+    assert sum(c.labels.get("walking", 0) for c in meta.counts.values()) == walking
     assert not plain.path.with_name("out.partial").exists()
 
 
@@ -77,7 +79,7 @@ def test_beam_with_two_worker_processes_changes_nothing(plain, tmp_path, monkeyp
     corpus = PlantedCorpus(tmp_path)
     (tmp_path / "take 03.bug").touch()
     other = prepare(corpus, tmp_path / "out", BeamEngine("DirectRunner", options))
-    assert other.failed == {"take 03": "KeyError: 'uid'"}
+    assert other.metadata.failed == {"take 03": "KeyError: 'uid'"}
     (tmp_path / "take 03.bug").unlink()
     engine = BeamEngine("DirectRunner", options)
     other = prepare(corpus, tmp_path / "out", engine, overwrite=True)
@@ -98,8 +100,8 @@ def test_a_unit_that_kills_its_workers_fails_alone(tmp_path, capsys):
     (tmp_path / "take 01.kill").write_text("9")
     folder = prepare(PlantedCorpus(tmp_path), tmp_path / "out")
     assert log(tmp_path).count("take 01") == 2
-    assert list(folder.failed) == ["take 01"]
-    assert "died 2 times (signal 9)" in folder.failed["take 01"]
+    assert list(folder.metadata.failed) == ["take 01"]
+    assert "died 2 times (signal 9)" in folder.metadata.failed["take 01"]
     assert "FAILED take 01: its worker" in capsys.readouterr().out
     units = {w["recording"][:7] for split in folder.splits for w in folder.source(split)}
     assert units == {"take 00", "take 02", "take 03", "take 04"}
@@ -110,7 +112,7 @@ def test_failed_units_are_listed_and_prepared_later(plain, tmp_path, capsys):
     (tmp_path / "take 00.broken").touch()
     (tmp_path / "take 03.bug").touch()
     folder = prepare(corpus, tmp_path / "out")
-    assert folder.failed == {
+    assert folder.metadata.failed == {
         "take 00": "take 00.csv, line 3: the clock stands still.",
         "take 03": "KeyError: 'uid'",
     }
@@ -120,7 +122,7 @@ def test_failed_units_are_listed_and_prepared_later(plain, tmp_path, capsys):
     assert len(log(tmp_path)) == 5
     (tmp_path / "take 00.broken").unlink()
     folder = prepare(corpus, tmp_path / "out", overwrite=True)
-    assert list(folder.failed) == ["take 03"]
+    assert list(folder.metadata.failed) == ["take 03"]
     assert len(log(tmp_path)) == 7
     (tmp_path / "take 03.bug").unlink()
     folder = prepare(corpus, tmp_path / "out", overwrite=True)
@@ -194,11 +196,11 @@ def test_other_settings_do_not_mix_with_unfinished_work(tmp_path):
 
 
 def test_the_official_split(tmp_path):
-    folder = prepare(PlantedCorpus(tmp_path), tmp_path / "out", splits=None)
-    assert folder.metadata["groups"] == {"train": ["p1", "p2"], "test": ["p0"]}
-    assert folder.metadata["split_published"] is True
-    assert folder.metadata["split_fractions"] is None
-    drops = folder.metadata["drops"]
+    folder = prepare(PlantedCorpus(tmp_path), tmp_path / "out", splits=OFFICIAL)
+    assert folder.metadata.groups == {"train": ("p1", "p2"), "test": ("p0",)}
+    assert folder.metadata.split_published is True
+    assert folder.metadata.split_fractions is None
+    drops = folder.metadata.drops
     assert drops["recordings that the official split does not name"] == 2
 
 
@@ -234,7 +236,7 @@ print(json.dumps([alone, len(source), batch.tolist()]))
 
 
 def test_the_shards_are_read_without_this_project(plain):
-    files = [str(plain.path / s["file"]) for s in plain.metadata["shards"]["train"]]
+    files = [str(plain.path / s.file) for s in plain.metadata.shards["train"]]
     command = [sys.executable, "-c", READ, str(plain.path), *files]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -62,15 +62,15 @@ def test_a_broken_file_gives_status_3_and_can_be_repaired(raw, tmp_path, capsys)
     command += ["--frames", "2", "--frame-size", "32", "--workers", "1"]
     assert main(command) == 3
     made = DatasetFolder(out)
-    assert list(made.failed) == [takes[1].uid]
-    assert table.name in made.failed[takes[1].uid]
+    assert list(made.metadata.failed) == [takes[1].uid]
+    assert table.name in made.metadata.failed[takes[1].uid]
     printed = capsys.readouterr()
     assert f"FAILED {takes[1].uid}: " in printed.out
     assert "2 frames each" in printed.out
     assert printed.err == ""
     assert made.splits == {"train": 4}
-    assert made.metadata["counts"]["train"]["with_frames"] == 2
-    assert made.corpus["name"].lower().startswith("ego")
+    assert made.metadata.counts["train"].with_frames == 2
+    assert made.metadata.corpus.name.lower().startswith("ego")
 
     table.write_text("\n".join(lines) + "\n")
     assert main([*command, "--overwrite"]) == 0

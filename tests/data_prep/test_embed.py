@@ -16,11 +16,15 @@ from support.clip_vocabulary import write_vocabulary
 from support.recording_files import people, recording
 from support.videos import write_video
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from data_prep.embed.dataset import embed_dataset
+from data_prep.embed.plan import EmbedOptions
 from primus_jax.cli import main
 from primus_jax.data.folder import DatasetFolder
+from primus_jax.data.metadata import StoredTower
 from primus_jax.errors import PrimusError
 from primus_jax.models.clip.tokenizer import load_tokenizer
 from primus_jax.models.clip.towers import embed_text, embed_video, load_towers
@@ -52,12 +56,13 @@ def write(path, recordings, vocabulary=None, spec=SPEC):
     return write_dataset(
         recordings,
         path,
-        source="made by a test",
-        licence="CC0",
-        spec=spec,
-        splits=Splits((0.6, 0.4, 0.0), seed=1),
-        tokenizer=vocabulary and load_tokenizer(vocabulary),
-        shard_bytes=100_000,
+        Origin("made by a test", "CC0"),
+        Recipe(
+            spec,
+            Splits((0.6, 0.4, 0.0), seed=1),
+            vocabulary and load_tokenizer(vocabulary),
+            shard_bytes=100_000,
+        ),
     )
 
 
@@ -104,24 +109,31 @@ def test_embeddings_are_those_of_the_towers(root, embedded):
 def test_the_folder_says_what_was_done(root, embedded, capsys):
     before, after = DatasetFolder(root / "data"), DatasetFolder(embedded)
     towers = load_towers(root / "towers")
-    assert after.towers == {
+    assert after.metadata.towers == {
+        "text": StoredTower("towers", towers.digests["text"]),
+        "video": StoredTower("towers", towers.digests["vision"], frames=3),
+    }
+    written = json.loads((embedded / "metadata.json").read_text())
+    assert written["towers"] == {
         "text": {"name": "towers", "digest": towers.digests["text"]},
         "video": {"name": "towers", "digest": towers.digests["vision"], "frames": 3},
     }
+    old = json.loads((root / "data" / "metadata.json").read_text())
+    assert list(written) == [*old, "towers", "embedded"]
     assert after.embedding_dim == 16
     assert after.splits == before.splits
     assert after.content_hash != before.content_hash
-    assert after.metadata["embedded"]["content_hash"] == before.content_hash
-    assert after.metadata["tokenizer"] == before.metadata["tokenizer"]
+    assert after.metadata.embedded.content_hash == before.content_hash
+    assert after.metadata.tokenizer == before.metadata.tokenizer
     for split in before.splits:
-        counts = after.metadata["counts"][split]
+        counts = after.metadata.counts[split]
         there = list(after.source(split))
-        assert counts["with_text_embedding"] == sum(w["has_text_embedding"] for w in there)
-        assert counts["with_video_embedding"] == sum(w["has_video_embedding"] for w in there)
-        assert counts["with_frames"] == 0
-        sizes = [shard["examples"] for shard in before.metadata["shards"][split]]
-        assert [shard["examples"] for shard in after.metadata["shards"][split]] == sizes
-    assert len(before.metadata["shards"]["train"]) > 1
+        assert counts.with_text_embedding == sum(w["has_text_embedding"] for w in there)
+        assert counts.with_video_embedding == sum(w["has_video_embedding"] for w in there)
+        assert counts.with_frames == 0
+        sizes = [shard.examples for shard in before.metadata.shards[split]]
+        assert [shard.examples for shard in after.metadata.shards[split]] == sizes
+    assert len(before.metadata.shards["train"]) > 1
     assert not (root / "embedded.partial").exists()
     assert main(["info", str(embedded)]) == 0
     assert "with video embedding" in capsys.readouterr().out
@@ -154,7 +166,7 @@ def test_devices_and_batches_change_nothing(root, embedded, tmp_path, devices, b
 def test_bfloat16_stays_close(root, embedded, tmp_path):
     options = ("--out", tmp_path / "out", "--dtype", "bfloat16", "--devices", 1, "--batch", 12)
     assert command(root, *options) == 0
-    assert DatasetFolder(tmp_path / "out").metadata["embedded"]["dtype"] == "bfloat16"
+    assert DatasetFolder(tmp_path / "out").metadata.embedded.dtype == "bfloat16"
     for kind in ("text", "video"):
         a, b = (
             np.stack([w[f"{kind}_embedding"] for w in windows(path)]).astype(np.float32)
@@ -174,13 +186,15 @@ def test_one_kind_at_a_time_is_both_at_once(root, embedded, tmp_path):
         == 0
     )
     first = DatasetFolder(tmp_path / "text")
-    assert first.towers["video"] is None
-    assert "frames" in first.metadata["tensors"]
+    assert first.metadata.towers["video"] is None
+    assert "frames" in first.metadata.tensors
     towers = root / "towers"
     words = ["embed", str(first.path), "--towers", str(towers), "--out", str(tmp_path / "both")]
     assert main(words) == 2
     assert main([*words, "--only", "video", "--devices", "1", "--batch", "9"]) == 0
-    assert DatasetFolder(tmp_path / "both").towers == DatasetFolder(embedded).towers
+    assert (
+        DatasetFolder(tmp_path / "both").metadata.towers == DatasetFolder(embedded).metadata.towers
+    )
     for a, b in zip(windows(embedded), windows(tmp_path / "both"), strict=True):
         np.testing.assert_allclose(a["text_embedding"], b["text_embedding"], 1e-3, 1e-6)
         np.testing.assert_allclose(a["video_embedding"], b["video_embedding"], 1e-3, 1e-6)
@@ -195,16 +209,19 @@ def test_a_tokenizer_stands_in_for_token_ids(root, tmp_path):
         embed_dataset(tmp_path / "plain", towers, tmp_path / "a")
     tokenizer = load_tokenizer(root / "bpe.txt.gz")
     a = embed_dataset(
-        tmp_path / "plain", towers, tmp_path / "a", tokenizer=tokenizer, batch=8, devices=1
+        tmp_path / "plain",
+        towers,
+        tmp_path / "a",
+        EmbedOptions(tokenizer=tokenizer, batch=8, devices=1),
     )
-    b = embed_dataset(tmp_path / "ids", towers, tmp_path / "b", batch=8, devices=1)
-    assert a.metadata["tokenizer"] == with_ids.metadata["tokenizer"]
+    b = embed_dataset(tmp_path / "ids", towers, tmp_path / "b", EmbedOptions(batch=8, devices=1))
+    assert a.metadata.tokenizer == with_ids.metadata.tokenizer
     for x, y in zip(windows(a.path), windows(b.path), strict=True):
         np.testing.assert_array_equal(x["tokens"], y["tokens"])
         np.testing.assert_array_equal(x["text_embedding"], y["text_embedding"])
-    assert a.towers["video"] is None
+    assert a.metadata.towers["video"] is None
     with pytest.raises(PrimusError, match=r"token ids of bpe\.txt\.gz already"):
-        embed_dataset(tmp_path / "ids", towers, tmp_path / "c", tokenizer=tokenizer)
+        embed_dataset(tmp_path / "ids", towers, tmp_path / "c", EmbedOptions(tokenizer=tokenizer))
 
 
 def test_killed_and_started_again(root, tmp_path):
@@ -214,11 +231,8 @@ def test_killed_and_started_again(root, tmp_path):
     write_dataset(
         [long],
         tmp_path / "data",
-        source="made by a test",
-        licence="CC0",
-        spec=spec,
-        splits=Splits((1.0, 0.0, 0.0)),
-        tokenizer=load_tokenizer(root / "bpe.txt.gz"),
+        Origin("made by a test", "CC0"),
+        Recipe(spec, Splits((1.0, 0.0, 0.0)), load_tokenizer(root / "bpe.txt.gz")),
     )
     out = tmp_path / "out"
     words = ["embed", "data", "--towers", str(root / "towers"), "--out", str(out), "--batch", "64"]
@@ -246,16 +260,17 @@ def test_killed_and_started_again(root, tmp_path):
         tmp_path / "data",
         towers,
         out,
-        batch=64,
-        devices=1,
+        EmbedOptions(batch=64, devices=1),
         log=lambda line: told.append((line, first.stat().st_mtime_ns)),
     )
-    whole = embed_dataset(tmp_path / "data", towers, tmp_path / "whole", batch=64, devices=1)
+    whole = embed_dataset(
+        tmp_path / "data", towers, tmp_path / "whole", EmbedOptions(batch=64, devices=1)
+    )
     assert told[-1] == ("  writing 3,000 windows", made)
     assert resumed.content_hash == whole.content_hash
-    assert resumed.metadata["shards"] == whole.metadata["shards"]
-    for shard in whole.metadata["shards"]["train"]:
-        assert (out / shard["file"]).read_bytes() == (whole.path / shard["file"]).read_bytes()
+    assert resumed.metadata.shards == whole.metadata.shards
+    for shard in whole.metadata.shards["train"]:
+        assert (out / shard.file).read_bytes() == (whole.path / shard.file).read_bytes()
     assert not first.parent.exists()
 
 
@@ -285,7 +300,7 @@ def test_equal_sentences_go_through_the_tower_once(root, tmp_path, monkeypatch):
     monkeypatch.setitem(embed_towers._EMBED, "text", ("text", counted))
     towers = load_towers(root / "towers")
     folder = embed_dataset(
-        root / "data", towers, tmp_path / "out", kinds=["text"], devices=1, batch=4
+        root / "data", towers, tmp_path / "out", EmbedOptions(("text",), devices=1, batch=4)
     )
     jax.effects_barrier()
     assert sum(seen) == 3
@@ -344,8 +359,8 @@ def test_embeddings_are_replaced_on_demand(embedded, tmp_path):
     words = ["embed", str(embedded), "--towers", str(other), "--out", str(tmp_path / "out")]
     assert main([*words, "--overwrite-embeddings", "--devices", "1"]) == 0
     folder = DatasetFolder(tmp_path / "out")
-    assert folder.towers["text"]["digest"] == load_towers(other).digests["text"]
-    assert folder.towers["video"] == DatasetFolder(embedded).towers["video"]
+    assert folder.metadata.towers["text"].digest == load_towers(other).digests["text"]
+    assert folder.metadata.towers["video"] == DatasetFolder(embedded).metadata.towers["video"]
     for a, b in zip(windows(embedded), windows(folder.path), strict=True):
         np.testing.assert_array_equal(a["video_embedding"], b["video_embedding"])
         assert (a["text_embedding"] != b["text_embedding"]).any() == a["has_text_embedding"]

@@ -10,6 +10,8 @@ import pytest
 from support.recording_files import people, recording
 from support.videos import frame_number, write_video
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from data_prep.video import NO_VIDEO, NOT_SHOWN
@@ -41,15 +43,13 @@ def filmed(tmp_path_factory) -> DatasetFolder:
     return write_dataset(
         items,
         folder / "out",
-        source="a test",
-        licence="CC0",
-        spec=SPEC,
-        splits=Splits((1, 0, 0)),
+        Origin("a test", "CC0"),
+        Recipe(SPEC, Splits((1, 0, 0))),
     )
 
 
 def test_the_frames_of_every_window_are_the_right_ones(filmed):
-    assert filmed.metadata["tensors"]["frames"] == [2, 32, 32, 3]
+    assert filmed.metadata.tensors["frames"] == (2, 32, 32, 3)
     shown = {}
     for window in filmed.source("train"):
         assert window["frames"].dtype == np.uint8
@@ -67,8 +67,8 @@ def test_the_frames_of_every_window_are_the_right_ones(filmed):
 
 def test_windows_without_frames_are_kept_and_counted(filmed):
     assert filmed.splits == {"train": 3 + 4 * 4}
-    assert filmed.metadata["counts"]["train"]["with_frames"] == 5
-    assert filmed.metadata["drops"] == {NOT_SHOWN: 2 + 4 + 4, NO_VIDEO: 4}
+    assert filmed.metadata.counts["train"].with_frames == 5
+    assert filmed.metadata.drops == {NOT_SHOWN: 2 + 4 + 4, NO_VIDEO: 4}
 
 
 def test_plain_tfds_reads_the_frames(filmed):
@@ -119,8 +119,9 @@ def test_a_folder_of_an_earlier_version(filmed, tmp_path, capsys):
     del metadata["counts"]["train"]["with_frames"]
     (copy / "metadata.json").write_text(json.dumps(metadata))
     folder = DatasetFolder(copy)
-    assert (folder.corpus, folder.failed, folder.placement) == (None, {}, {})
-    assert folder.towers == {"text": None, "video": None}
+    stated = folder.metadata
+    assert (stated.corpus, stated.failed, stated.placement, stated.towers) == (None, {}, {}, {})
+    assert stated.counts["train"].with_frames == 0
     assert main(["info", str(copy)]) == 0
     assert "corpus" not in capsys.readouterr().out
 
@@ -147,7 +148,7 @@ def test_a_picture_of_few_windows_without_gyroscope(tmp_path):
     items = [dataclasses.replace(p, has_gyro=False, signal=p.signal * [1, 1, 1, 0, 0, 0])
              for p in people(3, 1)]  # fmt: skip
     spec = WindowSpec(50.0, 15.0, 15.0)
-    folder = write_dataset(items, tmp_path / "few", source="a", licence="b", spec=spec)
+    folder = write_dataset(items, tmp_path / "few", Origin("a", "b"), Recipe(spec))
     drawn = draw_windows(folder, tmp_path / "few.png")
     assert len(drawn) == 3
     assert {w["split"] for w in drawn} == set(folder.splits)

@@ -21,10 +21,10 @@ def test_a_pack_becomes_a_folder(tmp_path, capsys):
     assert main([*command, "--embeddings", str(tmp_path / "e.npz")]) == 0
     folder = DatasetFolder(out)
     assert sum(folder.splits.values()) == 10 * 19
-    assert folder.metadata["hop_seconds"] == 1
-    counts = folder.metadata["counts"].values()
-    assert sum(c["with_text_embedding"] for c in counts) == 2 * 19
-    assert sum(c["with_video_embedding"] for c in counts) == 190
+    assert folder.metadata.hop_seconds == 1
+    counts = folder.metadata.counts.values()
+    assert sum(c.with_text_embedding for c in counts) == 2 * 19
+    assert sum(c.with_video_embedding for c in counts) == 190
     printed = capsys.readouterr().out
     assert "190 windows" in printed
     assert "left out   nothing" in printed
@@ -55,7 +55,7 @@ def test_tables_become_a_folder(tmp_path, capsys):
     assert main(command) == 0
     folder = DatasetFolder(out)
     assert sum(folder.splits.values()) == 16
-    assert folder.metadata["drops"] == {"windows touching missing samples": 4}
+    assert folder.metadata.drops == {"windows touching missing samples": 4}
     assert "4 windows touching missing samples" in capsys.readouterr().out
     window = folder.source("train")[0]
     assert window["imu"].shape == (150, 6)
@@ -102,9 +102,9 @@ def test_real_recordings(tmp_path, shared_data):
     assert main([*command, "--placement", "right thigh"]) == 0
     folder = DatasetFolder(out)
     assert len(folder.label_names) == 6
-    counts = folder.metadata["counts"].values()
-    assert sum(c["recordings"] for c in counts) == 190
-    assert folder.metadata["drops"] == {"recordings of another placement": 671}
+    counts = folder.metadata.counts.values()
+    assert sum(c.recordings for c in counts) == 190
+    assert folder.metadata.drops == {"recordings of another placement": 671}
     for split in folder.splits:
         for window in folder.source(split):
             assert window["subject"].startswith("utd_mhad/s")

@@ -169,7 +169,7 @@ def test_damaged_files_are_refused(tmp_path):
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(whole[: len(whole) * 2 // 3])
     assert numbers(Video(cut), [1.0, 2.0]) == [30, 60]
-    with pytest.raises(PrimusError, match=r"cut\.mp4: damaged near 5\.500 s .*Copy it again"):
+    with pytest.raises(PrimusError, match=r"cut\.mp4: damaged near 5\.500 s .*Copy the file again"):
         numbers(Video(cut), [1.0, 5.5])
 
     end = write_video(tmp_path / "end.mp4", 6.0)

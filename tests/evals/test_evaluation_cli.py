@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from primus_jax.cli import main
@@ -35,8 +37,8 @@ def recordings(windows: int = 3, seed: int = 0, prefix: str = ""):
 
 def written(path, source="a test", **options):
     return write_dataset(
-        recordings(**options), path, source=source, licence="none", spec=SPEC,
-        splits=Splits((0.5, 0.0, 0.5)), simulated=True,
+        recordings(**options), path, Origin(source, "none", simulated=True),
+        Recipe(SPEC, Splits((0.5, 0.0, 0.5))),
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from support.recording_files import people, signal
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from data_prep.user.packs import Packs
@@ -27,8 +29,8 @@ def check(encoders, recordings, tmp_path, capsys):
     folders = {}
     for rate_hz in (50.0, 200.0):
         folders[rate_hz] = write_dataset(
-            recordings, tmp_path / f"at_{rate_hz:.0f}", source="a test", licence="none",
-            spec=WindowSpec(rate_hz, 5.0, 5.0), splits=Splits((1.0, 0.0, 0.0)),
+            recordings, tmp_path / f"at_{rate_hz:.0f}", Origin("a test", "none"),
+            Recipe(WindowSpec(rate_hz, 5.0, 5.0), Splits((1.0, 0.0, 0.0))),
         )  # fmt: skip
     for path in encoders.values():
         encoder = load_encoder(path)

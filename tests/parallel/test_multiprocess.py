@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 from support.process_runs import Child, finish, free_port, job, pretrain_command, seconds_until_end
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
-from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.dataset.write import write_dataset
 from data_prep.simulated.simulate import recordings
+from primus_jax.recordings.windows import WindowSpec
 from primus_jax.training.run import load_state
 
 SHORT = ("--config.steps=16", "--config.checkpoint.every=8")
@@ -215,9 +218,9 @@ def overflowing(tmp_path_factory):
     people = list(recordings(seed=3, people=4, bouts=1, seconds=2.6))
     people[5].signal[:] *= 1e25
     return write_dataset(
-        people, tmp_path_factory.mktemp("data") / "overflowing", source="simulated",
-        licence="Apache-2.0", spec=WindowSpec(seconds=2.6, hop_seconds=2.6),
-        splits=Splits((1.0, 0.0, 0.0), seed=0), simulated=True,
+        people, tmp_path_factory.mktemp("data") / "overflowing",
+        Origin("simulated", "Apache-2.0", simulated=True),
+        Recipe(WindowSpec(seconds=2.6, hop_seconds=2.6), Splits((1.0, 0.0, 0.0), seed=0)),
     ).path  # fmt: skip
 
 

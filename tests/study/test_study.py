@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from support.study_files import BASE
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
-from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.dataset.write import write_dataset
 from data_prep.simulated.simulate import recordings
 from primus_jax.cli import main
 from primus_jax.config_file import run_file
@@ -21,6 +23,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.evals.resampled import ResampledEncoder
 from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import MultitaskConfig
+from primus_jax.recordings.windows import WindowSpec
 from primus_jax.study import run as studies
 from primus_jax.study.study import Study
 from primus_jax.study.tables import differences
@@ -56,12 +59,8 @@ def write(folder, seed):
     write_dataset(
         recordings(seed=seed, people=6, bouts=1, seconds=2.6),
         folder,
-        source=f"simulated people {seed}",
-        licence="Apache-2.0",
-        name=folder.name,
-        spec=WindowSpec(seconds=2.6, hop_seconds=2.6),
-        splits=Splits((1.0, 0.0, 0.0), seed=0),
-        simulated=True,
+        Origin(f"simulated people {seed}", "Apache-2.0", simulated=True),
+        Recipe(WindowSpec(seconds=2.6, hop_seconds=2.6), Splits((1.0, 0.0, 0.0), seed=0)),
     )
     return folder
 

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from support.study_files import BASE
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
-from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.dataset.write import write_dataset
 from data_prep.simulated.simulate import recordings
+from primus_jax.recordings.windows import WindowSpec
 
 STUDY = (
     BASE
@@ -65,8 +68,11 @@ def test_killed_three_times_it_ends_with_the_same_rows(tmp_path):
     for name, seed in (("train", 3), ("people", 11)):
         write_dataset(
             recordings(seed=seed, people=6, bouts=1, seconds=2.6), tmp_path / name,
-            source=f"simulated {seed}", licence="none", spec=WindowSpec(50.0, 2.6, 2.6),
-            splits=Splits((0.8, 0.2, 0.0) if name == "train" else (1.0, 0.0, 0.0)), simulated=True,
+            Origin(f"simulated {seed}", "none", simulated=True),
+            Recipe(
+                WindowSpec(50.0, 2.6, 2.6),
+                Splits((0.8, 0.2, 0.0) if name == "train" else (1.0, 0.0, 0.0)),
+            ),
         )  # fmt: skip
     whole, _ = finish(tmp_path, "whole")
     # saving at step 4 waits for what was saved at step 2

@@ -9,6 +9,7 @@ from typing import Any
 
 from data_prep.dataset.corpus import write_corpus
 from data_prep.dataset.pool import LocalPool
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
@@ -79,5 +80,7 @@ def log(folder: Path) -> list[str]:
 
 def prepare(corpus: PlantedCorpus, out: Path, engine=None, **options) -> DatasetFolder:
     """Write the corpus with two splits and small shards, by one worker without an engine."""
-    options = {"spec": SPEC, "splits": Splits((0.5, 0.5, 0.0)), "name": "planted", **options}
-    return write_corpus(corpus, out, engine=engine or LocalPool(1), shard_bytes=20_000, **options)
+    recipe = {"spec": SPEC, "splits": Splits((0.5, 0.5, 0.0))}
+    recipe |= {name: options.pop(name) for name in recipe if name in options}
+    made = Recipe(**recipe, name="planted", shard_bytes=20_000)
+    return write_corpus(corpus, out, made, engine or LocalPool(1), **options)

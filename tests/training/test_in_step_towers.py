@@ -13,8 +13,10 @@ import pytest
 from support.clip_folder import TEXT, VISION, write_clip_folder
 from support.recording_files import recording
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
-from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.dataset.write import write_dataset
 from data_prep.embed.dataset import embed_dataset
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.data.folder import DatasetFolder
@@ -29,6 +31,7 @@ from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import make_optimizer
 from primus_jax.parallel import sharding
 from primus_jax.recordings.recording import Video
+from primus_jax.recordings.windows import WindowSpec
 from primus_jax.training.in_step_towers import open_in_step_towers
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
@@ -79,11 +82,10 @@ def data(tmp_path_factory):
     return write(people, folder / "live")
 
 
-def write(people, path, **values):
-    values = {"tokenizer": TOKENIZER, "source": "made by a test", "licence": "CC0"} | values
+def write(people, path, tokenizer=TOKENIZER):
     spec = WindowSpec(seconds=2.6, hop_seconds=2.6, frames=3, frame_size=32)
-    split = Splits((1.0, 0.0, 0.0), seed=0)
-    return write_dataset(people, path, spec=spec, splits=split, **values).path
+    recipe = Recipe(spec, Splits((1.0, 0.0, 0.0), seed=0), tokenizer)
+    return write_dataset(people, path, Origin("made by a test", "CC0"), recipe).path
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +298,7 @@ def test_only_the_towers_of_the_targets_are_kept(data, tmp_path):
 
 def test_data_without_tokens_or_frames_is_refused(data, towers, tmp_path):
     people = [recording(f"q{i}", text="someone walks") for i in range(2)]
-    plain = write(people, tmp_path / "plain", tokenizer=None, source="made by a test")
+    plain = write(people, tmp_path / "plain", tokenizer=None)
     text = PrimusConfig(targets=("text",))
     with pytest.raises(PrimusError, match=r"plain holds sentences but no tokens.*--tokenizer"):
         open_in_step_towers(config_of(plain, towers=towers, objective=text), [DatasetFolder(plain)])

@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
-from data_prep.dataset.write import WindowSpec, write_dataset
+from data_prep.dataset.write import write_dataset
 from data_prep.simulated.simulate import recordings
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.data.folder import DatasetFolder
@@ -17,6 +19,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
+from primus_jax.recordings.windows import WindowSpec
 from primus_jax.training.digest import digest
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
@@ -132,11 +135,8 @@ def test_windows_without_text_or_video_carry_masks(simulated, tmp_path):
     folder = write_dataset(
         kept,
         tmp_path / "half",
-        source="simulated",
-        licence="Apache-2.0",
-        spec=WindowSpec(seconds=2.6, hop_seconds=2.6),
-        splits=Splits((1.0, 0.0, 0.0), seed=0),
-        simulated=True,
+        Origin("simulated", "Apache-2.0", simulated=True),
+        Recipe(WindowSpec(seconds=2.6, hop_seconds=2.6), Splits((1.0, 0.0, 0.0), seed=0)),
     )
     # Beside a dataset with videos, one without any is masked.
     pipeline = Pipeline([DatasetFolder(simulated), folder], "train", 96, 0, INPUTS)

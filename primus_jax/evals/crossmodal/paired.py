@@ -11,8 +11,6 @@ from primus_jax.errors import PrimusError
 
 TARGETS = ("text", "video")
 ALL = "all"
-# Windows held in memory at once.
-_READ = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,19 +65,12 @@ def paired_windows(
         PrimusError: the dataset's rate is not the encoder's, its windows are too short for it, or
             the encoder has no such head.
     """
-    if not np.isclose(encoder.rate_hz, folder.rate_hz, rtol=1e-6):
-        raise PrimusError(
-            f"{folder.path}: windows at {folder.rate_hz:g} Hz, but the encoder was trained at "
-            f"{encoder.rate_hz:g} Hz. Prepare the recordings again with "
-            f"`primus-jax prepare ... --target-rate {encoder.rate_hz:g}`."
-        )
-    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata["tensors"]]
+    folder.check_rate(encoder.rate_hz)
+    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata.tensors]
     embedding, label, text = [], [], []
     targets, present = ({name: [] for name in stored} for _ in range(2))
     for split in splits:
-        source = folder.source(split)
-        for start in range(0, len(source), _READ):
-            rows = source.__getitems__(range(start, min(start + _READ, len(source))))
+        for rows in folder.windows(split):
             imu = np.stack([row["imu"] for row in rows])
             embedding.append(encoder.encode_windows(imu, head=head))
             label += [row["label"] for row in rows]

@@ -16,7 +16,6 @@ TEMPLATES = (
     "someone wearing a motion sensor: {}",
     "the activity is {}",
 )
-_READ = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +113,7 @@ def stored_prompts(folder: DatasetFolder, splits: Sequence[str]) -> ClassPrompts
     Raises:
         PrimusError: the dataset stores no text embeddings, or has sentences of one class only.
     """
-    if "text_embedding" not in folder.metadata["tensors"]:
+    if "text_embedding" not in folder.metadata.tensors:
         raise PrimusError(
             f"{folder.path} stores no text embeddings. Give some with --embeddings FILE.npz."
         )
@@ -122,9 +121,8 @@ def stored_prompts(folder: DatasetFolder, splits: Sequence[str]) -> ClassPrompts
     prompts: dict[str, list[str]] = {name: [] for name in folder.label_names}
     embeddings: dict[str, np.ndarray] = {}
     for split in others or splits:
-        source = folder.source(split)
-        for start in range(0, len(source), _READ):
-            for row in source.__getitems__(range(start, min(start + _READ, len(source)))):
+        for rows in folder.windows(split):
+            for row in rows:
                 if row["label"] < 0 or not row["text"] or not row["has_text_embedding"]:
                     continue
                 sentences = prompts[folder.label_names[row["label"]]]

@@ -54,7 +54,7 @@ def retrieval_report(
         PrimusError: the dataset stores no such embeddings, or what `retrieve` raises.
     """
     folder = inputs.folder
-    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata["tensors"]]
+    stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata.tensors]
     chosen = list(targets or stored)
     missing = [name for name in chosen if name not in stored]
     if missing or not stored:

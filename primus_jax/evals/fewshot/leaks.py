@@ -18,7 +18,6 @@ from primus_jax.reports.rows import LeakCheck
 
 PRETRAINED_ON = ("train", "validation")  # validation chose the checkpoint
 _LISTED = 3
-_READ = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +102,7 @@ def check_pretraining(
                 )
             unknown.append(path)
             continue
-        kin = source.name == folder.name or source.metadata.get("source") == folder.metadata.get(
-            "source"
-        )
+        kin = source.name == folder.name or source.metadata.source == folder.metadata.source
         seen = _seen_folder(str(source.path.resolve()), source.content_hash)
         _raise_if_seen(seen, features, tested, path, people=kin)
     if unknown:
@@ -159,9 +156,8 @@ def _seen_folder(path: str, content_hash: str) -> Seen:
     for split in PRETRAINED_ON:
         if not folder.splits.get(split):
             continue
-        source = folder.source(split)
-        for start in range(0, len(source), _READ):
-            for window in source.__getitems__(range(start, min(start + _READ, len(source)))):
+        for rows in folder.windows(split):
+            for window in rows:
                 content.add(window_digest(window["imu"]))
                 recordings.add((window["group"], window["recording"]))
     people = frozenset(group for group, _ in recordings)

@@ -4,14 +4,18 @@ Missing values mean what `transformers` takes for them (`CLIPTextConfig`, `CLIPV
 """
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from primus_jax.errors import PrimusError
+from primus_jax.files import read_json
 
 ACTIVATIONS = ("quick_gelu", "gelu")
+EXPECTED = (
+    "Expected a folder in the layout of Hugging Face, with config.json and model.safetensors (or "
+    "pytorch_model.bin)."
+)
 # Per-channel mean and standard deviation of the images that CLIP was trained on, values in 0..1.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -96,7 +100,7 @@ def read_config(folder: str | os.PathLike[str]) -> tuple[ClipConfig, set[str]]:
         PrimusError: no such file, another kind of model, or a value that this model cannot take.
     """
     path = Path(folder) / "config.json"
-    values = _read_json(path)
+    values = _named_values(path)
     kind = values.get("model_type")
     pixels = _pixels(Path(folder) / "preprocessor_config.json")
     architectures = values.get("architectures") or ["CLIPModel"]
@@ -206,7 +210,7 @@ def _pixels(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the three channels; CLIP's where no file says otherwise."""
     if not path.is_file():
         return CLIP_MEAN, CLIP_STD
-    values = _read_json(path)
+    values = _named_values(path)
     if not values.get("do_normalize", True):
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     found = values.get("image_mean", CLIP_MEAN), values.get("image_std", CLIP_STD)
@@ -219,16 +223,8 @@ def _pixels(path: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return mean, std
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PrimusError(
-            f"{path} does not exist; expected a folder in the layout of Hugging Face, with "
-            f"config.json and model.safetensors (or pytorch_model.bin)."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise PrimusError(f"{path} cannot be read: {error}.") from error
+def _named_values(path: Path) -> dict[str, Any]:
+    values = read_json(path, EXPECTED)
     if not isinstance(values, dict):
         raise PrimusError(f"{path} holds a {type(values).__name__}; expected named values.")
     return values

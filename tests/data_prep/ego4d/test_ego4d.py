@@ -227,7 +227,7 @@ def test_another_folder_is_refused(raw, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not a readable JSON"),
+        ("{", "is not JSON"),
         ("[]", "no list 'videos'"),
         ('{"videos": [{"duration_sec": 3}]}', r"videos\[0\]: no video_uid"),
         ('{"videos": [{"video_uid": "a"}]}', r"\(a\): no duration_sec"),

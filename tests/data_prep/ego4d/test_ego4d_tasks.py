@@ -18,6 +18,7 @@ from data_prep.ego4d.prompts import MOVEMENT, MOVEMENT4, PROMPTS, SCENARIO
 from data_prep.ego4d.tasks import SCENARIOS, read_labels, scenario_of
 from data_prep.video import read_frames
 from primus_jax.data.folder import DatasetFolder
+from primus_jax.data.metadata import CorpusVersion
 from primus_jax.errors import PrimusError
 from primus_jax.evals.crossmodal.prompts import read_prompts
 from primus_jax.recordings.windows import WindowSpec, cut
@@ -178,8 +179,8 @@ def test_prepare_writes_a_data_set_and_reports_what_failed(raw, tmp_path, capsys
     assert "line 125: '0.1o2'" in text
     assert "windows touching a gap in the samples" in text
     folder = DatasetFolder(out)
-    assert folder.metadata["corpus"] == {"name": "ego4d", "version": "2.0, 220901"}
-    assert set(folder.metadata["failed"]) == {mini.uid(11), mini.uid(12)}
+    assert folder.metadata.corpus == CorpusVersion("ego4d", "2.0, 220901")
+    assert set(folder.metadata.failed) == {mini.uid(11), mini.uid(12)}
     rows = [row for split in folder.splits for row in folder.source(split)]
     assert len(rows) == sum(len(told(one(raw, n)[0])) for n in (0, 1, 5, 6, 8)) + 3
     assert "走到厨房" in {row["text"] for row in rows}

@@ -21,6 +21,7 @@ from data_prep.quality import IMPOSSIBLE
 from data_prep.video import window_frames
 from primus_jax import cli
 from primus_jax.data.folder import DatasetFolder
+from primus_jax.data.metadata import CorpusVersion
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.grid import GAPS, REPEATED
 from primus_jax.recordings.windows import OUTSIDE, WindowSpec, cut
@@ -248,13 +249,13 @@ def test_the_command_makes_a_data_set(tmp_path, capsys):
     t = row["start_seconds"] + np.arange(250) / 50
     np.testing.assert_allclose(row["imu"], motion(t), atol=0.05)
     metadata = folder.metadata
-    assert metadata["corpus"] == {"name": "Ego-Exo4D", "version": "5 takes"}
-    assert metadata["drops"][NO_IMU] == metadata["drops"][CLOCK] == 1
-    assert metadata["groups"]["train"] == ["egoexo4d-1"]
+    assert metadata.corpus == CorpusVersion("Ego-Exo4D", "5 takes")
+    assert metadata.drops[NO_IMU] == metadata.drops[CLOCK] == 1
+    assert metadata.groups["train"] == ("egoexo4d-1",)
     assert {path.stem for path in (tmp_path / "out.alignment").iterdir()} == {
         take.uid for take in takes if take.imu
     }
-    alignment = metadata["alignment"]
+    alignment = metadata.facts["alignment"]
     assert set(alignment) == {take.uid for take in takes if take.imu}
     assert alignment[takes[0].uid]["offset_seconds"] == pytest.approx(0.2, abs=5e-3)
     assert alignment[takes[0].uid]["clock_error"] == pytest.approx(0.003, abs=2e-4)

@@ -223,7 +223,7 @@ def test_files_of_another_form_are_named(tmp_path):
     with pytest.raises(PrimusError, match="annotations by take uid"):
         d.read_descriptions(raw)
     (raw / name).write_text("{")
-    with pytest.raises(PrimusError, match="not JSON"):
+    with pytest.raises(PrimusError, match="is not JSON"):
         d.read_descriptions(raw)
     for path in (raw / "annotations").glob("keystep*"):
         path.unlink()

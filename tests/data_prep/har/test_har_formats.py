@@ -238,17 +238,17 @@ def test_prepare_makes_a_folder(name, tmp_path, capsys):
     seconds = [samples / rate for all_samples in expected.values() for samples in all_samples]
     # a resampled recording may be longer by part of a sample
     most = sum(int(np.ceil(s * 25) / 25 - 2) + 1 for s in seconds if s >= 1.96)
-    touching = folder.metadata["drops"].get("windows touching missing samples", 0)
+    touching = folder.metadata.drops.get("windows touching missing samples", 0)
     assert len(windows) + touching == most
     assert set(folder.label_names) == {label for _, _, label in expected}
     assert {w["placement"] for w in windows} == {place for _, place, _ in expected}
     assert {w["subject"] for w in windows} == {f"{name}/{person}" for person, _, _ in expected}
     assert all(w["imu"].shape == (50, 6) for w in windows)
-    assert folder.metadata["licence"] == SOURCES[name].licence
-    assert SOURCES[name].citation in folder.metadata["source"]
+    assert folder.metadata.licence == SOURCES[name].licence
+    assert SOURCES[name].citation in folder.metadata.source
     printed = capsys.readouterr().out
     for reason, count in left_out.items():
-        assert folder.metadata["drops"][reason] == count
+        assert folder.metadata.drops[reason] == count
         assert f"{count:,} {reason}" in printed
 
 
@@ -260,8 +260,8 @@ def test_placements_and_labels_are_chosen(tmp_path, capsys):
     assert main([*command, "--drop-labels", "walking"]) == 0
     folder = DatasetFolder(out)
     assert folder.label_names == ("jumping rope",)
-    assert folder.metadata["drops"]["recordings of another placement"] == 6
-    assert folder.metadata["drops"]["recordings with a dropped label"] == 2
+    assert folder.metadata.drops["recordings of another placement"] == 6
+    assert folder.metadata.drops["recordings with a dropped label"] == 2
 
     assert main([*command[:-1], "head", "--overwrite"]) == 2
     message = capsys.readouterr().err
@@ -292,9 +292,9 @@ def test_a_published_split(tmp_path, capsys):
     text.write_text(text.read_text().replace("1\n1\n", "3\n3\n", 1))
     assert main([*command, "official", "--out", str(out)]) == 0
     folder = DatasetFolder(out)
-    assert folder.metadata["groups"]["test"] == ["uci_har/2"]
-    assert len(folder.metadata["groups"]["train"]) == 1
-    assert len(folder.metadata["groups"]["validation"]) == 1
+    assert folder.metadata.groups["test"] == ("uci_har/2",)
+    assert len(folder.metadata.groups["train"]) == 1
+    assert len(folder.metadata.groups["validation"]) == 1
 
     har_files.wisdm(tmp_path)
     command = ["prepare", "wisdm", "--raw", str(tmp_path), "--out", str(tmp_path / "w"), "--splits"]

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from primus_jax.cli import main
@@ -250,11 +252,8 @@ def folder(tmp_path_factory) -> DatasetFolder:
     return write_dataset(
         movements(),
         tmp_path_factory.mktemp("data") / "tones",
-        source="a test",
-        licence="none",
-        spec=WindowSpec(50.0, 4.0, 4.0),
-        splits=Splits((0.6, 0.2, 0.2)),
-        simulated=True,
+        Origin("a test", "none", simulated=True),
+        Recipe(WindowSpec(50.0, 4.0, 4.0), Splits((0.6, 0.2, 0.2))),
     )
 
 

@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from primus_jax.data.folder import DatasetFolder
@@ -39,8 +41,8 @@ def walks(people, seed: int = 0):
 
 def prepared(path, people, seed=0, hop=3.0, source="walks", name=None) -> DatasetFolder:
     return write_dataset(
-        walks(people, seed), path, source=source, licence="none", name=name,
-        spec=WindowSpec(50.0, 3.0, hop), splits=Splits((0.5, 0.2, 0.3)), simulated=True,
+        walks(people, seed), path, Origin(source, "none", simulated=True),
+        Recipe(WindowSpec(50.0, 3.0, hop), Splits((0.5, 0.2, 0.3)), name=name),
     )  # fmt: skip
 
 
@@ -92,8 +94,8 @@ def test_a_copied_recording_is_found(tmp_path):
     recordings = list(walks(range(4)))
     twin = dataclasses.replace(recordings[0], id="copy", subject="person 9")
     folder = write_dataset(
-        [*recordings, twin], tmp_path / "copied", source="walks", licence="none",
-        spec=WindowSpec(50.0, 3.0, 3.0), splits=Splits((0.5, 0.2, 0.3)), simulated=True,
+        [*recordings, twin], tmp_path / "copied", Origin("walks", "none", simulated=True),
+        Recipe(WindowSpec(50.0, 3.0, 3.0), Splits((0.5, 0.2, 0.3))),
     )  # fmt: skip
     with pytest.raises(PrimusError, match=r"window.*copy|window.*0-0"):
         probe_fewshot(embedded(folder), (1,), 1, people="leave-one-out")

@@ -130,7 +130,7 @@ def test_folders_without_files_or_with_damaged_ones(tmp_path):
         with pytest.raises(PrimusError, match=words):
             load_towers(folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(PrimusError, match=r"config\.json cannot be read"):
+    with pytest.raises(PrimusError, match=r"config\.json is not JSON"):
         load_towers(folder)
 
 
