@@ -22,8 +22,9 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check .
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "primus-jax needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1)." \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "primus-jax is tested with Python 3.11, 3.12 and 3.13;" \
+	       "this is $$($(PYTHON) --version 2>&1 | head -n 1)." \
 	       "Try: make PYTHON=python3.12"; exit 1; }
 	@echo "making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
