@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 # Two workers, whatever the machine: a test compiles for several devices, and memory is not endless.
-PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+# They take whole files, which share what they make, in the order of tests/conftest.py.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .PHONY: demo test test-all lint clean
