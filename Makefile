@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 # Two workers, whatever the machine: a test compiles for several devices, and memory is not endless.
-PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+# They take whole files, which share what they make, in the order of tests/conftest.py.
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .PHONY: demo test test-all lint api clean
@@ -27,8 +28,9 @@ api: $(VENV)/.installed-test
 	$(VENV)/bin/python docs/make_api.py
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "primus-jax needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1)." \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "primus-jax is tested with Python 3.11, 3.12 and 3.13;" \
+	       "this is $$($(PYTHON) --version 2>&1 | head -n 1)." \
 	       "Try: make PYTHON=python3.12"; exit 1; }
 	@echo "making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \

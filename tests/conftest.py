@@ -28,6 +28,15 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+# Minutes in few tests: two workers end together where one of them does not begin these last.
+LONG = ("test_multiprocess.py", "test_stop_and_resume.py", "test_mesh.py", "test_training.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; the others keep their order."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real recordings that lies beside a developer's checkout; never part of it."""

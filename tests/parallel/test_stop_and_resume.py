@@ -99,27 +99,62 @@ def test_sigterm_saves_asks_to_be_run_again_and_resumes_bit_identical(
     assert digest(load_state(tmp_path / "run", "latest")[0]) == never_killed
 
 
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        (["--config.optim.lrr=1"], ["lrr"]),
-        (["--config.steps=many"], ["steps"]),
-        (["--config.objective.alpha=2.0"], ["alpha", "2.0", "0 to 1"]),
-        (["--config.data.batch_size=100000"], ["queue_size"]),
-        (["--config.encoder.readout=mean"], ["readout", "pool"]),
-        (["--verbose"], ["--verbose"]),
-        (["--config.devices=3"], ["devices"]),
-        (["--processes=2"], ["--coordinator", "--process-id"]),
-        (["--join-seconds=0"], ["--join-seconds", "at least 1"]),
-    ],
-)
-def test_wrong_settings_say_what_is_wrong_and_leave_nothing(simulated, tmp_path, more, words):
-    done = run(tmp_path / "run", simulated, *more)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr
-    assert not (tmp_path / "run").exists()
+WRONG = [
+    (["--config.optim.lrr=1"], ["lrr"]),
+    (["--config.steps=many"], ["steps"]),
+    (["--config.objective.alpha=2.0"], ["alpha", "2.0", "0 to 1"]),
+    (["--config.data.batch_size=100000"], ["queue_size"]),
+    (["--config.encoder.readout=mean"], ["readout", "pool"]),
+    (["--verbose"], ["--verbose"]),
+    (["--config.devices=3"], ["devices"]),
+    (["--processes=2"], ["--coordinator", "--process-id"]),
+    (["--join-seconds=0"], ["--join-seconds", "at least 1"]),
+]
+# Command lines from the standard input, one after the other; the last line has their ends.
+EACH = """
+import contextlib, io, json, sys
+from primus_jax.cli import main
+ends = []
+for arguments in json.load(sys.stdin):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            code = main(arguments)
+        except SystemExit as end:
+            code = end.code
+    ends.append((code, said.getvalue()))
+print(json.dumps(ends))
+"""
+
+
+@pytest.fixture(scope="module")
+def refusals(simulated, tmp_path_factory):
+    """Status, error output and run folder of each wrong command line.
+
+    One process tries all of them: importing takes most of the time of such a process.
+    """
+    parent = tmp_path_factory.mktemp("wrong")
+    folders = [parent / str(i) for i in range(len(WRONG))]
+    commands = [
+        pretrain_command(folder, simulated, *more)[3:]
+        for folder, (more, _) in zip(folders, WRONG, strict=True)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", EACH], input=json.dumps(commands), capture_output=True, text=True,
+        env=environment(), timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    ends = json.loads(done.stdout.splitlines()[-1])
+    return [(*end, folder) for end, folder in zip(ends, folders, strict=True)]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)), ids=[more[0] for more, _ in WRONG])
+def test_wrong_settings_say_what_is_wrong_and_leave_nothing(refusals, case):
+    code, said, folder = refusals[case]
+    assert code == 2, said
+    assert "Traceback" not in said
+    for word in WRONG[case][1]:
+        assert word in said
+    assert not folder.exists()
 
 
 def test_missing_files_are_named(simulated, tmp_path):
