@@ -316,7 +316,7 @@ def test_wrong_options_are_explained(tmp_path, simulated):
     with pytest.raises(PrimusError, match="this encoder expects"):
         folder_of(encoder, tmp_path / "out", onnx=True, check_data=simulated)
     (tmp_path / "rows.jsonl").write_text('{"method": "x"}\n')
-    for file, message in (("rows.jsonl", "no results.jsonl"), ("none", "cannot read")):
+    for file, message in (("rows.jsonl", "not a results.jsonl"), ("none", "cannot read")):
         with pytest.raises(PrimusError, match=message):
             folder_of(encoder, tmp_path / "out", results=tmp_path / file)
 
