@@ -1,5 +1,8 @@
 """Outputs are whole or not there, and nobody else's folder is replaced."""
 
+import errno
+import os
+
 import pytest
 
 from primus_jax.errors import PrimusError
@@ -53,3 +56,16 @@ def test_json_that_is_missing_or_damaged_is_named(tmp_path):
         read_json(tmp_path)
     file.write_text('{"é": [1, null]}', encoding="utf-8")
     assert read_json(file) == {"é": [1, None]}
+
+
+def test_a_full_disk_is_a_mistake_to_repair(tmp_path):
+    for write in (new_folder, replace_file):
+        with (
+            pytest.raises(PrimusError, match=r"No space left on device\. Make room"),
+            write(tmp_path / "out"),
+        ):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    # What else goes wrong inside is not about the output.
+    with pytest.raises(FileNotFoundError), replace_file(tmp_path / "out"):
+        (tmp_path / "nothing").read_text()
+    assert not list(tmp_path.iterdir())
