@@ -81,7 +81,7 @@ def test_every_tool_of_make_lint_is_pinned_and_a_hook():
 def test_python_versions_agree():
     required = SETUP["options"]["python_requires"]
     oldest = re.fullmatch(r">=3\.(\d+)(,.*)?", required)[1]
-    assert f"Python 3.{oldest} or newer" in README
+    assert f"With Python 3.{oldest}, " in README
     assert f"Programming Language :: Python :: 3.{oldest}" in SETUP["metadata"]["classifiers"]
     config = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert f'target-version = "py3{oldest}"' in config

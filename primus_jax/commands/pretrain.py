@@ -46,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a secret of the job, without which no process can join (or {TOKEN}; else derived "
         "from the scheduler's id of the job)",
     )
-    together.add_argument()
     together.add_argument(
         "--processes",
         type=int,
