@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings import grid as imu
+from primus_jax.recordings import grid
 from primus_jax.recordings.columns import Columns, column_names, read_columns
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.table_format import OPTIONAL, TableFormat
@@ -110,29 +110,29 @@ class Tables:
         raw = np.stack(columns + [np.zeros(len(rows))] * (6 - len(columns)), 1)
         raw[np.isinf(raw)] = np.nan
         if len(rows) < 2 or not np.isfinite(raw).all(1).any():
-            self.drops[TOO_SHORT if len(rows) < 2 else imu.NOTHING_FINITE] += 1
+            self.drops[TOO_SHORT if len(rows) < 2 else grid.NOTHING_FINITE] += 1
             return
-        si = imu.checked_si(raw, layout.acc_unit, layout.gyro_unit, bool(layout.gyro), where)
+        si = grid.checked_si(raw, layout.acc_unit, layout.gyro_unit, bool(layout.gyro), where)
 
         if table.numbers["time"] is None:
             rate, time = layout.rate_hz, np.arange(len(rows)) / layout.rate_hz
         else:
             time = table.numbers["time"][rows]
-            keep = imu.check_time(time, raw, lambda index: table.row(rows[index]))
-            self.drops[imu.REPEATED] += int((~keep).sum())
+            keep = grid.check_time(time, raw, lambda index: table.row(rows[index]))
+            self.drops[grid.REPEATED] += int((~keep).sum())
             rows, si = rows[keep], si[keep]
-            time = (time[keep] - time[0]) * imu.TIME_UNITS[layout.time_unit]
+            time = (time[keep] - time[0]) * grid.TIME_UNITS[layout.time_unit]
             if len(rows) < 2:
                 self.drops[TOO_SHORT] += 1
                 return
-            rate = imu.sampling_rate(time, layout.rate_hz, where)
+            rate = grid.sampling_rate(time, layout.rate_hz, where)
 
         label, text = table.text["label"][rows], table.text["text"][rows]
         changes = np.flatnonzero((label[1:] != label[:-1]) | (text[1:] != text[:-1])) + 1
         pieces = [
             (part[0], time[part[0]] + piece.start_seconds, piece)
             for part in np.split(np.arange(len(rows)), changes)
-            for piece in imu.uniform_pieces(time[part], si[part], rate, self.drops)
+            for piece in grid.uniform_pieces(time[part], si[part], rate, self.drops)
         ]
         told = 0
         for number, (first, start, piece) in enumerate(pieces, 1):

@@ -104,7 +104,7 @@ def plain_array(signal: Any) -> np.ndarray:
         signal = signal.detach().cpu()
         signal = signal.float() if str(signal.dtype) == "torch.bfloat16" else signal
     if isinstance(signal, np.ma.MaskedArray) and signal.dtype.kind in "fiu":
-        return signal.astype(np.float64).filled(np.nan)
+        return np.ma.filled(signal.astype(np.float64), np.nan)
     try:
         return np.asarray(signal)
     except (TypeError, ValueError) as error:

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,7 +147,7 @@ def _floats(cells: Sequence[str], where: str, lines: np.ndarray, name: str) -> n
         raise
 
 
-def _parquet(path: Path):
+def _parquet(path: Path) -> Any:
     try:
         import pyarrow
         import pyarrow.parquet

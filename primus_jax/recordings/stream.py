@@ -5,15 +5,16 @@ out does not depend on how the rows were cut into chunks.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings import grid as imu
 from primus_jax.recordings.arrays import check_rate, check_units
 from primus_jax.recordings.chunks import Chunk
+from primus_jax.recordings.grid import MAX_GAP, check_time, curve, sampling_rate
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import check_imu, resample, resampling, to_si
 
@@ -136,7 +137,7 @@ def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
             if last is not None:
                 time, raw = np.append(last[0], time), np.concatenate([last[1], raw])
             before = seen - (last is not None)
-            keep = imu.check_time(time, raw, lambda i, b=before: f"the recording, row {b + i + 1}")
+            keep = check_time(time, raw, functools.partial(_row, before))
             keep[: int(last is not None)] = False
             last = time[-1:], raw[-1:]
             seen += len(chunk.raw)
@@ -168,7 +169,7 @@ def _rate(time: np.ndarray | None, layout: TableFormat) -> float:
         return layout.rate_hz
     if len(time) < 2:
         raise PrimusError("the recording has a single row; its rate cannot be measured.")
-    return imu.sampling_rate(time, layout.rate_hz, "the recording")
+    return sampling_rate(time, layout.rate_hz, "the recording")
 
 
 class _Grid:
@@ -190,7 +191,7 @@ class _Grid:
         time = np.concatenate([self.time, time])
         values = np.concatenate([self.values, values])
         step = np.diff(time)
-        breaks = np.flatnonzero(step > (imu.MAX_GAP + 0.5) / self.rate) + 1
+        breaks = np.flatnonzero(step > (MAX_GAP + 0.5) / self.rate) + 1
         self.report.gaps += len(breaks)
         self.report.gap_seconds += float(step[breaks - 1].sum())
         self.report.seconds = float(time[-1] - self.first) + 1 / self.rate
@@ -220,10 +221,12 @@ class _Grid:
         else:
             last = t[-1] if whole else t[max(len(t) - 1 - MEMORY, 0)]
             grid = np.arange(self.next, int(np.floor(last + 1e-6)) + 1)
-            samples = imu.curve(grid.astype(np.float64), t, values, 1.0)
+            samples = curve(grid.astype(np.float64), t, values, 1.0)
         if not len(samples):
             return
-        start = self.origin - self.first if self.next == 0 else None
+        start = None
+        if self.next == 0 and self.first is not None:
+            start = self.origin - self.first
         self.next += len(samples)
         yield Block(start, check_imu(samples, "the recording"))
 
@@ -261,9 +264,11 @@ class Resampler:
 
 
 def _resampled(blocks: Iterable[Block], rate_hz: float, report: Report) -> Iterator[Block]:
-    resampler, start = None, None
+    """Yield the blocks at `rate_hz`; every stretch without gaps is resampled by itself."""
+    resampler: Resampler | None = None
+    start: float | None = None
     for block in blocks:
-        if block.start is not None:
+        if block.start is not None or resampler is None:
             if resampler is not None:
                 yield Block(start, resampler.finish())
             resampler, start = Resampler(report.rate_hz, rate_hz), block.start
@@ -275,33 +280,72 @@ def _resampled(blocks: Iterable[Block], rate_hz: float, report: Report) -> Itera
         yield Block(start, resampler.finish())
 
 
+def _row(before: int, index: int) -> str:
+    """Name row `index` of rows that come after `before` others."""
+    return f"the recording, row {before + index + 1}"
+
+
+class _Hops:
+    """Windows of one stretch without gaps; the k-th starts at the sample nearest to k hops.
+
+    So the hop does not drift over a day. Samples are held from the next window's start on.
+
+    Attributes:
+        number: of windows that were returned.
+    """
+
+    def __init__(self, origin: float, rate_hz: float, window: int, hop_seconds: float) -> None:
+        self._origin, self._rate, self._window = origin, rate_hz, window
+        self._hop = hop_seconds * rate_hz
+        self._held = np.empty((0, 6), np.float32)
+        self._first = 0  # the place of the first held sample in the stretch
+        self.number = 0
+
+    def push(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Take `[time, 6]`; return the windows now whole, `[n, window, 6]`, after their seconds."""
+        self._held = np.concatenate([self._held, samples])
+        starts = self._whole_starts()
+        windows = np.empty((0, self._window, 6), np.float32)
+        if len(starts):
+            view = np.lib.stride_tricks.sliding_window_view(self._held, self._window, 0)
+            windows = view[starts - self._first].swapaxes(1, 2)
+        self.number += len(starts)
+        self._forget()
+        return self._origin + starts / self._rate, windows
+
+    def _whole_starts(self) -> np.ndarray:
+        """First samples, int64 `[n]`, of the next windows that end within what is held."""
+        end = self._first + len(self._held)
+        most = int((end - self._window) / self._hop) + 2
+        numbers = np.arange(self.number, max(most, self.number))
+        starts = np.rint(numbers * self._hop).astype(np.int64)
+        return starts[starts + self._window <= end]
+
+    def _forget(self) -> None:
+        """Drop the samples before the start of the next window."""
+        ahead = int(np.rint(self.number * self._hop)) - self._first
+        drop = min(max(ahead, 0), len(self._held))
+        self._held, self._first = self._held[drop:], self._first + drop
+
+
 def _cut(
     blocks: Iterable[Block], rate_hz: float, window: int, hop_seconds: float, report: Report
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Windows on the hop, none across a gap."""
-    held, origin, first, number = np.empty((0, 6), np.float32), None, 0, 0
-    nominal = rate_hz
+    """Yield start seconds `[n]` and windows `[n, window, 6]` on the hop, none across a gap."""
+    hops: _Hops | None = None
     for block in blocks:
-        if block.start is not None:
-            # of the ratio that resampling takes: the difference would add up over a day
-            up, down, _ = resampling(report.rate_hz, nominal)
-            rate_hz = report.rate_hz * up / down
-            rate_hz = nominal if math.isclose(rate_hz, nominal) else rate_hz
-            report.short += origin is not None and number == 0
-            held, origin, first, number = held[:0], block.start, 0, 0
-        held = np.concatenate([held, block.samples])
-        # the k-th window starts at the sample nearest to k hops, so that the hop does not drift
-        most = int((first + len(held) - window) / (hop_seconds * rate_hz)) + 2
-        starts = np.rint(np.arange(number, max(most, number)) * hop_seconds * rate_hz)
-        starts = starts.astype(np.int64)
-        starts = starts[starts + window <= first + len(held)]
+        if block.start is not None or hops is None:
+            report.short += hops is not None and hops.number == 0
+            hops = _Hops(block.start or 0.0, _true_rate(report, rate_hz), window, hop_seconds)
+        starts, windows = hops.push(block.samples)
+        report.windows += len(starts)
         if len(starts):
-            view = np.lib.stride_tricks.sliding_window_view(held, window, 0)
-            windows = view[starts - first].swapaxes(1, 2)
-            number += len(starts)
-            report.windows += len(starts)
-            yield origin + starts / rate_hz, windows
-        ahead = int(np.rint(number * hop_seconds * rate_hz))
-        drop = min(max(ahead - first, 0), len(held))
-        held, first = held[drop:], first + drop
-    report.short += origin is not None and number == 0
+            yield starts, windows
+    report.short += hops is not None and hops.number == 0
+
+
+def _true_rate(report: Report, nominal: float) -> float:
+    """The rate of the ratio that resampling takes: the difference would add up over a day."""
+    up, down, _ = resampling(report.rate_hz, nominal)
+    rate_hz = report.rate_hz * up / down
+    return nominal if math.isclose(rate_hz, nominal) else rate_hz

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings import grid as imu
+from primus_jax.recordings.grid import TIME_UNITS
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 OPTIONAL = {"recording": "recording", "label": "label", "text": "text", "subject": "subject"}
@@ -42,7 +42,7 @@ class TableFormat:
         if len(self.acc) != 3 or len(self.gyro) not in (0, 3):
             raise PrimusError("expected three accelerometer columns, and three or no gyroscope.")
         for value, known in (
-            (self.time_unit, imu.TIME_UNITS),
+            (self.time_unit, TIME_UNITS),
             (self.acc_unit, ACC_UNITS),
             (self.gyro_unit, GYRO_UNITS),
         ):

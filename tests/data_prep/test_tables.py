@@ -9,7 +9,7 @@ from support.recording_files import GRAVITY, signal, table_columns, write_csv
 from data_prep.user.narrations import read_narrations
 from data_prep.user.tables import NOT_NARRATED, Tables
 from primus_jax.errors import PrimusError
-from primus_jax.recordings import grid as imu
+from primus_jax.recordings import grid
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
@@ -32,7 +32,7 @@ def test_one_recording_in_a_file(tmp_path):
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 def test_units_names_and_time_units(tmp_path, unit):
     columns = table_columns(500, rate=100.0)
-    scale = imu.TIME_UNITS[unit]
+    scale = grid.TIME_UNITS[unit]
     renamed = {"stamp": [int(1e9 + t / scale) for t in columns["time"]]}
     for new, old in zip("abcdef", list(columns)[1:], strict=True):
         unit_scale = GRAVITY if old.startswith("acc") else np.pi / 180
@@ -137,7 +137,7 @@ def test_a_gap_cuts_and_is_counted_and_a_few_lost_samples_are_bridged(tmp_path):
         ("a#1", 500, 0.0),
         ("a#2", 480, 10.4),
     ]
-    assert drops == {imu.GAPS: 1}
+    assert drops == {grid.GAPS: 1}
     np.testing.assert_allclose(items[1].signal, signal(1000)[520:], atol=1e-6)
 
 
@@ -163,7 +163,7 @@ def test_exact_repetitions_are_dropped_and_counted(tmp_path):
     path = write_csv(tmp_path / "a.csv", {k: v[rows] for k, v in table_columns(500).items()})
     (r,), drops = read(path)
     assert len(r.signal) == 500
-    assert drops == {imu.REPEATED: 3}
+    assert drops == {grid.REPEATED: 3}
 
 
 def test_too_short_recordings_are_counted(tmp_path):
