@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.fast_compile import USUAL
 
 from primus_jax.augment import AugmentConfig
 from primus_jax.errors import PrimusError
@@ -67,7 +68,7 @@ def compiled(name, devices, count):
     loss = sharded_loss(objective, make_mesh(devices), micro_batches=count)
     arguments = params, extra, {}, make_batch(), jax.random.key(3)
     function = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    return function.lower(*arguments).compile(), arguments
+    return function.lower(*arguments).compile(compiler_options=USUAL), arguments
 
 
 @functools.cache

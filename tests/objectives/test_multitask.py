@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.fast_compile import USUAL
 
 from primus_jax.augment import shuffle_axes
 from primus_jax.config import CheckpointConfig, Config, DataConfig, from_dict, to_dict
@@ -45,7 +46,8 @@ class Made:
 
 def gradient_of(loss):
     return jax.jit(
-        jax.value_and_grad(lambda p, batch, key: loss(p, {}, {}, batch, key), has_aux=True)
+        jax.value_and_grad(lambda p, batch, key: loss(p, {}, {}, batch, key), has_aux=True),
+        compiler_options=USUAL,
     )
 
 

@@ -12,3 +12,8 @@ FLAGS = "--xla_backend_optimization_level=0"
 # Halves the time once more; a jaxlib that does not know a flag ends the process.
 if __version_info__ < (0, 11):
     FLAGS += " --xla_cpu_use_fusion_emitters=false"
+
+# For a program of which a test asserts float32 rounding: compiled as users' programs are.
+USUAL: dict[str, int | bool] = {"xla_backend_optimization_level": 3}
+if __version_info__ < (0, 11):
+    USUAL["xla_cpu_use_fusion_emitters"] = True
