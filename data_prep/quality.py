@@ -10,8 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.plausible import MEAN_ACC, MEAN_GYRO, MEAN_SECONDS
-from primus_jax.window import ACC_LIMIT, GRAVITY, GYRO_LIMIT
+from primus_jax.recordings.plausible import (
+    ACC_RANGE,
+    GYRO_RANGE,
+    MEAN_ACC,
+    MEAN_GYRO,
+    MEAN_SECONDS,
+    beyond_range,
+)
 
 CONSTANT_ACC = "a constant accelerometer axis"
 CONSTANT_GYRO = "a constant gyroscope"
@@ -23,11 +29,9 @@ IMPOSSIBLE = "samples beyond the range of any body-worn sensor, treated as missi
 # A living sensor repeats a value exactly for a few samples, never for this long.
 CONSTANT_SECONDS = 1.0
 CONSTANT_SAMPLES = 20
-# A peak of human movement is round; the smallest range on the market is +-2 g and +-250 deg/s.
+# A peak of human movement is round; flat tops are those beyond the smallest range that is sold.
 FLAT_SECONDS = 0.01
 FLAT_SAMPLES = 3
-ACC_RANGE = 1.9 * GRAVITY
-GYRO_RANGE = math.radians(240)
 
 _LISTED = re.compile(r"(.+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)")
 
@@ -86,11 +90,9 @@ def without_impossible(signal: np.ndarray, drops: Counter[str]) -> np.ndarray:
     The three axes of that sensor become NaN; such samples are counted in `drops`.
     """
     signal = np.array(signal, np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for part, limit in ((signal[:, :3], ACC_LIMIT), (signal[:, 3:], GYRO_LIMIT)):
-            beyond = np.linalg.norm(part, axis=1) > limit
-            drops[IMPOSSIBLE] += int(beyond.sum())
-            part[beyond] = np.nan
+    for part, beyond in zip((signal[:, :3], signal[:, 3:]), beyond_range(signal), strict=True):
+        drops[IMPOSSIBLE] += int(beyond.sum())
+        part[beyond] = np.nan
     return signal
 
 

@@ -22,6 +22,9 @@ HIGH_GYRO = math.radians(2000)
 MEAN_SECONDS = 5.0
 MEAN_ACC = (0.7 * GRAVITY, 2.5 * GRAVITY)
 MEAN_GYRO = 20.0
+# Just below the smallest range on the market, +-2 g and +-250 deg/s.
+ACC_RANGE = 1.9 * GRAVITY
+GYRO_RANGE = math.radians(240)
 
 NOT_GRAVITY = "recordings whose median acceleration is not 0.3 to 3 g"
 
@@ -63,7 +66,16 @@ def is_gravity(median_acc: float) -> bool:
     return MEDIAN_ACC[0] < median_acc < MEDIAN_ACC[1]
 
 
+def beyond_range(si: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where accelerometer and gyroscope read what no body-worn one does, bool `[time]` each.
+
+    A NaN is not beyond any range.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        acc, gyro = (np.linalg.norm(part, axis=1) for part in (si[:, :3], si[:, 3:]))
+    return acc > ACC_LIMIT, gyro > GYRO_LIMIT
+
+
 def within_range(si: np.ndarray) -> bool:
     """Return whether every sample of `[time, 6]` is within the range of some body-worn sensor."""
-    acc, gyro = (np.linalg.norm(part, axis=1) for part in (si[:, :3], si[:, 3:]))
-    return bool(acc.max() <= ACC_LIMIT and gyro.max() <= GYRO_LIMIT)
+    return bool(np.isfinite(si).all()) and not any(part.any() for part in beyond_range(si))
