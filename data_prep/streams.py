@@ -7,15 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from primus_jax.recordings.grid import (
-    GAPS,
-    MAX_GAP,
-    REPEATED,
-    Piece,
-    curve,
-    sampling_rate,
-    uniform_pieces,
-)
+from primus_jax.recordings.clock import MAX_GAP, sampling_rate
+from primus_jax.recordings.grid import GAPS, REPEATED, Piece, curve, uniform_pieces
 
 MISSING_ROWS = "rows with a missing value"
 LATE = "rows out of order, sorted"

@@ -10,8 +10,9 @@ from scipy.ndimage import median_filter
 
 from data_prep.quality import without_impossible
 from data_prep.streams import LATE, NEVER_BOTH, Stream, ordered
+from primus_jax.recordings.clock import MAX_GAP, sampling_rate
 from primus_jax.recordings.columns import read_columns
-from primus_jax.recordings.grid import MAX_GAP, REPEATED, curve, sampling_rate
+from primus_jax.recordings.grid import REPEATED, curve
 from primus_jax.recordings.plausible import NOT_GRAVITY, magnitudes
 
 TIME = "canonical_timestamp_ms"

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from data_prep.egoexo4d.takes import FRAMES_PER_SECOND
-from primus_jax.recordings.grid import MAX_GAP
+from primus_jax.recordings.clock import MAX_GAP
 
 CLOCK = "takes refused: a clock error above --max-clock-error"
 RATE = "takes refused: a sampling rate further than --max-clock-error from the nominal one"
@@ -45,7 +45,7 @@ class Alignment:
         length_seconds: how much longer the samples last than the take.
         rate_hz: samples a second of the device clock, gaps left out.
         rate_error: of that, against the nominal rate, as a fraction.
-        gaps: pauses of more than `primus_jax.recordings.grid.MAX_GAP` sample periods.
+        gaps: pauses of more than `primus_jax.recordings.clock.MAX_GAP` sample periods.
         longest_gap_seconds: the longest of them, or 0.
         coverage: fraction of the take with samples.
     """

@@ -1,5 +1,6 @@
 """A user's own recordings: one CSV or Parquet file each, or one long table."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,20 +8,53 @@ from pathlib import Path
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings import grid
-from primus_jax.recordings.columns import Columns, column_names, read_columns
+from primus_jax.recordings.clock import (
+    RATE_ROWS,
+    Clock,
+    check_order,
+    check_stated,
+    measured_rate,
+    sampling_rate,
+)
+from primus_jax.recordings.columns import column_names
+from primus_jax.recordings.grid import NOTHING_FINITE, REPEATED, uniform_pieces
+from primus_jax.recordings.numbers import refuse_contradictions
+from primus_jax.recordings.plausible import pooled, stretches
 from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.rows import Rows, file_rows, joined
 from primus_jax.recordings.table_format import OPTIONAL, TableFormat
 from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
+from primus_jax.window import to_si
 
 NOT_NARRATED = "recordings without a narration"
+CHANGED = "changes of label or sentence that cut a recording"
+# A recording of so many stretches of two seconds is judged by itself, shorter ones by their file.
+ALONE = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class _Timed:
+    """One recording of a file: seconds `[rows]`, SI `[rows, 6]`, words by key, its rate."""
+
+    name: str
+    where: str
+    time: np.ndarray
+    si: np.ndarray
+    words: Mapping[str, np.ndarray]
+    rate_hz: float
+    gyro: bool
 
 
 class Tables:
     """The recordings of some files, read one file at a time.
 
     A gap in time or a change of label or sentence cuts a recording into pieces `id#1`, `id#2`...,
-    which stay in one split group. `drops` counts what was left out since iteration began.
+    which stay in one split group.
+
+    Attributes:
+        drops: counts what was left out since iteration began.
+        rates: measured or stated, of the recordings since iteration began, in Hz.
+        times: the columns of times of the files since iteration began; None where rows are even.
 
     Raises:
         PrimusError: while iterating, anything wrong with a file, naming it and the row.
@@ -36,19 +70,31 @@ class Tables:
         self.layout = layout
         self.narrations = narrations
         self.drops: Counter[str] = Counter()
+        self.rates: set[float] = set()
+        self.times: set[str | None] = set()
 
     def __iter__(self) -> Iterator[Recording]:
         self.drops.clear()
+        self.rates.clear()
+        self.times.clear()
         seen: dict[str, Path] = {}
         for path in self.paths:
-            for name, table, rows in self._recordings(path):
+            found = []
+            clock = Clock(self.layout.time_unit)
+            rows = self._rows(path, clock)
+            for name, index in _recordings(path, rows):
                 if name in seen:
                     raise PrimusError(
                         f"recording {name!r} is in {seen[name]} and again in {path}; expected "
                         f"unique names (the file's name, or the recording column)."
                     )
                 seen[name] = path
-                yield from self._pieces(name, table, rows)
+                timed = self._timed(name, path, rows, index, clock)
+                if timed is not None:
+                    found.append(timed)
+            self._check(found)
+            for timed in found:
+                yield from self._pieces(timed)
         unknown = sorted(set(self.narrations or ()) - set(seen))
         if unknown:
             raise PrimusError(
@@ -56,107 +102,119 @@ class Tables:
                 f"file holds; known are {sorted(seen)[:5]}..."
             )
 
-    def _columns(self, path: Path) -> tuple[str, dict[str, str]]:
-        """The time column ("" for none) and the columns of recording, label, text and subject."""
-        present = column_names(path)
-        time = self.layout.time
-        if time == "":
-            time = "time" if "time" in present else None
-        names = {}
-        for key, usual in OPTIONAL.items():
-            mapped = self.layout.names.get(key, "")
-            if mapped or usual in present:
-                names[key] = mapped or usual
-        if self.layout.gyro and not set(self.layout.gyro) & set(present):
-            raise PrimusError(
-                f"{path}: no gyroscope columns {list(self.layout.gyro)}; the file has {present}. "
-                f"Name them with --gyro, or pass --no-gyro."
-            )
-        if time is None and self.layout.rate_hz is None:
-            raise PrimusError(
-                f"{path}: unknown rate. Give --rate, or name the column of times with --time."
-            )
-        return time or "", names
+    def remembered(self) -> TableFormat:
+        """The format of the files that were read, for others of the same kind.
 
-    def _recordings(self, path: Path) -> Iterator[tuple[str, Columns, np.ndarray]]:
-        time, names = self._columns(path)
-        numeric = [*self.layout.acc, *self.layout.gyro, *([time] if time else [])]
-        table = read_columns(path, numeric, list(dict.fromkeys(names.values())))
-        for column in numeric:
-            if not np.isfinite(table.numbers[column]).any():
+        A column of times that was found by its name is named; a rate is kept where rows are even.
+        """
+        time = next(iter(self.times)) if len(self.times) == 1 else self.layout.time
+        rate_hz = self.layout.rate_hz if None in self.times else None
+        return dataclasses.replace(self.layout, time=time, rate_hz=rate_hz, names={})
+
+    def _rows(self, path: Path, clock: Clock) -> Rows:
+        """All rows of a file."""
+        found = self.layout.columns(column_names(path), str(path), need_gyro=True)
+        self.times.add(found.time)
+        words = tuple(OPTIONAL)
+        rows = joined(list(file_rows(path, self.layout, clock, need_gyro=True, words=words)))
+        for k, column in enumerate((*found.acc, *found.gyro)):
+            if not np.isfinite(rows.raw[:, k]).any():
                 raise PrimusError(f"{path}: column {column!r} holds no number at all.")
-        table.numbers["time"] = table.numbers.get(time)
-        for key in OPTIONAL:
-            table.text[key] = table.text.get(names.get(key), np.full(len(table.lines), "", object))
-        if "recording" not in names:
-            yield path.stem, table, np.arange(len(table.lines))
-            return
-        ids = table.text["recording"]
-        if "" in ids:
-            raise PrimusError(f"{table.row(int(np.argmax(ids == '')))}: no recording is named.")
-        rows: dict[str, list[int]] = {}
-        for index, name in enumerate(ids):
-            rows.setdefault(name, []).append(index)
-        for name, indices in rows.items():
-            yield name, table, np.array(indices)
+        return rows
 
-    def _pieces(self, name: str, table: Columns, rows: np.ndarray) -> Iterator[Recording]:
-        layout = self.layout
-        where = f"{table.path}, recording {name!r}"
-        subjects = sorted(set(table.text["subject"][rows]))
-        if len(subjects) > 1:
-            raise PrimusError(f"{where}: two subjects, {subjects[0]!r} and {subjects[1]!r}.")
-        columns = [table.numbers[c][rows] for c in (*layout.acc, *layout.gyro)]
-        raw = np.stack(columns + [np.zeros(len(rows))] * (6 - len(columns)), 1)
-        raw[np.isinf(raw)] = np.nan
-        if len(rows) < 2 or not np.isfinite(raw).all(1).any():
-            self.drops[TOO_SHORT if len(rows) < 2 else grid.NOTHING_FINITE] += 1
-            return
-        si = grid.checked_si(raw, layout.acc_unit, layout.gyro_unit, bool(layout.gyro), where)
-
-        if table.numbers["time"] is None:
-            rate, time = layout.rate_hz, np.arange(len(rows)) / layout.rate_hz
+    def _timed(
+        self, name: str, path: Path, rows: Rows, index: np.ndarray, clock: Clock
+    ) -> _Timed | None:
+        """A recording with its rate; None, counted, where nothing is left of it."""
+        layout, where = self.layout, f"{path}, recording {name!r}"
+        raw = rows.raw[index]
+        if len(index) < 2 or not np.isfinite(raw).all(1).any():
+            self.drops[TOO_SHORT if len(index) < 2 else NOTHING_FINITE] += 1
+            return None
+        if rows.time is None:
+            rate = layout.rate_hz
+            check_stated(rate, where)
+            time = np.arange(len(index)) / rate
         else:
-            time = table.numbers["time"][rows]
-            keep = grid.check_time(time, raw, lambda index: table.row(rows[index]))
-            self.drops[grid.REPEATED] += int((~keep).sum())
-            rows, si = rows[keep], si[keep]
-            time = (time[keep] - time[0]) * grid.TIME_UNITS[layout.time_unit]
-            if len(rows) < 2:
+            time = rows.time[index]
+            keep = check_order(time, raw, lambda row: rows.name(int(index[row])))
+            self.drops[REPEATED] += int((~keep).sum())
+            index, raw, time = index[keep], raw[keep], time[keep] - time[0]
+            if len(index) < 2:
                 self.drops[TOO_SHORT] += 1
-                return
-            rate = grid.sampling_rate(time, layout.rate_hz, where)
+                return None
+            clock.check(measured_rate(time[:RATE_ROWS]), where)
+            rate = sampling_rate(time[:RATE_ROWS], layout.rate_hz, where)
+        self.rates.add(rate)
+        words = {
+            key: rows.words[key][index] if key in rows.words else np.full(len(index), "", object)
+            for key in OPTIONAL
+        }
+        si = to_si(raw, layout.acc_unit, layout.gyro_unit)
+        return _Timed(name, where, time, si, words, rate, rows.gyro)
 
-        label, text = table.text["label"][rows], table.text["text"][rows]
+    def _check(self, found: Sequence[_Timed]) -> None:
+        """Refuse units that the recordings of a file contradict."""
+        own = [stretches(timed.si[:, :3], timed.rate_hz) for timed in found]
+        together = pooled(own)
+        for timed, parts in zip(found, own, strict=True):
+            judged = parts if len(parts.mean) >= ALONE else together
+            refuse_contradictions(timed.si, judged, timed.gyro, self.layout, timed.where)
+
+    def _pieces(self, timed: _Timed) -> Iterator[Recording]:
+        """A recording without gaps and of one label and sentence."""
+        subjects = sorted(set(timed.words["subject"]))
+        if len(subjects) > 1:
+            raise PrimusError(f"{timed.where}: two subjects, {subjects[0]!r} and {subjects[1]!r}.")
+        label, text = timed.words["label"], timed.words["text"]
         changes = np.flatnonzero((label[1:] != label[:-1]) | (text[1:] != text[:-1])) + 1
+        self.drops[CHANGED] += len(changes)
         pieces = [
-            (part[0], time[part[0]] + piece.start_seconds, piece)
-            for part in np.split(np.arange(len(rows)), changes)
-            for piece in grid.uniform_pieces(time[part], si[part], rate, self.drops)
+            (part[0], timed.time[part[0]] + piece.start_seconds, piece)
+            for part in np.split(np.arange(len(timed.time)), changes)
+            for piece in uniform_pieces(timed.time[part], timed.si[part], timed.rate_hz, self.drops)
         ]
         told = 0
+        spoken = (self.narrations or {}).get(timed.name, ())
         for number, (first, start, piece) in enumerate(pieces, 1):
-            duration = len(piece.signal) / rate
+            duration = len(piece.signal) / timed.rate_hz
             narrations = tuple(
-                (t - start, sentence)
-                for t, sentence in (self.narrations or {}).get(name, ())
-                if start <= t < start + duration
+                (t - start, sentence) for t, sentence in spoken if start <= t < start + duration
             )
             told += len(narrations)
             if self.narrations is not None and not narrations:
                 self.drops[NOT_NARRATED] += 1
                 continue
             yield Recording(
-                id=name if len(pieces) == 1 else f"{name}#{number}",
+                id=timed.name if len(pieces) == 1 else f"{timed.name}#{number}",
                 signal=piece.signal,
-                rate_hz=rate,
+                rate_hz=timed.rate_hz,
                 subject=subjects[0] or "unknown",
-                group=subjects[0] or name,
-                label=label[first].strip(),
-                text=text[first].strip(),
+                group=subjects[0] or timed.name,
+                label=label[first],
+                text=text[first],
                 narrations=narrations,
-                has_gyro=bool(layout.gyro),
+                has_gyro=timed.gyro,
                 start_seconds=float(start),
                 bad_spans=piece.bad_spans,
             )
-        self.drops[OUTSIDE] += len((self.narrations or {}).get(name, ())) - told
+        self.drops[OUTSIDE] += len(spoken) - told
+
+
+def _recordings(path: Path, rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
+    """The recordings of a file and their rows, int64 `[rows]`.
+
+    Raises:
+        PrimusError: a row without a recording in a file that names them.
+    """
+    ids = rows.words.get("recording")
+    if ids is None:
+        yield path.stem, np.arange(len(rows.raw))
+        return
+    if "" in ids:
+        raise PrimusError(f"{rows.name(int(np.argmax(ids == '')))}: no recording is named.")
+    numbers: dict[str, list[int]] = {}
+    for index, name in enumerate(ids):
+        numbers.setdefault(name, []).append(index)
+    for name, indices in numbers.items():
+        yield name, np.array(indices)

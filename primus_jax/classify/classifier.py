@@ -14,6 +14,7 @@ from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.fewshot.convex import CLASSIFIERS, ChosenFit, Labelled, fit_chosen
 from primus_jax.evals.fewshot.probe import CLIP, Scaler, fit_scaler
+from primus_jax.recordings.table_format import TableFormat, format_from_row
 from primus_jax.weights.safetensors import read_safetensors
 
 FORMAT = "primus-jax classifier 1"
@@ -33,8 +34,8 @@ class Classifier:
         deviation: see mean.
         kernel: float32 `[dim, classes]`.
         bias: float32 `[classes]`.
-        description: the rest of classifier.json: window_seconds, hop_seconds, head, gyro, c, and
-            how it was evaluated.
+        description: the rest of classifier.json: window_seconds, hop_seconds, head, gyro, c, how it
+            was evaluated, and recordings: the format of those that it was adapted on.
     """
 
     labels: tuple[str, ...]
@@ -43,6 +44,18 @@ class Classifier:
     kernel: np.ndarray
     bias: np.ndarray
     description: dict[str, Any]
+
+    @property
+    def layout(self) -> TableFormat:
+        """The format of the recordings that the classifier was adapted on.
+
+        A classifier of an earlier version remembers the gyroscope alone: the usual format stands
+        for the rest.
+        """
+        row = self.description.get("recordings")
+        if row is None:
+            return TableFormat(gyro=TableFormat.gyro if self.description["gyro"] else ())
+        return format_from_row(row)
 
     def probabilities(self, embedding: np.ndarray) -> np.ndarray:
         """Embeddings `[n, dim]` -> float32 `[n, classes]`, rows that sum to 1."""
@@ -118,6 +131,13 @@ def _check_description(row: Any, path: Path) -> None:
         "head": isinstance(row.get("head"), str),
         "gyro": isinstance(row.get("gyro"), bool),
     }
+    if "recordings" in row:
+        try:
+            format_from_row(row["recordings"])
+        except (PrimusError, TypeError, KeyError) as error:
+            raise PrimusError(
+                f"{path}: 'recordings' is no format of a table ({error}). Adapt again."
+            ) from error
     for name, there in right.items():
         if not there:
             raise PrimusError(

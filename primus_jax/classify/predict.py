@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from primus_jax.classify.classifier import Classifier
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.chunks import read_chunks
+from primus_jax.recordings.arrays import warn
+from primus_jax.recordings.clock import RATE_TOLERANCE
 from primus_jax.recordings.embedding import no_window
 from primus_jax.recordings.stream import Report, recording_windows
 from primus_jax.recordings.table_format import TableFormat
@@ -75,13 +77,14 @@ def predict(
     Args:
         classifier: and encoder: of `load_classifier`.
         recording: see `Encoder.embed_recording`.
-        layout: its rate, units and columns; without gyroscope (`gyro=()`) for a classifier that
-            was adapted without.
+        layout: its rate, units and columns, such as `Classifier.layout`; without gyroscope
+            (`gyro=()`) for a classifier that was adapted without.
         hop_seconds: between the starts of windows.
 
     Raises:
         PrimusError: a gyroscope where the classifier was adapted without, or none where it was
-            adapted with; anything wrong with the recording; no whole window in it.
+            adapted with; numbers that contradict the units; anything wrong with the recording; no
+            whole window in it.
     """
     gyro = classifier.description["gyro"]
     if gyro != bool(layout.gyro):
@@ -96,13 +99,14 @@ def predict(
     report = Report()
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for starts, imu in recording_windows(
-        read_chunks(recording, layout), layout, encoder.rate_hz, window, hop_seconds, report
+        recording, layout, encoder.rate_hz, window, hop_seconds, report, strict=True
     ):
         embedding = encoder.encode_windows(imu, classifier.description["head"])
         magnitude = np.linalg.norm(imu[..., :3], axis=-1)
         parts.append((starts, classifier.probabilities(embedding), magnitude.std(1)))
     if not parts:
         raise PrimusError(no_window(report, seconds))
+    _compare_rates(report.rate_hz, classifier.description.get("rates_hz", ()))
     starts, probability, movement = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Prediction(
         classifier.labels,
@@ -113,3 +117,13 @@ def predict(
         movement,
         report,
     )
+
+
+def _compare_rates(rate_hz: float, known: Sequence[float]) -> None:
+    """Warn of a rate unlike all that the classifier was adapted on."""
+    if known and all(abs(rate_hz / other - 1) > RATE_TOLERANCE for other in known):
+        warn(
+            f"the recording has {rate_hz:g} samples a second; the classifier was adapted on "
+            f"{', '.join(f'{other:g}' for other in known)}. All are resampled, yet the band that "
+            f"they hold differs."
+        )

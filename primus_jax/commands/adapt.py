@@ -54,6 +54,7 @@ def _adapt(args: argparse.Namespace) -> None:
     from primus_jax.classify.classifier import DESCRIPTION, ENCODER, WEIGHTS
     from primus_jax.encoder import load_encoder
     from primus_jax.files import new_folder
+    from primus_jax.recordings.table_format import format_to_row
     from primus_jax.reports.confusion import LARGE_CELL, Confusion, plot_confusions
 
     if args.shots < 2:
@@ -82,6 +83,7 @@ def _adapt(args: argparse.Namespace) -> None:
         print(_table(row, data.names))
         description = {
             "window_seconds": window, "hop_seconds": hop, "head": head, "gyro": data.gyro,
+            "recordings": format_to_row(tables.remembered()), "rates_hz": sorted(tables.rates),
             "training_windows": Counter(data.names[k] for k in data.label),
             "evaluation": row,
         }  # fmt: skip

@@ -1,6 +1,9 @@
 """A classifier and a new recording -> a CSV of times and labels, and a plot of the timeline.
 
-primus-jax predict monday.csv --classifier mine --out monday --acc-unit g --gyro-unit deg/s
+primus-jax predict monday.csv --classifier mine --out monday
+
+Columns, units and clock are those that the classifier was adapted with; an option replaces one of
+them. A gyroscope that the classifier needs and the file lacks is an error.
 
 The recording is read in pieces, so a day takes no more memory than a minute. Gaps in the recording
 get no label.
@@ -28,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")
     parser.add_argument("--hop", type=float, default=1.0, help="seconds (default %(default)s)")
-    add_table_format(parser.add_argument_group("columns"))
+    add_table_format(parser.add_argument_group("columns"), remembered="the classifier")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,7 +49,8 @@ def _predict(args: argparse.Namespace) -> None:
 
     classifier, encoder = load_classifier(args.classifier)
     with new_folder(args.out, overwrite=args.overwrite, own=FILES) as folder:
-        found = predict(classifier, encoder, args.file, table_format(args), args.hop)
+        layout = table_format(args, classifier.layout)
+        found = predict(classifier, encoder, args.file, layout, args.hop)
         found.write_csv(folder / FILES[0])
         plot_timeline(found, folder / FILES[1], args.file.name)
     report = found.report

@@ -1,6 +1,7 @@
 """Options for the meaning of the columns of a user's own CSV or Parquet files."""
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING
 
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
@@ -9,27 +10,52 @@ if TYPE_CHECKING:
     from primus_jax.recordings.table_format import TableFormat
 
 
-def add_table_format(parser: argparse.ArgumentParser) -> None:
-    """Declare names and units of the channels, and the clock."""
+def add_table_format(parser: argparse.ArgumentParser, remembered: str = "") -> None:
+    """Declare names and units of the channels, and the clock.
+
+    Args:
+        parser: or a group of it.
+        remembered: whose format is taken where an option is left out; "" for the usual one.
+    """
     xyz = ("X", "Y", "Z")
+    usual = f"those of {remembered}" if remembered else ""
     parser.add_argument(
-        "--acc", nargs=3, metavar=xyz, default=["acc_x", "acc_y", "acc_z"], help="columns"
+        "--acc",
+        nargs=3,
+        metavar=xyz,
+        help=f"columns, +1 g upwards at rest (default: {usual or 'acc_x acc_y acc_z'})",
     )
     gyro = parser.add_mutually_exclusive_group()
     gyro.add_argument(
-        "--gyro", nargs=3, metavar=xyz, default=["gyro_x", "gyro_y", "gyro_z"], help="columns"
+        "--gyro", nargs=3, metavar=xyz, help=f"columns (default: {usual or 'gyro_x gyro_y gyro_z'})"
     )
     gyro.add_argument("--no-gyro", action="store_true", help="there is no gyroscope")
-    parser.add_argument("--acc-unit", choices=ACC_UNITS, default="m/s2")
-    parser.add_argument("--gyro-unit", choices=GYRO_UNITS, default="rad/s")
+    parser.add_argument(
+        "--gravity",
+        nargs=3,
+        metavar=("GX", "GY", "GZ"),
+        help="columns of gravity, in --acc-unit, that are added to an accelerometer without it "
+        "(userAcceleration, linear acceleration)",
+    )
+    parser.add_argument(
+        "--invert-acc",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="change the accelerometer's sign: Apple's exports read -1 g upwards at rest",
+    )
+    unit = f"default: {usual}" if usual else "default: %s"
+    parser.add_argument("--acc-unit", choices=ACC_UNITS, help=f"({unit.replace('%s', 'm/s2')})")
+    parser.add_argument("--gyro-unit", choices=GYRO_UNITS, help=f"({unit.replace('%s', 'rad/s')})")
     clock = parser.add_mutually_exclusive_group()
     clock.add_argument(
-        "--time", default="", help="column of times (default: time, if the file has it)"
+        "--time", help=f"column of times (default: {usual or 'time, if the file has it'})"
     )
     clock.add_argument(
         "--no-time", action="store_true", help="the file has no times; rows are 1 / RATE apart"
     )
-    parser.add_argument("--time-unit", choices=("s", "ms", "us", "ns"), default="s")
+    parser.add_argument(
+        "--time-unit", choices=("s", "ms", "us", "ns"), help=f"({unit.replace('%s', 's')})"
+    )
     parser.add_argument(
         "--rate", type=float, help="Hz; needed without times, else compared with the times"
     )
@@ -43,26 +69,38 @@ def add_names(parser: argparse.ArgumentParser, *names: str) -> None:
         )
 
 
-def table_format(args: argparse.Namespace) -> "TableFormat":
+def table_format(
+    args: argparse.Namespace, remembered: "TableFormat | None" = None
+) -> "TableFormat":
     """The `TableFormat` that these options describe.
+
+    Args:
+        args: of the command.
+        remembered: stands for the options that are left out; None for the usual format.
 
     Raises:
         PrimusError: impossible values.
     """
-    from primus_jax.recordings.chunks import distinct
-    from primus_jax.recordings.table_format import TableFormat
+    from primus_jax.recordings.table_format import OPTIONAL, TableFormat
 
-    layout = TableFormat(
-        acc=tuple(args.acc),
-        gyro=() if args.no_gyro else tuple(args.gyro),
-        time=None if args.no_time else args.time,
-        time_unit=args.time_unit,
-        rate_hz=args.rate,
-        acc_unit=args.acc_unit,
-        gyro_unit=args.gyro_unit,
-        names={
-            name: getattr(args, f"{name}_column", "")
-            for name in ("recording", "label", "text", "subject")
-        },
-    )
-    return distinct(layout)
+    given = {
+        "acc": args.acc and tuple(args.acc),
+        "gyro": () if args.no_gyro else args.gyro and tuple(args.gyro),
+        "gravity": args.gravity and tuple(args.gravity),
+        "invert_acc": args.invert_acc,
+        "acc_unit": args.acc_unit,
+        "gyro_unit": args.gyro_unit,
+        "time": args.time,
+        "time_unit": args.time_unit,
+        "rate_hz": args.rate,
+        "names": {name: getattr(args, f"{name}_column", "") for name in OPTIONAL},
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.no_time:
+        given["time"] = None
+    # what was remembered beside another column describes that column alone
+    if "acc" in given:
+        given.setdefault("gravity", ())
+    if "time" in given and args.rate is None:
+        given["rate_hz"] = None
+    return dataclasses.replace(remembered or TableFormat(), **given)

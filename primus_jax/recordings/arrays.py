@@ -8,7 +8,6 @@ The policies, all of them said aloud in a `SignalWarning`:
 - missing values are refused, or give rows of NaN where the caller asks for that.
 """
 
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,19 +15,11 @@ from typing import Any
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.plausible import MEDIAN_GYRO, is_gravity, magnitudes
-from primus_jax.window import (
-    ACC_UNITS,
-    CHANNELS,
-    GRAVITY,
-    GYRO_UNITS,
-    as_rate,
-    check_imu,
-    resample,
-    to_si,
-)
+from primus_jax.recordings.clock import check_stated
+from primus_jax.recordings.doubts import doubts, of_sign
+from primus_jax.recordings.plausible import stretches
+from primus_jax.window import CHANNELS, as_rate, check_imu, resample, to_si
 
-LEAST_RATE = 10.0
 ON_MISSING = ("refuse", "nan")
 # A rate this much below the encoder's is a clock that runs late, not missing information.
 CLOCK = 0.01
@@ -118,26 +109,27 @@ def six_channels(signal: np.ndarray) -> np.ndarray:
     """`[..., time, 3 or 6]` -> `[..., time, 6]`: a missing gyroscope is zeros, with a warning."""
     if signal.shape[-1] == 6:
         return signal
+    no_gyroscope()
+    return np.concatenate([signal, np.zeros_like(signal)], -1)
+
+
+def no_gyroscope() -> None:
+    """Warn that zeros stand in for a gyroscope."""
     warn(
         "accelerometer only: the gyroscope's three channels are filled with zeros. Embeddings "
         "differ from those with a gyroscope; do not compare the two. An encoder pretrained with "
         "sensor dropout (drop_gyro) loses least."
     )
-    return np.concatenate([signal, np.zeros_like(signal)], -1)
 
 
 def check_rate(rate_hz: float, target_hz: float) -> None:
     """Warn of a rate below the encoder's, `target_hz`.
 
     Raises:
-        PrimusError: below 10 Hz, or not a number.
+        PrimusError: a rate that no body-worn sensor has, or not a number.
     """
     rate_hz = as_rate(rate_hz)
-    if rate_hz < LEAST_RATE:
-        raise PrimusError(
-            f"rate {rate_hz:g} Hz; expected at least {LEAST_RATE:g} Hz: below it, too little of "
-            f"human movement is left."
-        )
+    check_stated(rate_hz, "the signal")
     if rate_hz < (1 - CLOCK) * target_hz:
         warn(
             f"the signal has {rate_hz:g} samples a second, the encoder works at {target_hz:g}: it "
@@ -146,31 +138,16 @@ def check_rate(rate_hz: float, target_hz: float) -> None:
         )
 
 
-def check_units(si: np.ndarray, acc_unit: str, gyro_unit: str) -> None:
-    """Warn where the magnitudes of `[..., 6]`, in SI by these units, contradict them.
+def check_units(si: np.ndarray, rate_hz: float, acc_unit: str, gyro_unit: str) -> None:
+    """Warn where the numbers of `[..., time, 6]`, in SI by these units, contradict them.
 
     The limits are those of `plausible.py`. Missing values are left out.
     """
-    found = magnitudes(si)
-    if math.isnan(found.acc):
-        return
-    if not found.gravity:
-        raw = found.acc / ACC_UNITS[acc_unit]
-        other = next(unit for unit in ACC_UNITS if unit != acc_unit)
-        likely = is_gravity(raw * ACC_UNITS[other])
-        hint = f"It looks like {other}" if likely else "Gravity may have been removed"
-        warn(
-            f"the median accelerometer magnitude is {raw:.3g} {acc_unit}; worn sensors read about "
-            f"{GRAVITY / ACC_UNITS[acc_unit]:.3g} {acc_unit}. {hint}; the numbers are taken as "
-            f"{acc_unit}, as stated."
-        )
-    if found.gyro > MEDIAN_GYRO:
-        hint = "It looks like deg/s; the" if gyro_unit == "rad/s" else "The"
-        raw = found.gyro / GYRO_UNITS[gyro_unit]
-        warn(
-            f"the median gyroscope magnitude is {raw:.3g} {gyro_unit}, faster than people turn. "
-            f"{hint} numbers are taken as {gyro_unit}, as stated."
-        )
+    parts = stretches(si[..., :3], rate_hz)
+    for doubt, unit in doubts(si, parts, acc_unit, gyro_unit):
+        warn(doubt.kept(unit))
+    if sign := of_sign(parts):
+        warn(sign)
 
 
 def to_windows(
@@ -211,7 +188,7 @@ def to_windows(
     si = to_si(six_channels(signal), acc_unit, gyro_unit)
     checked = check_imu(si, "signal")
     if whole.any():
-        check_units(si[whole], acc_unit, gyro_unit)
+        check_units(si[whole], rate_hz, acc_unit, gyro_unit)
     return resample(checked, rate_hz, target_hz), whole
 
 

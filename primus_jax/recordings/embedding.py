@@ -7,7 +7,6 @@ import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import warn
-from primus_jax.recordings.chunks import read_chunks
 from primus_jax.recordings.stream import Report, recording_windows
 from primus_jax.recordings.table_format import TableFormat
 
@@ -45,7 +44,7 @@ def embedded_batches(
 
     Args:
         encoder: what embeds.
-        recording: see `sources.read_chunks`.
+        recording: see `chunks.read_chunks`.
         layout: its rate, units and columns.
         report: is filled in.
         hop_seconds: between the starts of windows.
@@ -59,9 +58,8 @@ def embedded_batches(
     window = round(seconds * encoder.rate_hz)
     # a wrong window or head is said before a long file is read
     encoder.encode_windows(np.empty((0, window, 6), np.float32), head)
-    chunks = read_chunks(recording, layout)
     for starts, windows in recording_windows(
-        chunks, layout, encoder.rate_hz, window, hop_seconds, report
+        recording, layout, encoder.rate_hz, window, hop_seconds, report
     ):
         yield starts, encoder.encode_windows(windows, head)
 

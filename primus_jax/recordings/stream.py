@@ -5,21 +5,30 @@ out does not depend on how the rows were cut into chunks.
 """
 
 import dataclasses
-import functools
 import math
+import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.arrays import check_rate, check_units
-from primus_jax.recordings.chunks import Chunk
-from primus_jax.recordings.grid import MAX_GAP, check_time, curve, sampling_rate
+from primus_jax.recordings.arrays import check_rate
+from primus_jax.recordings.chunks import read_chunks
+from primus_jax.recordings.clock import (
+    MAX_GAP,
+    RATE_ROWS,
+    Clock,
+    check_order,
+    measured_rate,
+    sampling_rate,
+)
+from primus_jax.recordings.grid import curve
+from primus_jax.recordings.numbers import check_numbers
+from primus_jax.recordings.rows import Rows
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import check_imu, resample, resampling, to_si
 
-# Rows worked on together, however the recording is cut: the first so many decide the rate.
-TOGETHER = 16384
 # A cubic spline forgets a row by a factor of 0.27 per row: after these nothing is left of it.
 MEMORY = 32
 # Deviation from the grid, in periods, below which rows are taken to lie on it.
@@ -61,23 +70,27 @@ class Block:
 
 
 def recording_windows(
-    chunks: Iterable[Chunk],
+    recording: Any,
     layout: TableFormat,
     rate_hz: float,
     window: int,
     hop_seconds: float,
     report: Report,
+    *,
+    strict: bool = False,
     batch: int = 512,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (start seconds float64 `[n]`, windows float32 `[n, window, 6]`), n at most `batch`.
 
     Args:
-        chunks: of one recording, in order.
-        layout: its rate and units.
+        recording: see `chunks.read_chunks`.
+        layout: its rate, units and columns.
         rate_hz: of the windows.
         window: samples of a window.
         hop_seconds: between the starts of neighbouring windows; a stretch after a gap begins anew.
         report: is filled in.
+        strict: refuse what contradicts `layout` (units, gravity, a gyroscope that is not there),
+            as `adapt` does; else warn of it.
         batch: of windows.
 
     Raises:
@@ -87,27 +100,30 @@ def recording_windows(
         raise PrimusError(
             f"hop_seconds is {hop_seconds!r}; expected at least one sample, {1 / rate_hz:g} s."
         )
-    blocks = _resampled(uniform_blocks(chunks, layout, rate_hz, report), rate_hz, report)
+    uniform = uniform_blocks(recording, layout, rate_hz, report, strict=strict)
+    blocks = _resampled(uniform, rate_hz, report)
     for starts, windows in _cut(blocks, rate_hz, window, hop_seconds, report):
         for i in range(0, len(starts), batch):
             yield starts[i : i + batch], windows[i : i + batch]
 
 
 def uniform_blocks(
-    chunks: Iterable[Chunk], layout: TableFormat, target_hz: float, report: Report
+    recording: Any, layout: TableFormat, target_hz: float, report: Report, *, strict: bool = False
 ) -> Iterator[Block]:
     """Rows in SI on a uniform grid of `report.rate_hz`, cut where more than
-    `grid.MAX_GAP` of them are missing, bridged by a cubic spline where fewer are. The rate is
-    measured, and units are doubted, on the first `TOGETHER` rows."""
+    `clock.MAX_GAP` of them are missing, bridged by a cubic spline where fewer are. The rate is
+    measured, and units are doubted, on the first `RATE_ROWS` rows."""
+    clock = Clock(layout.time_unit)
     grid: _Grid | None = None
     row = 0
-    for time, raw in _joined(chunks):
+    rows = read_chunks(recording, layout, clock, need_gyro=strict and bool(layout.gyro))
+    for part in _joined(rows):
+        time, raw = part.time, part.raw
         if grid is None:
-            report.rate_hz = rate = _rate(time, layout)
+            where = name_of(recording)
+            report.rate_hz = rate = _rate(time, layout, clock, where)
             check_rate(rate, target_hz)
-            check_units(
-                to_si(raw, layout.acc_unit, layout.gyro_unit), layout.acc_unit, layout.gyro_unit
-            )
+            check_numbers(raw, part.gyro, rate, layout, where, strict=strict)
             grid = _Grid(rate, report)
         if time is None:
             time = (row + np.arange(len(raw))) / report.rate_hz
@@ -122,54 +138,75 @@ def uniform_blocks(
     yield from grid.finish()
 
 
-def _joined(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Chunks of exactly `TOGETHER` rows (the last may be shorter), times checked, repetitions of
+def name_of(recording: Any) -> str:
+    """Name a recording for a person: its file, or "the recording"."""
+    return str(recording) if isinstance(recording, str | os.PathLike) else "the recording"
+
+
+def _joined(chunks: Iterable[Rows]) -> Iterator[Rows]:
+    """Chunks of exactly `RATE_ROWS` rows (the last may be shorter), times checked, repetitions of
     rows left out: what follows sees the same chunks however the recording was cut."""
-    waiting: list[Chunk] = []
-    rows, seen, last = 0, 0, None
+    waiting: list[Rows] = []
+    rows, last = 0, None
     for chunk in chunks:
         if not len(chunk.raw):
             continue
         if waiting and (chunk.time is None) != (waiting[0].time is None):
             raise PrimusError("some chunks of the recording have times, others have none.")
-        time, raw = chunk
-        if time is not None:
-            if last is not None:
-                time, raw = np.append(last[0], time), np.concatenate([last[1], raw])
-            before = seen - (last is not None)
-            keep = check_time(time, raw, functools.partial(_row, before))
-            keep[: int(last is not None)] = False
-            last = time[-1:], raw[-1:]
-            seen += len(chunk.raw)
-            chunk = Chunk(time[keep], raw[keep])
+        if chunk.time is not None:
+            chunk, last = _in_order(chunk, last)
         waiting.append(chunk)
         rows += len(chunk.raw)
-        if rows < TOGETHER:
+        if rows < RATE_ROWS:
             continue
-        time, raw = _concatenated(waiting)
-        whole = rows - rows % TOGETHER
-        for i in range(0, whole, TOGETHER):
-            part = slice(i, i + TOGETHER)
-            yield Chunk(None if time is None else time[part], raw[part])
-        waiting = [Chunk(None if time is None else time[whole:], raw[whole:])]
+        whole = rows - rows % RATE_ROWS
+        joined = _concatenated(waiting)
+        for i in range(0, whole, RATE_ROWS):
+            yield _part(joined, slice(i, i + RATE_ROWS))
+        waiting = [_part(joined, slice(whole, None))]
         rows -= whole
     if rows:
         yield _concatenated(waiting)
 
 
-def _concatenated(chunks: list[Chunk]) -> Chunk:
+def _in_order(chunk: Rows, last: Rows | None) -> tuple[Rows, Rows]:
+    """`chunk` without repetitions, its times checked against `last`, the row before; its own last
+    row."""
+    own = _part(chunk, slice(-1, None))
+    if last is None:
+        keep = check_order(chunk.time, chunk.raw, chunk.name)
+        return _part(chunk, keep), own
+
+    def name(index: int) -> str:
+        return chunk.name(max(index - 1, 0))
+
+    both = _concatenated([last, chunk])
+    keep = check_order(both.time, both.raw, name)[1:]
+    return _part(chunk, keep), own
+
+
+def _part(rows: Rows, index: slice | np.ndarray) -> Rows:
+    """Some of the rows; their names are those of all."""
+    return rows._replace(
+        time=None if rows.time is None else rows.time[index], raw=rows.raw[index], words={}
+    )
+
+
+def _concatenated(chunks: list[Rows]) -> Rows:
     time = None if chunks[0].time is None else np.concatenate([chunk.time for chunk in chunks])
-    return Chunk(time, np.concatenate([chunk.raw for chunk in chunks]))
+    raw = np.concatenate([chunk.raw for chunk in chunks])
+    return chunks[0]._replace(time=time, raw=raw, words={})
 
 
-def _rate(time: np.ndarray | None, layout: TableFormat) -> float:
+def _rate(time: np.ndarray | None, layout: TableFormat, clock: Clock, where: str) -> float:
     if time is None:
         if layout.rate_hz is None:
-            raise PrimusError("unknown rate: an array holds no times; state rate_hz.")
+            raise PrimusError(f"unknown rate: {where} holds no times; state the rate.")
         return layout.rate_hz
     if len(time) < 2:
-        raise PrimusError("the recording has a single row; its rate cannot be measured.")
-    return sampling_rate(time, layout.rate_hz, "the recording")
+        raise PrimusError(f"{where} has a single row; its rate cannot be measured.")
+    clock.check(measured_rate(time), where)
+    return sampling_rate(time, layout.rate_hz, where)
 
 
 class _Grid:
@@ -278,11 +315,6 @@ def _resampled(blocks: Iterable[Block], rate_hz: float, report: Report) -> Itera
             start = None
     if resampler is not None:
         yield Block(start, resampler.finish())
-
-
-def _row(before: int, index: int) -> str:
-    """Name row `index` of rows that come after `before` others."""
-    return f"the recording, row {before + index + 1}"
 
 
 class _Hops:

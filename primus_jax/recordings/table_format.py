@@ -1,12 +1,13 @@
 """Names, units and rate of the columns of a table of recordings."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.grid import TIME_UNITS
+from primus_jax.recordings.clock import TIME_UNITS
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 OPTIONAL = {"recording": "recording", "label": "label", "text": "text", "subject": "subject"}
@@ -17,7 +18,7 @@ class TableFormat:
     """Names, units and rate of the columns.
 
     Attributes:
-        acc: three columns, gravity included.
+        acc: three columns, gravity included: +1 g upwards at rest.
         gyro: three columns, or () where there is no gyroscope.
         time: column of times; "" takes the column `time` if the file has one; None means that there
             is none. Without it the rows are `1 / rate_hz` apart.
@@ -25,6 +26,9 @@ class TableFormat:
         rate_hz: samples a second; measured from the times if None.
         acc_unit: m/s2 or g.
         gyro_unit: rad/s or deg/s.
+        gravity: three columns, in `acc_unit`, added to `acc` (userAcceleration, linear
+            acceleration); () where gravity is in `acc`.
+        invert_acc: change the sign of the accelerometer, gravity added: Apple reports -1 g upwards.
         names: mapped columns for recording, label, text, subject; the column of that same name is
             taken where none is mapped and the file has it.
     """
@@ -36,11 +40,24 @@ class TableFormat:
     rate_hz: float | None = None
     acc_unit: str = "m/s2"
     gyro_unit: str = "rad/s"
+    gravity: tuple[str, ...] = ()
+    invert_acc: bool = False
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.acc) != 3 or len(self.gyro) not in (0, 3):
-            raise PrimusError("expected three accelerometer columns, and three or no gyroscope.")
+        if len(self.acc) != 3 or len(self.gyro) not in (0, 3) or len(self.gravity) not in (0, 3):
+            raise PrimusError(
+                f"acc {list(self.acc)}, gyro {list(self.gyro)}, gravity {list(self.gravity)}; "
+                f"expected three accelerometer columns, and three or no columns of the others."
+            )
+        named = [*self.acc, *self.gyro, *self.gravity, *([self.time] if self.time else [])]
+        twice = [name for name in named if named.count(name) > 1]
+        if twice:
+            raise PrimusError(
+                f"column {twice[0]!r} is named {named.count(twice[0])} times among acc "
+                f"{list(self.acc)}, gyro {list(self.gyro)}, gravity {list(self.gravity)} and time; "
+                f"expected a column of its own for each."
+            )
         for value, known in (
             (self.time_unit, TIME_UNITS),
             (self.acc_unit, ACC_UNITS),
@@ -50,3 +67,73 @@ class TableFormat:
                 raise PrimusError(f"unit {value!r}; expected one of {list(known)}.")
         if self.rate_hz is not None and not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
             raise PrimusError(f"--rate {self.rate_hz!r}; expected a positive number of Hz.")
+
+    def columns(self, present: Sequence[str], where: str, *, need_gyro: bool) -> "FoundColumns":
+        """Find the columns in a file or table that has the columns `present`.
+
+        Args:
+            present: their names.
+            where: names the file or table for a person.
+            need_gyro: whether a table without any gyroscope column is refused.
+
+        Raises:
+            PrimusError: a missing column, or neither times nor a rate.
+        """
+        gyro = self.gyro if set(self.gyro) & set(present) else ()
+        if self.gyro and not gyro and need_gyro:
+            raise PrimusError(
+                f"{where}: no gyroscope columns {list(self.gyro)}; the file has {list(present)}. "
+                f"Name them with --gyro, or pass --no-gyro."
+            )
+        time = self.time
+        if time == "":
+            time = "time" if "time" in present else None
+        if time is None and self.rate_hz is None:
+            raise PrimusError(
+                f"{where}: unknown rate. Give --rate, or name the column of times with --time."
+            )
+        words = {key: self.names.get(key, "") for key in OPTIONAL}
+        words = {key: name or OPTIONAL[key] for key, name in words.items()}
+        words = {k: name for k, name in words.items() if self.names.get(k) or name in present}
+        wanted = [*self.acc, *gyro, *self.gravity, *([time] if time else []), *words.values()]
+        missing = [name for name in wanted if name not in present]
+        if missing:
+            raise PrimusError(f"{where}: no column {missing[0]!r}; the file has {list(present)}.")
+        return FoundColumns(self.acc, gyro, self.gravity, time, words)
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundColumns:
+    """The columns of one file: `gyro` is () where it has none, `time` None where rows are even,
+    `words` the columns of recording, label, text and subject that it has."""
+
+    acc: tuple[str, ...]
+    gyro: tuple[str, ...]
+    gravity: tuple[str, ...]
+    time: str | None
+    words: Mapping[str, str]
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """The columns of numbers, without the times."""
+        return (*self.acc, *self.gyro, *self.gravity)
+
+
+def format_to_row(layout: TableFormat) -> dict[str, Any]:
+    """The format of the channels and the clock as JSON; `names` is left out."""
+    row = dataclasses.asdict(layout)
+    del row["names"]
+    return row
+
+
+def format_from_row(row: Mapping[str, Any]) -> TableFormat:
+    """What `format_to_row` gave.
+
+    Raises:
+        PrimusError: an impossible value.
+        TypeError: an unknown name, or a value of another kind.
+    """
+    names = {key: tuple(row[key]) for key in ("acc", "gyro", "gravity")}
+    if not all(isinstance(name, str) for columns in names.values() for name in columns):
+        raise TypeError(f"columns {names}; expected names")
+    return TableFormat(**{**row, **names})

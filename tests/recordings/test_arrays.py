@@ -97,7 +97,7 @@ def test_a_lower_rate_is_resampled_and_says_which_band_is_missing(encoder, windo
     high = encoder.encode(window, 50)
     cosine = (low @ high.T).item() / np.linalg.norm(low) / np.linalg.norm(high)
     assert cosine > 0.98
-    with pytest.raises(PrimusError, match="rate 8 Hz; expected at least 10 Hz"):
+    with pytest.raises(PrimusError, match="rate 8 Hz; expected 10 to 5,000 Hz"):
         encoder.encode(window, 8)
     # a clock that runs late by half a per cent misses nothing
     encoder.encode(window, 49.75)
@@ -141,8 +141,8 @@ def test_missing_values_are_counted_and_refused_or_marked(encoder, window):
             r"magnitude is 1\.0\d m/s2.*looks like g;",
         ),
         (1, {"acc_unit": "g"}, r"is 9\.\d+ g.*looks like m/s2;"),
-        ([0.01] * 3 + [1] * 3, {}, "Gravity may have been removed"),
-        ([1] * 3 + [180 / np.pi] * 3, {}, r"gyroscope magnitude .* looks like deg/s"),
+        ([0.01] * 3 + [1] * 3, {}, "Gravity seems to have been removed"),
+        ([1] * 3 + [180 / np.pi] * 3, {}, r"gyroscope magnitudes .* looks like deg/s"),
     ],
 )
 def test_units_are_doubted_aloud_and_never_changed(encoder, window, factor, options, message):

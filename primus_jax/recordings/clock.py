@@ -1,0 +1,178 @@
+"""Stamps of rows -> seconds, their order, and the sampling rate that they state."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from primus_jax.errors import PrimusError
+from primus_jax.recordings.plausible import RATE
+
+TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+# Up to this many sample periods are bridged; a longer pause cuts the recording.
+MAX_GAP = 5
+RATE_TOLERANCE = 0.05
+# The first so many rows decide the rate, in a file that is read whole and in one read in pieces.
+RATE_ROWS = 16384
+# A spreadsheet counts days since 1900: these are the years 1982 to 2064.
+_SPREADSHEET_DAYS = (30_000.0, 60_000.0)
+
+
+class Clock:
+    """Stamps of a recording, in pieces -> float64 seconds after the first stamp.
+
+    Differences are taken before anything is rounded: float64 holds a Unix time in nanoseconds only
+    to 256 ns, and a step of it to the last digit.
+
+    Attributes:
+        unit: of the stamps, a key of `TIME_UNITS`.
+        first: the first stamp, in that unit; None before there was one.
+        own: whether the column itself states the unit (timestamps, durations).
+    """
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.first: Any = None
+        self.own = False
+
+    def seconds(self, stamps: np.ndarray, own_unit: str | None = None) -> np.ndarray:
+        """Return seconds `[rows]`, NaN where a stamp is missing.
+
+        Args:
+            stamps: float64 with NaN, integers, or object with `int`, `Decimal` and None, `[rows]`.
+            own_unit: that the column states, in place of `unit`.
+        """
+        if own_unit:
+            self.unit, self.own = own_unit, True
+        if self.first is None:
+            self.first = _first(stamps)
+        if self.first is None:
+            return np.full(len(stamps), np.nan)
+        return _since(stamps, self.first) * TIME_UNITS[self.unit]
+
+    def check(self, rate_hz: float, where: str) -> None:
+        """Refuse a unit that the rate contradicts.
+
+        Raises:
+            PrimusError: a rate, by these stamps, that no body-worn sensor has; the message names
+                the unit that fits.
+        """
+        if RATE[0] <= rate_hz <= RATE[1]:
+            return
+        second = rate_hz * TIME_UNITS[self.unit]
+        fitting = [u for u, scale in TIME_UNITS.items() if RATE[0] <= second / scale <= RATE[1]]
+        says = (
+            f"{where}: times in {self.unit} say {rate_hz:.4g} samples a second; expected "
+            f"{RATE[0]:g} to {RATE[1]:,.0f}."
+        )
+        if self.own:
+            raise PrimusError(f"{says} The column itself states that unit: check the recording.")
+        if fitting:
+            unit = fitting[0]
+            raise PrimusError(
+                f"{says} In {unit} they say {second / TIME_UNITS[unit]:.4g}: pass --time-unit "
+                f"{unit}."
+            )
+        days = _SPREADSHEET_DAYS[0] < float(self.first) < _SPREADSHEET_DAYS[1]
+        hint = "They look like a spreadsheet's days: multiply them by 86,400. " if days else ""
+        raise PrimusError(
+            f"{says} {hint}--time-unit is one of {', '.join(TIME_UNITS)}, and none of them fits. "
+            f"Convert the times, or leave them out (--no-time) and give --rate."
+        )
+
+
+def check_stated(rate_hz: float, where: str) -> None:
+    """Refuse a stated rate that no body-worn sensor has.
+
+    Raises:
+        PrimusError: a rate outside `plausible.RATE`.
+    """
+    if not RATE[0] <= rate_hz <= RATE[1]:
+        raise PrimusError(
+            f"{where}: rate {rate_hz:g} Hz; expected {RATE[0]:g} to {RATE[1]:,.0f} Hz: below, too "
+            f"little of human movement is left; above, the unit of the times is another."
+        )
+
+
+def check_order(time: np.ndarray, signal: np.ndarray, row: Callable[[int], str]) -> np.ndarray:
+    """Return the rows to keep (bool `[rows]`): exact repetitions of the row before are left out.
+
+    Args:
+        time: float64 `[rows]`, seconds.
+        signal: float64 `[rows, channels]`.
+        row: names a row for a person.
+
+    Raises:
+        PrimusError: a missing time, a time before the one above it, or the same time with other
+            values.
+    """
+    if not np.isfinite(time).all():
+        bad = int(np.argmin(np.isfinite(time)))
+        raise PrimusError(f"{row(bad)}: the time is missing or infinite; expected a number.")
+    step = np.diff(time, prepend=-np.inf)
+    if (step < 0).any():
+        bad = int(np.argmax(step < 0))
+        raise PrimusError(
+            f"{row(bad)}: its time lies {-step[bad]:.6g} s before that of the row above; expected "
+            f"increasing times. Sort the rows, or separate the recordings (--recording-column)."
+        )
+    same = np.concatenate([[False], ((signal[1:] == signal[:-1]) | np.isnan(signal[1:])).all(1)])
+    clash = (step == 0) & ~same
+    if clash.any():
+        bad = int(np.argmax(clash))
+        raise PrimusError(
+            f"{row(bad)}: its time is that of the row above, with different values; expected one "
+            f"row a time. If the clock is too coarse, leave the time column out (--no-time) and "
+            f"give --rate."
+        )
+    return step > 0
+
+
+def sampling_rate(time: np.ndarray, stated: float | None, where: str) -> float:
+    """Return the rate of increasing times in seconds, leaving pauses out.
+
+    Without a stated rate the measured one is rounded to a whole number of Hz if that is within
+    1 %, else to three digits; samples are interpolated onto that grid by their times, so that no
+    time error follows.
+
+    Raises:
+        PrimusError: the stated rate is more than 5 % from the measured one.
+    """
+    measured = measured_rate(time)
+    if stated is None:
+        whole = round(measured)
+        return float(whole if whole and abs(whole / measured - 1) < 0.01 else f"{measured:.3g}")
+    if abs(measured / stated - 1) > RATE_TOLERANCE:
+        raise PrimusError(
+            f"{where}: the times say {measured:.4g} samples a second, --rate says {stated:.4g}. "
+            f"Check --time-unit and --rate, or leave --rate out."
+        )
+    return stated
+
+
+def measured_rate(time: np.ndarray) -> float:
+    """Return samples a second by increasing times in seconds `[rows]`, pauses left out."""
+    step = np.diff(time)
+    return 1 / float(step[step <= MAX_GAP * np.median(step)].mean())
+
+
+def _first(stamps: np.ndarray) -> Any:
+    """The first stamp that is there, as a Python number, or None."""
+    if stamps.dtype.kind == "O":
+        return next((stamp for stamp in stamps if stamp is not None), None)
+    known = stamps[np.isfinite(stamps)]
+    return known[0].item() if len(known) else None
+
+
+def _since(stamps: np.ndarray, first: Any) -> np.ndarray:
+    """`stamps - first` as float64, rounded only afterwards."""
+    if stamps.dtype.kind == "f":
+        return stamps - float(first)
+    if stamps.dtype.kind in "iu" and isinstance(first, int):
+        low, high = int(stamps.min()), int(stamps.max())
+        limit = 1 << 62
+        if -limit < low and high < limit and -limit < first < limit:
+            return (stamps.astype(np.int64) - first).astype(np.float64)
+    if isinstance(first, float):
+        return np.array([np.nan if s is None else float(s) - first for s in stamps.tolist()])
+    return np.array([np.nan if s is None else float(s - first) for s in stamps.tolist()])

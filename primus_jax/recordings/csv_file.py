@@ -1,0 +1,210 @@
+"""A CSV file in blocks of rows: numbers, words and exact stamps.
+
+A block of plain numbers is parsed by NumPy in one call; a block with text, quotes or missing cells
+goes through the csv module, which also finds the row of whatever is wrong.
+"""
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from primus_jax.errors import PrimusError
+from primus_jax.recordings.cells import is_missing, word
+
+ROWS = 65536
+# The first integer whose neighbour float64 cannot hold.
+EXACT = 2.0**53
+
+# Numbers and words by column, and int64 line numbers.
+Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]
+
+
+def header(path: Path) -> tuple[list[str], str]:
+    """Return the names in the first line, and the delimiter: a comma, a semicolon or a tab.
+
+    Raises:
+        PrimusError: not UTF-8, or no name.
+    """
+    try:
+        with _open(path) as file:
+            first = file.readline()
+    except UnicodeDecodeError as error:
+        raise PrimusError(f"{path}: not a CSV file in UTF-8 ({error}).") from error
+    delimiter = max(",;\t", key=first.count)
+    try:
+        names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise PrimusError(f"{path}, line 1: not a CSV header ({error}).") from error
+    if not any(names):
+        raise PrimusError(f"{path}, line 1: expected a header with column names.")
+    return names, delimiter
+
+
+def batches(
+    path: Path, numeric: Sequence[str], textual: Sequence[str], stamps: Sequence[str]
+) -> Iterator[Batch]:
+    """Yield blocks of at most `ROWS` rows; columns as in `columns.Columns`.
+
+    Raises:
+        PrimusError: text in a numeric column, a row of another length, not UTF-8, with the line.
+    """
+    names, delimiter = header(path)
+    block = _Block(path, names, delimiter, numeric, textual, stamps)
+    try:
+        with _open(path) as file:
+            # a quoted header may run over several lines
+            reader = csv.reader(file, delimiter=delimiter)
+            next(reader)
+            before = reader.line_num
+            while lines := list(itertools.islice(file, ROWS)):
+                if any('"' in line for line in lines):
+                    yield from _quoted(block, itertools.chain(lines, file), before)
+                    return
+                yield block.parse(lines, before)
+                before += len(lines)
+    except UnicodeDecodeError as error:
+        raise PrimusError(f"{path}: not a CSV file in UTF-8 ({error}).") from error
+
+
+def _open(path: Path) -> TextIO:
+    return path.open(newline="", encoding="utf-8-sig")
+
+
+def _quoted(block: "_Block", lines: Iterable[str], before: int) -> Iterator[Batch]:
+    """Blocks of rows whose cells may hold delimiters and line ends."""
+    reader = csv.reader(lines, delimiter=block.delimiter)
+    try:
+        while True:
+            rows = [(reader.line_num, row) for row in itertools.islice(reader, ROWS)]
+            if not rows:
+                return
+            yield block.rows(
+                [row for _, row in rows], np.array([line + before for line, _ in rows], np.int64)
+            )
+    except csv.Error as error:
+        line = before + reader.line_num
+        raise PrimusError(f"{block.path}, line {line}: not a CSV row ({error}).") from error
+
+
+class _Block:
+    """The columns that are wanted, and how lines become them."""
+
+    def __init__(
+        self,
+        path: Path,
+        names: list[str],
+        delimiter: str,
+        numeric: Sequence[str],
+        textual: Sequence[str],
+        stamps: Sequence[str],
+    ) -> None:
+        self.path, self.names, self.delimiter = path, names, delimiter
+        self.numeric, self.textual, self.stamps = tuple(numeric), tuple(textual), tuple(stamps)
+        self._words: dict[str, str] = {}
+
+    def parse(self, lines: list[str], before: int) -> Batch:
+        """Lines without quotes, of which `before` stand above in the file."""
+        numbers = None if self.textual else self._plain(lines)
+        if numbers is not None:
+            return numbers, {}, np.arange(before + 1, before + 1 + len(lines))
+        try:
+            rows = list(csv.reader(lines, delimiter=self.delimiter))
+        except csv.Error as error:
+            raise PrimusError(
+                f"{self.path}, line {before + 1} or below: not a CSV row ({error})."
+            ) from error
+        return self.rows(rows, np.arange(before + 1, before + 1 + len(rows)))
+
+    def _plain(self, lines: list[str]) -> dict[str, np.ndarray] | None:
+        """All columns in one call, or None where a row is not made of that many plain numbers."""
+        cells = len(self.names) - 1
+        if any(line.count(self.delimiter) != cells for line in lines):
+            return None
+        wanted = (*self.numeric, *self.stamps)
+        try:
+            table = np.loadtxt(
+                lines,
+                delimiter=self.delimiter,
+                comments=None,
+                usecols=[self.names.index(name) for name in wanted],
+                ndmin=2,
+            )
+        except ValueError:
+            return None
+        if len(table) != len(lines):
+            return None
+        numbers = dict(zip(wanted, np.ascontiguousarray(table.T), strict=True))
+        if any(np.nanmax(np.abs(numbers[name]), initial=0.0) >= EXACT for name in self.stamps):
+            return None
+        return numbers
+
+    def rows(self, rows: list[list[str]], lines: np.ndarray) -> Batch:
+        """Rows of cells, one per line number; empty ones are left out."""
+        if not all(rows):
+            lines = lines[[bool(row) for row in rows]]
+            rows = [row for row in rows if row]
+        for line, row in zip(lines, rows, strict=True):
+            if len(row) != len(self.names):
+                raise PrimusError(
+                    f"{self.path}, line {line}: {len(row)} fields; expected {len(self.names)} as "
+                    f"in the header."
+                )
+        fields = dict(zip(self.names, zip(*rows, strict=True), strict=True)) if rows else {}
+        numbers = {n: self._floats(fields.get(n, ()), lines, n) for n in self.numeric}
+        numbers |= {n: self._stamps(fields.get(n, ()), lines, n) for n in self.stamps}
+        return numbers, {n: self._text(fields.get(n, ())) for n in self.textual}, lines
+
+    def _text(self, cells: Sequence[str]) -> np.ndarray:
+        for cell in set(cells) - self._words.keys():
+            self._words[cell] = word(cell)
+        return np.array([self._words[cell] for cell in cells], object)
+
+    def _floats(self, cells: Sequence[str], lines: np.ndarray, name: str) -> np.ndarray:
+        try:
+            values = np.fromiter(map(float, cells), np.float64, len(cells))
+        except ValueError:
+            values = np.array(
+                [self._number(*cell, name) for cell in zip(cells, lines, strict=True)]
+            )
+        if any("_" in cell for cell in cells):
+            # float() reads 1_000, which no logger writes
+            bad = next(i for i, cell in enumerate(cells) if "_" in cell)
+            self._refuse(cells[bad], lines[bad], name)
+        return values
+
+    def _number(self, cell: str, line: int, name: str) -> float:
+        try:
+            return float(cell)
+        except ValueError:
+            if not is_missing(cell):
+                self._refuse(cell, line, name)
+            return np.nan
+
+    def _stamps(self, cells: Sequence[str], lines: np.ndarray, name: str) -> np.ndarray:
+        """Times, exact where float64 is not."""
+        values = self._floats(cells, lines, name)
+        if not np.nanmax(np.abs(values), initial=0.0) >= EXACT:
+            return values
+        try:
+            return np.array([int(cell) for cell in cells], np.int64)
+        except (ValueError, OverflowError):
+            return np.array([_exact(cell) for cell in cells], object)
+
+    def _refuse(self, cell: str, line: int, name: str) -> None:
+        raise PrimusError(
+            f"{self.path}, line {line}: {cell!r} in column {name!r}; expected a number."
+        )
+
+
+def _exact(cell: str) -> Decimal | None:
+    """A stamp with all its digits, or None where it is missing or infinite."""
+    try:
+        value = Decimal(cell.strip())
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() else None

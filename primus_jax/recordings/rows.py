@@ -1,0 +1,143 @@
+"""Rows of a recording, whatever it was: the one form in which they reach the grid."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from primus_jax.recordings.arrays import as_array, table_values
+from primus_jax.recordings.clock import Clock
+from primus_jax.recordings.columns import column_batches, column_names
+from primus_jax.recordings.table_format import FoundColumns, TableFormat
+
+
+class Rows(NamedTuple):
+    """Rows that follow one another.
+
+    Attributes:
+        time: float64 `[rows]`, seconds after the first stamp; None where rows are even.
+        raw: float64 `[rows, 6]` in the stated units, gravity added and signs changed as the format
+            asks for; NaN where a value is missing, zeros where there is no gyroscope.
+        gyro: whether there is a gyroscope.
+        words: object `[rows]` by recording, label, text, subject, where a file has them.
+        name: names a row for a person.
+    """
+
+    time: np.ndarray | None
+    raw: np.ndarray
+    gyro: bool
+    words: Mapping[str, np.ndarray]
+    name: Callable[[int], str]
+
+
+def file_rows(
+    path: Path, layout: TableFormat, clock: Clock, *, need_gyro: bool, words: tuple[str, ...] = ()
+) -> Iterator[Rows]:
+    """Yield the rows of a CSV or Parquet file, some ten thousand at a time.
+
+    Args:
+        path: the file.
+        layout: names and units of its columns.
+        clock: of its stamps.
+        need_gyro: whether a file without any gyroscope column is refused.
+        words: which of recording, label, text, subject are read, where the file has them.
+
+    Raises:
+        PrimusError: anything wrong with the file, naming it and the row.
+    """
+    found = layout.columns(column_names(path), str(path), need_gyro=need_gyro)
+    known = {key: name for key, name in found.words.items() if key in words}
+    stamps = [found.time] if found.time else []
+    for batch in column_batches(path, found.numeric, list(dict.fromkeys(known.values())), stamps):
+        time = None
+        if found.time:
+            time = clock.seconds(batch.numbers[found.time], batch.own_units.get(found.time))
+        raw = _six(batch.numbers, found, layout)
+        texts = {key: batch.text[name] for key, name in known.items()}
+        yield Rows(time, raw, bool(found.gyro), texts, batch.row)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """All rows of a file as one."""
+    ends = np.cumsum([len(part.raw) for part in parts])
+
+    def name(index: int) -> str:
+        k = int(np.searchsorted(ends, index, side="right"))
+        return parts[k].name(index - int(ends[k]) + len(parts[k].raw))
+
+    first = parts[0]
+    words = {key: np.concatenate([part.words[key] for part in parts]) for key in first.words}
+    times = [part.time for part in parts if part.time is not None]
+    return Rows(
+        np.concatenate(times) if times else None,
+        np.concatenate([part.raw for part in parts]),
+        first.gyro,
+        words,
+        name,
+    )
+
+
+def frame_rows(table: Any, layout: TableFormat, clock: Clock, before: int) -> Rows:
+    """The rows of a DataFrame, of which `before` others were read already.
+
+    Raises:
+        PrimusError: a missing column, or columns that do not hold numbers.
+    """
+    found = layout.columns(list(table.columns), "the table", need_gyro=False)
+    time = clock.seconds(*_stamps(table, found.time)) if found.time else None
+    values = table_values(table, found.numeric)
+    raw = _six(dict(zip(found.numeric, values.T, strict=True)), found, layout)
+    return Rows(time, raw, bool(found.gyro), {}, functools.partial(_row, before))
+
+
+def array_rows(part: Any, layout: TableFormat, before: int) -> Rows:
+    """The rows of an array `[rows, 6]` or `[rows, 3]`, of which `before` others were read already.
+
+    Raises:
+        PrimusError: not numbers of that shape.
+    """
+    values = as_array(part)
+    gyro = values.shape[1] == 6
+    six = values if gyro else np.pad(values, [(0, 0), (0, 3)])
+    sign = np.repeat([-1.0 if layout.invert_acc else 1.0, 1.0], 3)
+    return Rows(None, _finite(six * sign), gyro, {}, functools.partial(_row, before))
+
+
+def _six(numbers: Mapping[str, np.ndarray], found: FoundColumns, layout: TableFormat) -> np.ndarray:
+    """Columns -> `[rows, 6]`."""
+    acc = np.stack([numbers[name] for name in found.acc], 1)
+    if found.gravity:
+        acc = acc + np.stack([numbers[name] for name in found.gravity], 1)
+    if layout.invert_acc:
+        acc = -acc
+    gyro = np.zeros_like(acc)
+    if found.gyro:
+        gyro = np.stack([numbers[name] for name in found.gyro], 1)
+    return _finite(np.concatenate([acc, gyro], 1))
+
+
+def _finite(raw: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(raw), raw, np.nan)
+
+
+def _stamps(table: Any, name: str) -> tuple[np.ndarray, str | None]:
+    """Times of a DataFrame with all their digits, and their own unit."""
+    column = table[name]
+    kind = getattr(column.dtype, "kind", "O")
+    if kind in "mM":
+        known = column.notna().to_numpy()
+        plain = "datetime64[ns]" if kind == "M" else "timedelta64[ns]"
+        stamps = column.to_numpy(plain).astype(np.int64)
+        if known.all():
+            return stamps, "ns"
+        return np.where(known, stamps.astype(object), None), "ns"
+    if kind in "iu" and column.notna().all():
+        return column.to_numpy(np.uint64 if kind == "u" else np.int64), None
+    return table_values(table, [name])[:, 0], None
+
+
+def _row(before: int, index: int) -> str:
+    """Name row `index` of rows that come after `before` others."""
+    return f"the recording, row {before + index + 1}"
