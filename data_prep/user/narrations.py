@@ -17,10 +17,10 @@ def read_narrations(path: Path) -> dict[str, list[tuple[float, str]]]:
     result: dict[str, list[tuple[float, str]]] = {}
     rows = zip(table.text["recording"], table.numbers["seconds"], table.text["text"], strict=True)
     for row, (recording, seconds, text) in enumerate(rows):
-        if not math.isfinite(seconds) or not text.strip() or not recording.strip():
+        if not math.isfinite(seconds) or not text or not recording:
             raise PrimusError(
                 f"{table.row(row)}: expected a recording, a number of seconds and a sentence, got "
                 f"{recording!r}, {seconds}, {text!r}."
             )
-        result.setdefault(recording, []).append((float(seconds), text.strip()))
+        result.setdefault(recording, []).append((float(seconds), text))
     return {name: sorted(items) for name, items in result.items()}

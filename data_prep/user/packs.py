@@ -13,11 +13,17 @@ import numpy as np
 
 from primus_jax.data.embeddings import Embeddings, load_arrays
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.cells import word
+from primus_jax.recordings.clock import check_stated
+from primus_jax.recordings.doubts import doubts
+from primus_jax.recordings.plausible import ALONE, Stretches, pooled, stretches
 from primus_jax.recordings.recording import Recording
 
 _PER_RECORDING = ("subject", "label", "text", "placement", "recording")
 _HEADER = ("name", "license", "source")
 _ARRAYS = ("signal", "acc_scale", "gyro_scale", "offsets", "rate_hz", *_PER_RECORDING, *_HEADER)
+# Rows of a pack whose magnitudes are looked at, evenly spread.
+_CHECKED_ROWS = 1_000_000
 PLACEMENT = "recordings of another placement"
 LABEL = "recordings with a dropped label"
 
@@ -33,8 +39,11 @@ def read_pack(path: Path) -> dict[str, np.ndarray]:
     if missing:
         raise PrimusError(f"{path}: no array {missing[0]!r}; is it a pack of recordings?")
     signal, offsets = pack["signal"], pack["offsets"]
-    if signal.ndim != 2 or signal.shape[1] != 6 or signal.dtype.kind not in "if":
-        raise PrimusError(f"{path}: signal {signal.dtype} {signal.shape}; expected numbers [N, 6].")
+    if signal.ndim != 2 or signal.shape[1] != 6 or signal.dtype.kind != "i":
+        raise PrimusError(
+            f"{path}: signal {signal.dtype} {signal.shape}; expected int16 [N, 6], which times "
+            f"acc_scale is m/s2 and times gyro_scale is rad/s."
+        )
     if (
         offsets.ndim != 1
         or offsets.dtype.kind != "i"
@@ -54,16 +63,50 @@ def read_pack(path: Path) -> dict[str, np.ndarray]:
         value = pack[name]
         if value.shape != () or value.dtype.kind not in "iuf" or not 0 < value < np.inf:
             raise PrimusError(f"{path}: {name} is {value!r}; expected a positive number.")
+    check_stated(float(pack["rate_hz"]), str(path))
     for name in _HEADER:
         if pack[name].dtype.kind != "U" or pack[name].shape != ():
             raise PrimusError(f"{path}: {name}; expected one string.")
-    return pack
+    words = {name: [word(cell) for cell in pack[name].tolist()] for name in _PER_RECORDING}
+    return {**pack, **{name: np.array(cells) for name, cells in words.items()}}
+
+
+def check_units(path: Path, pack: dict[str, np.ndarray]) -> None:
+    """Compare the magnitudes of a pack, and of its longer recordings, with what a sensor reads.
+
+    Short recordings are judged together: arms that circle for six seconds hide gravity.
+
+    Raises:
+        PrimusError: a scale that cannot be true, or an accelerometer without gravity.
+    """
+    signal, offsets, rate = pack["signal"], pack["offsets"], float(pack["rate_hz"])
+    scale = np.repeat([pack["acc_scale"], pack["gyro_scale"]], 3).astype(np.float64)
+    parts = []
+    for r in range(len(offsets) - 1):
+        rows = signal[offsets[r] : offsets[r + 1]] * scale
+        parts.append(stretches(rows[:, :3], rate))
+        if len(parts[-1].mean) >= ALONE:
+            _refuse(rows, parts[-1], f"{path}, recording {str(pack['recording'][r])!r}")
+    step = -(-len(signal) // _CHECKED_ROWS)
+    _refuse(signal[::step] * scale, pooled(parts), str(path))
+
+
+def _refuse(si: np.ndarray, parts: Stretches, where: str) -> None:
+    for doubt, _ in doubts(si, parts, "m/s2", "rad/s"):
+        raise PrimusError(
+            f"{where}: {doubt.found}. {doubt.likely}. Expected signal * acc_scale in m/s2 with "
+            f"gravity, and signal * gyro_scale in rad/s."
+        )
+    gyro = si[:, 3:]
+    if gyro.any() and (gyro == gyro[0]).all():
+        raise PrimusError(f"{where}: the gyroscope never changes; expected zeros if there is none.")
 
 
 class Packs:
     """The recordings of some packs, read one pack at a time.
 
-    Subjects, groups and ids begin with the pack's name, since "s01" of two packs are two people.
+    A pack whose gyroscope is zero throughout has none. Subjects, groups and ids begin with the
+    pack's name, since "s01" of two packs are two people.
     `drops` counts what was left out since iteration began.
 
     Args:
@@ -99,6 +142,7 @@ class Packs:
         labels: set[str] = set()
         for path in self.paths:
             pack = read_pack(path)
+            check_units(path, pack)
             placements.update(pack["placement"].tolist())
             labels.update(pack["label"].tolist())
             yield from self._recordings(path, pack)
@@ -123,6 +167,7 @@ class Packs:
                 f"{rows.max()}. Were they made from the same pack?"
             )
         signal, offsets = np.ascontiguousarray(pack["signal"]), pack["offsets"]
+        gyro = bool(signal[:, 3:].any())
         used: Counter[str] = Counter()
         stems = Counter(pack["recording"].tolist())
         several = len(set(pack["placement"].tolist())) > 1
@@ -147,6 +192,7 @@ class Packs:
                 placement=placement,
                 label=label,
                 text=text,
+                has_gyro=gyro,
                 text_embedding=self.embeddings.text.get(text),
                 video_embedding=None if video is None else video[row],
             )

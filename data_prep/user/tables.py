@@ -18,31 +18,32 @@ from primus_jax.recordings.clock import (
 )
 from primus_jax.recordings.columns import column_names
 from primus_jax.recordings.grid import NOTHING_FINITE, REPEATED, uniform_pieces
-from primus_jax.recordings.numbers import refuse_contradictions
-from primus_jax.recordings.plausible import pooled, stretches
+from primus_jax.recordings.numbers import refuse_contradictions, refuse_impossible
+from primus_jax.recordings.plausible import ALONE, pooled, stretches
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.rows import Rows, file_rows, joined
 from primus_jax.recordings.table_format import OPTIONAL, TableFormat
 from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
-from primus_jax.window import to_si
+from primus_jax.window import as_rate, to_si
 
 NOT_NARRATED = "recordings without a narration"
 CHANGED = "changes of label or sentence that cut a recording"
-# A recording of so many stretches of two seconds is judged by itself, shorter ones by their file.
-ALONE = 15
 
 
 @dataclasses.dataclass(frozen=True)
 class _Timed:
-    """One recording of a file: seconds `[rows]`, SI `[rows, 6]`, words by key, its rate."""
+    """One recording of a file: its rows, seconds `[rows]` after the first, SI `[rows, 6]`, rate."""
 
     name: str
     where: str
+    rows: Rows
     time: np.ndarray
     si: np.ndarray
-    words: Mapping[str, np.ndarray]
     rate_hz: float
-    gyro: bool
+
+    def words(self, key: str) -> np.ndarray:
+        """The words of every row, object `[rows]`; "" where the file has no such column."""
+        return self.rows.words.get(key, np.full(len(self.time), "", object))
 
 
 class Tables:
@@ -89,7 +90,7 @@ class Tables:
                         f"unique names (the file's name, or the recording column)."
                     )
                 seen[name] = path
-                timed = self._timed(name, path, rows, index, clock)
+                timed = self._timed(name, path, rows.part(index), clock)
                 if timed is not None:
                     found.append(timed)
             self._check(found)
@@ -122,36 +123,28 @@ class Tables:
                 raise PrimusError(f"{path}: column {column!r} holds no number at all.")
         return rows
 
-    def _timed(
-        self, name: str, path: Path, rows: Rows, index: np.ndarray, clock: Clock
-    ) -> _Timed | None:
+    def _timed(self, name: str, path: Path, rows: Rows, clock: Clock) -> _Timed | None:
         """A recording with its rate; None, counted, where nothing is left of it."""
         layout, where = self.layout, f"{path}, recording {name!r}"
-        raw = rows.raw[index]
-        if len(index) < 2 or not np.isfinite(raw).all(1).any():
-            self.drops[TOO_SHORT if len(index) < 2 else NOTHING_FINITE] += 1
+        if len(rows.raw) < 2 or not np.isfinite(rows.raw).all(1).any():
+            self.drops[TOO_SHORT if len(rows.raw) < 2 else NOTHING_FINITE] += 1
             return None
         if rows.time is None:
-            rate = layout.rate_hz
+            rate = as_rate(layout.rate_hz)
             check_stated(rate, where)
-            time = np.arange(len(index)) / rate
+            time = np.arange(len(rows.raw)) / rate
         else:
-            time = rows.time[index]
-            keep = check_order(time, raw, lambda row: rows.name(int(index[row])))
+            keep = check_order(rows.time, rows.raw, rows.name)
             self.drops[REPEATED] += int((~keep).sum())
-            index, raw, time = index[keep], raw[keep], time[keep] - time[0]
-            if len(index) < 2:
+            time, rows = rows.time[keep] - rows.time[0], rows.part(keep)
+            if len(time) < 2:
                 self.drops[TOO_SHORT] += 1
                 return None
             clock.check(measured_rate(time[:RATE_ROWS]), where)
             rate = sampling_rate(time[:RATE_ROWS], layout.rate_hz, where)
         self.rates.add(rate)
-        words = {
-            key: rows.words[key][index] if key in rows.words else np.full(len(index), "", object)
-            for key in OPTIONAL
-        }
-        si = to_si(raw, layout.acc_unit, layout.gyro_unit)
-        return _Timed(name, where, time, si, words, rate, rows.gyro)
+        si = to_si(rows.raw, layout.acc_unit, layout.gyro_unit)
+        return _Timed(name, where, rows, time, si, rate)
 
     def _check(self, found: Sequence[_Timed]) -> None:
         """Refuse units that the recordings of a file contradict."""
@@ -159,14 +152,15 @@ class Tables:
         together = pooled(own)
         for timed, parts in zip(found, own, strict=True):
             judged = parts if len(parts.mean) >= ALONE else together
-            refuse_contradictions(timed.si, judged, timed.gyro, self.layout, timed.where)
+            refuse_contradictions(timed.si, judged, timed.rows.gyro, self.layout, timed.where)
+            refuse_impossible(timed.si, timed.rows.name)
 
     def _pieces(self, timed: _Timed) -> Iterator[Recording]:
         """A recording without gaps and of one label and sentence."""
-        subjects = sorted(set(timed.words["subject"]))
+        subjects = sorted(set(timed.words("subject")))
         if len(subjects) > 1:
             raise PrimusError(f"{timed.where}: two subjects, {subjects[0]!r} and {subjects[1]!r}.")
-        label, text = timed.words["label"], timed.words["text"]
+        label, text = timed.words("label"), timed.words("text")
         changes = np.flatnonzero((label[1:] != label[:-1]) | (text[1:] != text[:-1])) + 1
         self.drops[CHANGED] += len(changes)
         pieces = [
@@ -194,7 +188,7 @@ class Tables:
                 label=label[first],
                 text=text[first],
                 narrations=narrations,
-                has_gyro=timed.gyro,
+                has_gyro=timed.rows.gyro,
                 start_seconds=float(start),
                 bad_spans=piece.bad_spans,
             )

@@ -14,7 +14,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import warn
 from primus_jax.recordings.clock import RATE_TOLERANCE
 from primus_jax.recordings.embedding import no_window
-from primus_jax.recordings.stream import Report, recording_windows
+from primus_jax.recordings.stream import Report, name_of, recording_windows
 from primus_jax.recordings.table_format import TableFormat
 
 
@@ -105,7 +105,7 @@ def predict(
         magnitude = np.linalg.norm(imu[..., :3], axis=-1)
         parts.append((starts, classifier.probabilities(embedding), magnitude.std(1)))
     if not parts:
-        raise PrimusError(no_window(report, seconds))
+        raise PrimusError(no_window(report, seconds, name_of(recording)))
     _compare_rates(report.rate_hz, classifier.description.get("rates_hz", ()))
     starts, probability, movement = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Prediction(

@@ -7,7 +7,7 @@ import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import warn
-from primus_jax.recordings.stream import Report, recording_windows
+from primus_jax.recordings.stream import Report, name_of, recording_windows
 from primus_jax.recordings.table_format import TableFormat
 
 _GROW = 8192
@@ -92,16 +92,16 @@ def collect(
         count += len(values)
         times.append(starts)
     if rows is None:
-        raise PrimusError(no_window(report, encoder.window_seconds))
+        raise PrimusError(no_window(report, encoder.window_seconds, name_of(recording)))
     rows.resize((count, rows.shape[1]), refcheck=False)
     if report.problems():
         warn(f"the recording ({report.seconds:.4g} s): {report.problems()}.")
     return np.concatenate(times), rows
 
 
-def no_window(report: Report, window_seconds: float) -> str:
-    """The message for a recording that gives no window."""
+def no_window(report: Report, window_seconds: float, name: str) -> str:
+    """The message for a recording, called `name`, that gives no window."""
     return (
-        f"the recording of {report.seconds:.4g} s gives no window of {window_seconds:g} s"
+        f"{name}, a recording of {report.seconds:.4g} s, gives no window of {window_seconds:g} s"
         f"{': ' + report.problems() if report.problems() else ''}. Give a longer one."
     )

@@ -1,11 +1,13 @@
 """Rows of a recording against what was stated of them: refused, or warned of."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import check_units, warn
 from primus_jax.recordings.doubts import doubts, of_sign
-from primus_jax.recordings.plausible import Stretches, stretches
+from primus_jax.recordings.plausible import Stretches, beyond_range, stretches
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import to_si
 
@@ -58,3 +60,24 @@ def refuse_contradictions(
         )
     if sign := of_sign(parts):
         warn(f"{where}: {sign}")
+
+
+def refuse_impossible(si: np.ndarray, name: Callable[[int], str]) -> None:
+    """Refuse rows of `[rows, 6]` in SI that no body-worn sensor reads, such as a slip of the pen.
+
+    Args:
+        si: rows whose units were found to be plausible; NaN where a value is missing.
+        name: names a row for a person.
+
+    Raises:
+        PrimusError: the first such row.
+    """
+    sides = zip(("accelerometer", "gyroscope"), ("m/s2", "rad/s"), beyond_range(si), strict=True)
+    for k, (sensor, unit, beyond) in enumerate(sides):
+        if beyond.any():
+            row = int(np.argmax(beyond))
+            peak = np.abs(si[row, 3 * k : 3 * k + 3]).max()
+            raise PrimusError(
+                f"{name(row)}: the {sensor} reads {peak:.4g} {unit}, which no body-worn sensor "
+                f"does. Check the unit, and correct or empty the cell."
+            )

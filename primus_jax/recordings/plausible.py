@@ -30,6 +30,8 @@ RATE = (10.0, 5000.0)
 # sport), of a virtual one rarely (1 in 100 clips below 0.43 g); without gravity it is 0.1 g.
 STRETCH_SECONDS = 2.0
 LEAST_STRETCHES = 3
+# A recording of so many stretches is judged by itself, shorter ones with the others of their file.
+ALONE = 15
 MEAN_VECTOR = 0.35 * GRAVITY
 MEAN_VECTOR_SHARE = 0.3
 # At rest |acc| varies by less, m/s^2.

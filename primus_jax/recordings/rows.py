@@ -1,7 +1,6 @@
 """Rows of a recording, whatever it was: the one form in which they reach the grid."""
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +10,8 @@ from primus_jax.recordings.arrays import as_array, table_values
 from primus_jax.recordings.clock import Clock
 from primus_jax.recordings.columns import column_batches, column_names
 from primus_jax.recordings.table_format import FoundColumns, TableFormat
+
+_PLACE = "the recording, row"
 
 
 class Rows(NamedTuple):
@@ -22,14 +23,29 @@ class Rows(NamedTuple):
             asks for; NaN where a value is missing, zeros where there is no gyroscope.
         gyro: whether there is a gyroscope.
         words: object `[rows]` by recording, label, text, subject, where a file has them.
-        name: names a row for a person.
+        lines: int64 `[rows]`, where the rows stand in the file or recording, counted from 1.
+        place: what `lines` count, such as "walk.csv, line".
     """
 
     time: np.ndarray | None
     raw: np.ndarray
     gyro: bool
     words: Mapping[str, np.ndarray]
-    name: Callable[[int], str]
+    lines: np.ndarray
+    place: str
+
+    def name(self, index: int) -> str:
+        """Name a row for a person."""
+        return f"{self.place} {self.lines[index]}"
+
+    def part(self, index: slice | np.ndarray) -> "Rows":
+        """Some of the rows."""
+        return self._replace(
+            time=None if self.time is None else self.time[index],
+            raw=self.raw[index],
+            words={key: words[index] for key, words in self.words.items()},
+            lines=self.lines[index],
+        )
 
 
 def file_rows(
@@ -56,26 +72,18 @@ def file_rows(
             time = clock.seconds(batch.numbers[found.time], batch.own_units.get(found.time))
         raw = _six(batch.numbers, found, layout)
         texts = {key: batch.text[name] for key, name in known.items()}
-        yield Rows(time, raw, bool(found.gyro), texts, batch.row)
+        yield Rows(time, raw, bool(found.gyro), texts, batch.lines, f"{path}, {batch.row_name}")
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
-    """All rows of a file as one."""
-    ends = np.cumsum([len(part.raw) for part in parts])
-
-    def name(index: int) -> str:
-        k = int(np.searchsorted(ends, index, side="right"))
-        return parts[k].name(index - int(ends[k]) + len(parts[k].raw))
-
+    """All rows as one."""
     first = parts[0]
-    words = {key: np.concatenate([part.words[key] for part in parts]) for key in first.words}
     times = [part.time for part in parts if part.time is not None]
-    return Rows(
-        np.concatenate(times) if times else None,
-        np.concatenate([part.raw for part in parts]),
-        first.gyro,
-        words,
-        name,
+    return first._replace(
+        time=np.concatenate(times) if times else None,
+        raw=np.concatenate([part.raw for part in parts]),
+        words={key: np.concatenate([part.words[key] for part in parts]) for key in first.words},
+        lines=np.concatenate([part.lines for part in parts]),
     )
 
 
@@ -89,7 +97,7 @@ def frame_rows(table: Any, layout: TableFormat, clock: Clock, before: int) -> Ro
     time = clock.seconds(*_stamps(table, found.time)) if found.time else None
     values = table_values(table, found.numeric)
     raw = _six(dict(zip(found.numeric, values.T, strict=True)), found, layout)
-    return Rows(time, raw, bool(found.gyro), {}, functools.partial(_row, before))
+    return Rows(time, raw, bool(found.gyro), {}, _lines(before, raw), _PLACE)
 
 
 def array_rows(part: Any, layout: TableFormat, before: int) -> Rows:
@@ -102,7 +110,7 @@ def array_rows(part: Any, layout: TableFormat, before: int) -> Rows:
     gyro = values.shape[1] == 6
     six = values if gyro else np.pad(values, [(0, 0), (0, 3)])
     sign = np.repeat([-1.0 if layout.invert_acc else 1.0, 1.0], 3)
-    return Rows(None, _finite(six * sign), gyro, {}, functools.partial(_row, before))
+    return Rows(None, _finite(six * sign), gyro, {}, _lines(before, six), _PLACE)
 
 
 def _six(numbers: Mapping[str, np.ndarray], found: FoundColumns, layout: TableFormat) -> np.ndarray:
@@ -138,6 +146,5 @@ def _stamps(table: Any, name: str) -> tuple[np.ndarray, str | None]:
     return table_values(table, [name])[:, 0], None
 
 
-def _row(before: int, index: int) -> str:
-    """Name row `index` of rows that come after `before` others."""
-    return f"the recording, row {before + index + 1}"
+def _lines(before: int, raw: np.ndarray) -> np.ndarray:
+    return np.arange(before + 1, before + 1 + len(raw))

@@ -24,8 +24,8 @@ from primus_jax.recordings.clock import (
     sampling_rate,
 )
 from primus_jax.recordings.grid import curve
-from primus_jax.recordings.numbers import check_numbers
-from primus_jax.recordings.rows import Rows
+from primus_jax.recordings.numbers import check_numbers, refuse_impossible
+from primus_jax.recordings.rows import Rows, joined
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import check_imu, resample, resampling, to_si
 
@@ -132,6 +132,7 @@ def uniform_blocks(
         report.rows += len(raw)
         report.missing += int((~finite).sum())
         si = to_si(raw[finite], layout.acc_unit, layout.gyro_unit)
+        refuse_impossible(si, part.part(finite).name)
         yield from grid.push(time[finite], si)
     if grid is None:
         raise PrimusError("the recording holds no rows.")
@@ -159,43 +160,21 @@ def _joined(chunks: Iterable[Rows]) -> Iterator[Rows]:
         rows += len(chunk.raw)
         if rows < RATE_ROWS:
             continue
-        whole = rows - rows % RATE_ROWS
-        joined = _concatenated(waiting)
-        for i in range(0, whole, RATE_ROWS):
-            yield _part(joined, slice(i, i + RATE_ROWS))
-        waiting = [_part(joined, slice(whole, None))]
-        rows -= whole
+        held, ready = joined(waiting), rows - rows % RATE_ROWS
+        for i in range(0, ready, RATE_ROWS):
+            yield held.part(slice(i, i + RATE_ROWS))
+        waiting, rows = [held.part(slice(ready, None))], rows - ready
     if rows:
-        yield _concatenated(waiting)
+        yield joined(waiting)
 
 
 def _in_order(chunk: Rows, last: Rows | None) -> tuple[Rows, Rows]:
-    """`chunk` without repetitions, its times checked against `last`, the row before; its own last
-    row."""
-    own = _part(chunk, slice(-1, None))
-    if last is None:
-        keep = check_order(chunk.time, chunk.raw, chunk.name)
-        return _part(chunk, keep), own
-
-    def name(index: int) -> str:
-        return chunk.name(max(index - 1, 0))
-
-    both = _concatenated([last, chunk])
-    keep = check_order(both.time, both.raw, name)[1:]
-    return _part(chunk, keep), own
-
-
-def _part(rows: Rows, index: slice | np.ndarray) -> Rows:
-    """Some of the rows; their names are those of all."""
-    return rows._replace(
-        time=None if rows.time is None else rows.time[index], raw=rows.raw[index], words={}
-    )
-
-
-def _concatenated(chunks: list[Rows]) -> Rows:
-    time = None if chunks[0].time is None else np.concatenate([chunk.time for chunk in chunks])
-    raw = np.concatenate([chunk.raw for chunk in chunks])
-    return chunks[0]._replace(time=time, raw=raw, words={})
+    """`chunk` without repetitions, its times checked against `last`, the row before; and its own
+    last row."""
+    both = chunk if last is None else joined([last, chunk])
+    assert both.time is not None
+    keep = check_order(both.time, both.raw, both.name)
+    return chunk.part(keep[len(both.raw) - len(chunk.raw) :]), chunk.part(slice(-1, None))
 
 
 def _rate(time: np.ndarray | None, layout: TableFormat, clock: Clock, where: str) -> float:
