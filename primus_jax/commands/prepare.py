@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.dataset.origin import Origin
 from data_prep.har import SOURCES
 from data_prep.har.source import Source
+from primus_jax.commands.console import printed_warnings
 from primus_jax.commands.prepare_corpus import add_corpora
 from primus_jax.commands.prepare_options import add_common, recipe, splits
 from primus_jax.commands.table_options import add_names, add_table_format, table_format
@@ -104,7 +105,8 @@ def _add_source(kinds: Any, source: Source) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Write the dataset folder and describe it."""
     started = time.monotonic()
-    folder = args.prepare(args)
+    with printed_warnings():
+        folder = args.prepare(args)
     print(describe_dataset(folder, activities=False))
     print(f"done in {time.monotonic() - started:.1f} s")
     return SOME_FAILED if folder.metadata.failed else 0

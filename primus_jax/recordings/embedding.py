@@ -102,6 +102,6 @@ def collect(
 def no_window(report: Report, window_seconds: float, name: str) -> str:
     """The message for a recording, called `name`, that gives no window."""
     return (
-        f"{name}, a recording of {report.seconds:.4g} s, gives no window of {window_seconds:g} s"
+        f"{name}, {report.seconds:.4g} s long, gives no window of {window_seconds:g} s"
         f"{': ' + report.problems() if report.problems() else ''}. Give a longer one."
     )

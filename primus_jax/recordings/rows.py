@@ -138,9 +138,10 @@ def _stamps(table: Any, name: str) -> tuple[np.ndarray, str | None]:
         known = column.notna().to_numpy()
         plain = "datetime64[ns]" if kind == "M" else "timedelta64[ns]"
         stamps = column.to_numpy(plain).astype(np.int64)
-        if known.all():
-            return stamps, "ns"
-        return np.where(known, stamps.astype(object), None), "ns"
+        if not known.all():
+            stamps = stamps.astype(object)
+            stamps[~known] = None
+        return stamps, "ns"
     if kind in "iu" and column.notna().all():
         return column.to_numpy(np.uint64 if kind == "u" else np.int64), None
     return table_values(table, [name])[:, 0], None

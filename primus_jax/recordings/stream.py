@@ -189,28 +189,30 @@ def _rate(time: np.ndarray | None, layout: TableFormat, clock: Clock, where: str
 
 
 class _Grid:
-    """Increasing rows -> uniform blocks; holds back what later rows may still change."""
+    """Increasing rows -> uniform blocks; holds back what later rows may still change.
+
+    Times count from the recording's first row, whether a value is missing there or not.
+    """
 
     def __init__(self, rate_hz: float, report: Report) -> None:
         self.rate, self.report = rate_hz, report
         self.time, self.values = np.empty(0), np.empty((0, 6))
-        self.first: float | None = None
-        self.origin = 0.0
+        self.origin: float | None = None
         self.next = 0
 
     def push(self, time: np.ndarray, values: np.ndarray) -> Iterator[Block]:
         """Blocks that these rows complete."""
         if not len(time):
             return
-        if self.first is None:
-            self.first = self.origin = time[0]
+        if self.origin is None:
+            self.origin = time[0]
         time = np.concatenate([self.time, time])
         values = np.concatenate([self.values, values])
         step = np.diff(time)
         breaks = np.flatnonzero(step > (MAX_GAP + 0.5) / self.rate) + 1
         self.report.gaps += len(breaks)
         self.report.gap_seconds += float(step[breaks - 1].sum())
-        self.report.seconds = float(time[-1] - self.first) + 1 / self.rate
+        self.report.seconds = float(time[-1]) + 1 / self.rate
         pieces = np.split(np.arange(len(time)), breaks)
         for piece in pieces[:-1]:
             yield from self._emit(time[piece], values[piece], whole=True)
@@ -240,9 +242,7 @@ class _Grid:
             samples = curve(grid.astype(np.float64), t, values, 1.0)
         if not len(samples):
             return
-        start = None
-        if self.next == 0 and self.first is not None:
-            start = self.origin - self.first
+        start = self.origin if self.next == 0 else None
         self.next += len(samples)
         yield Block(start, check_imu(samples, "the recording"))
 

@@ -87,6 +87,70 @@ def test_a_classifier_is_for_the_sensors_it_was_adapted_with(folder, adapted, ca
     assert not (folder / "nothing").exists()
 
 
+def test_a_classifier_remembers_columns_units_and_clock(folder, adapted, tmp_path, capsys):
+    """No option of `adapt` has to be given again; what the file lacks is an error."""
+    row = json.loads((adapted / "classifier.json").read_text())
+    assert row["rates_hz"] == [25.0]
+    layout = load_classifier(adapted)[0].layout
+    assert layout == TableFormat(time="time", acc_unit="g", gyro_unit="deg/s")
+    new = write_user_csv(tmp_path / "new.csv", people=("dora",), seed=900, labelled=False)
+    out = ["--classifier", str(adapted), "--out", str(tmp_path / "out"), "--overwrite"]
+    assert main(["predict", str(new), *out]) == 0
+    with pytest.warns(SignalWarning, match="12.5 to 25 Hz"):
+        expected = predict(*load_classifier(adapted), new, layout, 1.0)
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        found = [row["label"] for row in csv.DictReader(file)]
+    assert found == [expected.labels[k] for k in expected.label]
+
+    text = new.read_text()
+    header, _, body = text.partition("\n")
+    for change, message in (
+        (header.replace("gyro_", "w"), "no gyroscope columns ['gyro_x', 'gyro_y', 'gyro_z']"),
+        (header.replace("time", "clock"), "no column 'time'"),
+        (header.replace("acc_y", "ay"), "no column 'acc_y'"),
+    ):
+        path = tmp_path / "other.csv"
+        path.write_text(change + "\n" + body)
+        capsys.readouterr()
+        assert main(["predict", str(path), *out]) == 2
+        assert message in capsys.readouterr().err
+    # an option stands for what was remembered
+    path.write_text(header.replace("time", "clock") + "\n" + body)
+    assert main(["predict", str(path), *out, "--time", "clock"]) == 0
+    assert main(["predict", str(path), *out, "--no-time", "--rate", "50"]) == 0
+    assert "adapted on 25" in capsys.readouterr().err
+    assert main(["predict", str(new), *out, "--acc-unit", "m/s2"]) == 2
+    assert "It looks like g: pass --acc-unit g" in capsys.readouterr().err
+
+
+def test_a_classifier_without_times_remembers_its_rate(folder, tmp_path, capsys):
+    rows = (folder / "my.csv").read_text().splitlines()
+    plain = tmp_path / "my.csv"
+    plain.write_text("\n".join(row.partition(",")[2] for row in rows) + "\n")
+    command = ["adapt", str(plain), "--encoder", str(folder / "encoder"), *LABELS, *UNITS]
+    assert main([*command, "--out", str(tmp_path / "c"), "--rate", "25"]) == 0
+    layout = load_classifier(tmp_path / "c")[0].layout
+    assert (layout.time, layout.rate_hz) == (None, 25.0)
+    new = write_user_csv(tmp_path / "new.csv", people=("dora",), labelled=False)
+    command = ["predict", str(new), "--classifier", str(tmp_path / "c")]
+    assert main([*command, "--out", str(tmp_path / "p")]) == 0
+    # times that are named take the place of the remembered rate
+    assert main([*command, "--out", str(tmp_path / "q"), "--time", "time"]) == 0
+
+
+def test_a_classifier_of_an_earlier_version_takes_the_usual_format(adapted, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(adapted, copy)
+    row = json.loads((copy / "classifier.json").read_text())
+    del row["recordings"], row["rates_hz"]
+    (copy / "classifier.json").write_text(json.dumps(row))
+    assert load_classifier(copy)[0].layout == TableFormat()
+    for damage in ({"recordings": {"acc": ["x"]}}, {"recordings": 7}):
+        (copy / "classifier.json").write_text(json.dumps(row | damage))
+        with pytest.raises(PrimusError, match="'recordings' is no format of a table"):
+            load_classifier(copy)
+
+
 def test_damaged_numbers_are_refused(adapted, tmp_path):
     copy = tmp_path / "copy"
     classifier, encoder = load_classifier(adapted)

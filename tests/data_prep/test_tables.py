@@ -175,6 +175,65 @@ def test_too_short_recordings_are_counted(tmp_path):
     assert drops == {TOO_SHORT: 1}
 
 
+MISSING = ("nan", "NaN", "NULL", "None", "NA", "N/A", "#N/A", "<NA>", "-", "", " ")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_missing_words_however_written_are_no_label_and_no_person(tmp_path, kind):
+    labels = np.repeat(["walking", *MISSING, "sitting "], 50)
+    columns = table_columns(len(labels), label=labels, subject=["N/A"] * len(labels))
+    path = tmp_path / f"a.{kind}"
+    if kind == "csv":
+        write_csv(path, columns)
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        columns["label"] = [None if label == "NA" else label for label in labels]
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), path)
+    items, drops = read(path)
+    # neighbouring ways to write nothing are one piece
+    assert [(r.label, len(r.signal), r.subject) for r in items] == [
+        ("walking", 50, "unknown"),
+        ("", 50 * len(MISSING), "unknown"),
+        ("sitting", 50, "unknown"),
+    ]
+    assert drops == {CHANGED: 2}
+
+
+def test_missing_numbers_however_written_are_missing(tmp_path):
+    columns = table_columns(500)
+    for name in ("acc_x", "gyro_z"):
+        columns[name] = list(columns[name])
+        columns[name][100 : 100 + len(MISSING)] = MISSING
+    (r,), drops = read(write_csv(tmp_path / "a.csv", columns))
+    assert len(r.bad_spans) == 1
+    assert not drops
+    columns["acc_x"][9] = "1_000"
+    with pytest.raises(PrimusError, match=r"line 11: '1_000' in column 'acc_x'; expected a number"):
+        read(write_csv(tmp_path / "a.csv", columns))
+
+
+def test_blanks_around_words_cut_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = [label + " " * int(rng.integers(3)) for label in ["sitting"] * 250 + ["walking"] * 250]
+    items, drops = read(write_csv(tmp_path / "a.csv", table_columns(500, label=labels)))
+    assert [(r.label, len(r.signal)) for r in items] == [("sitting", 250), ("walking", 250)]
+    assert drops == {CHANGED: 1}
+
+
+@pytest.mark.parametrize("value", ["1e300", "-1e400", "2000", "inf"])
+def test_a_reading_of_no_sensor_names_its_row(tmp_path, value):
+    columns = table_columns(500)
+    columns["acc_y"] = list(columns["acc_y"])
+    columns["acc_y"][40] = value
+    path = write_csv(tmp_path / "a.csv", columns)
+    if "inf" in str(float(value)):
+        (r,), _ = read(path)
+        assert len(r.bad_spans) == 1
+        return
+    with pytest.raises(PrimusError, match=r"a\.csv, line 42: the accelerometer reads .*e"):
+        read(path)
+
+
 def test_narrations_go_to_the_piece_they_lie_in(tmp_path):
     label = ["x"] * 400 + ["y"] * 300 + ["z"] * 300
     path = write_csv(tmp_path / "a.csv", {**table_columns(1000), "label": label})

@@ -1,0 +1,167 @@
+"""Stamps keep their digits, and a unit that cannot be is refused with the one that fits."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.recording_files import table_columns, write_csv
+
+from data_prep.user.tables import Tables
+from primus_jax.errors import PrimusError
+from primus_jax.recordings.clock import TIME_UNITS, Clock, check_order
+from primus_jax.recordings.stream import Report, recording_windows
+from primus_jax.recordings.table_format import TableFormat
+
+EPOCH = 1_717_000_000
+ROWS = 500
+
+
+def stamps(unit: str) -> list[int]:
+    """Unix times of 50 Hz, whole numbers of the unit, with a jitter of up to 3 ms."""
+    scale = round(1 / TIME_UNITS[unit])
+    jitter = np.random.default_rng(0).integers(-3, 4, ROWS)
+    return [(EPOCH * 1000 + 20 * i + int(jitter[i])) * scale // 1000 for i in range(ROWS)]
+
+
+def seconds(unit: str) -> np.ndarray:
+    exact = stamps(unit)
+    return np.array([(stamp - exact[0]) * TIME_UNITS[unit] for stamp in exact])
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, object, "decimal"])
+def test_stamps_above_two_to_the_53_keep_their_digits(unit, kind):
+    exact = stamps(unit)
+    column = [Decimal(stamp) for stamp in exact] if kind == "decimal" else exact
+    array = np.array(column, object if kind == "decimal" else kind)
+    clock = Clock(unit)
+    # in two pieces, as a long file is read
+    found = np.concatenate([clock.seconds(array[:100]), clock.seconds(array[100:])])
+    np.testing.assert_allclose(found, seconds(unit), atol=1e-12)
+    assert clock.first == exact[0]
+
+
+def test_missing_stamps_are_missing_and_the_first_known_one_is_the_origin():
+    clock = Clock("ns")
+    found = clock.seconds(np.array([None, 5, 7, None], object))
+    np.testing.assert_array_equal(found, [np.nan, 0.0, 2e-9, np.nan])
+    clock = Clock("s")
+    np.testing.assert_array_equal(clock.seconds(np.array([np.nan])), [np.nan])
+    np.testing.assert_array_equal(clock.seconds(np.array([3.5, 4.0])), [0.0, 0.5])
+
+
+def windows(recording, layout: TableFormat) -> tuple[np.ndarray, np.ndarray]:
+    report = Report()
+    parts = list(recording_windows(recording, layout, 50.0, 100, 1.0, report))
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_every_kind_of_file_and_every_reader_agree_on_unix_times(tmp_path, unit):
+    """CSV and Parquet, whole and in pieces: what the same times in seconds give."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    plain = table_columns(ROWS, time=seconds(unit))
+    exact = {**plain, "time": stamps(unit)}
+    timestamps = np.array(exact["time"], "int64") * round(1e9 * TIME_UNITS[unit])
+    files = {
+        write_csv(tmp_path / "exact.csv", exact): unit,
+        write_csv(
+            tmp_path / "decimals.csv", {**exact, "time": [f"{t}.0" for t in stamps(unit)]}
+        ): unit,
+        tmp_path / "exact.parquet": unit,
+        tmp_path / "stamps.parquet": "s",
+        tmp_path / "decimal.parquet": unit,
+    }
+    parquet.write_table(pyarrow.table(exact), tmp_path / "exact.parquet")
+    dates = pyarrow.array(timestamps, pyarrow.timestamp("ns", "Europe/Paris"))
+    parquet.write_table(pyarrow.table({**exact, "time": dates}), tmp_path / "stamps.parquet")
+    numbers = pyarrow.array([Decimal(t) for t in stamps(unit)], pyarrow.decimal128(30, 2))
+    parquet.write_table(pyarrow.table({**exact, "time": numbers}), tmp_path / "decimal.parquet")
+
+    first = write_csv(
+        tmp_path / "plain.csv", {k: [repr(float(x)) for x in v] for k, v in plain.items()}
+    )
+    (expected,) = Tables([first], TableFormat())
+    times, expected_windows = windows(first, TableFormat())
+    for path, stated in files.items():
+        layout = TableFormat(time_unit=stated)
+        (found,) = Tables([path], layout)
+        assert found.rate_hz == expected.rate_hz == 50.0
+        np.testing.assert_allclose(found.signal, expected.signal, atol=1e-5, err_msg=str(path))
+        again = windows(path, layout)
+        np.testing.assert_array_equal(again[0], times)
+        np.testing.assert_allclose(again[1], expected_windows, atol=1e-5, err_msg=str(path))
+    frame = windows(pd.DataFrame(exact), TableFormat(time_unit=unit))
+    np.testing.assert_allclose(frame[1], expected_windows, atol=1e-5)
+    dated = pd.DataFrame({**exact, "time": pd.to_datetime(timestamps, utc=True)})
+    np.testing.assert_allclose(windows(dated, TableFormat())[1], expected_windows, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit", "message"),
+    [
+        (1e3, "s", r"times in s say 0\.05 samples .* In ms they say 50: pass --time-unit ms"),
+        (1e6, "s", r"In us they say 50: pass --time-unit us"),
+        (1e9, "s", r"In ns they say 50: pass --time-unit ns"),
+        (1.0, "ms", r"times in ms say 5e\+04 .* In s they say 50: pass --time-unit s"),
+        (1e3, "us", r"In ms they say 50: pass --time-unit ms"),
+        (1 / 86400, "s", "They look like a spreadsheet's days: multiply them by 86,400"),
+        (1 / 150, "s", r"none of them fits.*--no-time"),
+    ],
+)
+def test_a_unit_that_cannot_be_is_refused_with_the_one_that_fits(tmp_path, factor, unit, message):
+    time = 45_000 + np.arange(ROWS) / 50 * factor
+    path = write_csv(tmp_path / "a.csv", table_columns(ROWS, time=time))
+    layout = TableFormat(time_unit=unit)
+    for read in (lambda: list(Tables([path], layout)), lambda: windows(path, layout)):
+        with pytest.raises(PrimusError, match=message) as error:
+            read()
+        assert str(path) in str(error.value)
+
+
+def test_a_timestamp_column_states_its_unit(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    slow = pyarrow.array(np.arange(ROWS), pyarrow.timestamp("s"))
+    parquet.write_table(pyarrow.table(table_columns(ROWS, time=slow)), tmp_path / "a.parquet")
+    with pytest.raises(PrimusError, match="The column itself states that unit"):
+        list(Tables([tmp_path / "a.parquet"], TableFormat()))
+    words = {**table_columns(ROWS), "time": [str(t) for t in range(ROWS)]}
+    parquet.write_table(pyarrow.table(words), tmp_path / "b.parquet")
+    with pytest.raises(PrimusError, match="holds string; expected numbers, timestamps"):
+        list(Tables([tmp_path / "b.parquet"], TableFormat()))
+
+
+def test_rates_of_no_sensor_are_refused_without_times_too(tmp_path):
+    path = write_csv(tmp_path / "a.csv", table_columns(ROWS, time=None))
+    for rate in (5.0, 9000.0):
+        layout = TableFormat(rate_hz=rate)
+        for read in (
+            lambda lay=layout: list(Tables([path], lay)),
+            lambda lay=layout: windows(path, lay),
+        ):
+            with pytest.raises(PrimusError, match="expected 10 to 5,000 Hz"):
+                read()
+
+
+def test_order():
+    def name(i: int) -> str:
+        return f"row {i}"
+
+    signal = np.arange(12.0).reshape(4, 3)
+    np.testing.assert_array_equal(check_order(np.arange(4.0), signal, name), [True] * 4)
+    with pytest.raises(PrimusError, match=r"row 2: its time lies 0\.5 s before"):
+        check_order(np.array([0.0, 1.0, 0.5, 2.0]), signal, name)
+    with pytest.raises(PrimusError, match="row 1: its time is that of the row above"):
+        check_order(np.array([0.0, 0.0, 0.5, 2.0]), signal, name)
+
+
+def test_files_read_in_pieces_name_the_line(tmp_path):
+    columns = table_columns(ROWS)
+    columns["time"][300] = 0.5
+    path: Path = write_csv(tmp_path / "a.csv", columns)
+    with pytest.raises(PrimusError, match=r"a\.csv, line 302: its time lies"):
+        windows(path, TableFormat())
