@@ -163,8 +163,12 @@ def _train(
             break
     if failed := checkpoints.wait_until_saved():
         raise CommonError(f"{failed.message} Make room, and run the same command again.")
-    if monitor.stop and int(state.step) < config.steps:
-        _log_stopped(run, int(state.step), run.processes.exchange(stop.name))
+    if (last := int(state.step)) > start:
+        # A store may accept what it does not keep: a run ends well if its last save can be read.
+        del state
+        state = checkpoints.restore_step(last, setup.abstract)
+    if monitor.stop and last < config.steps:
+        _log_stopped(run, last, run.processes.exchange(stop.name))
     return state
 
 

@@ -20,6 +20,7 @@ from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 from primus_jax.recordings.windows import WindowSpec
+from primus_jax.training.checkpoint import Checkpoints
 from primus_jax.training.digest import digest
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
@@ -189,6 +190,27 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(finished, si
     assert any("checkpoint 8" in line for line in said)
     assert any("resuming at step 4" in line for line in said)
     assert digest(resumed) == digest(state)
+
+
+def test_a_last_checkpoint_that_cannot_be_read_is_no_success(
+    finished, simulated, tmp_path, monkeypatch
+):
+    """A store that accepts a save and loses its content: the run must not end as if all was well."""
+    whole, _ = finished
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    shutil.rmtree(workdir / "checkpoints" / "8")
+    wait = Checkpoints.wait_until_saved
+
+    def losing(self):
+        failed = wait(self)
+        for path in (workdir / "checkpoints" / "8").rglob("d/*"):
+            path.write_bytes(b"")
+        return failed
+
+    monkeypatch.setattr(Checkpoints, "wait_until_saved", losing)
+    with pytest.raises(PrimusError, match="checkpoint 8 in .*run/checkpoints cannot be read"):
+        pretrain(config_of(simulated), workdir, log=lambda line: None)
 
 
 @pytest.mark.parametrize(
