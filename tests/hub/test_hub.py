@@ -215,7 +215,7 @@ def onnx_session(path):
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_onnx_agrees(config, tmp_path):
     pytest.importorskip("onnx")
-    from primus_jax.export.onnx_file import CheckWindows, OnnxFile
+    from primus_jax.export.onnx.checked_file import CheckWindows, OnnxFile
 
     encoder, imu = encoder_of(config), windows(config)
     write_onnx = OnnxFile(CheckWindows(imu, "random"))
@@ -233,7 +233,7 @@ def test_onnx_agrees(config, tmp_path):
 @pytest.mark.parametrize("config", [CONFIGS[1], CONFIGS[4], MOTION], ids=name_of)
 def test_int8_says_what_it_costs(config, tmp_path):
     pytest.importorskip("onnx")
-    from primus_jax.export.onnx_file import CheckWindows, OnnxFile
+    from primus_jax.export.onnx.checked_file import CheckWindows, OnnxFile
 
     encoder, imu, head = encoder_of(config), windows(config), config.heads[-1]
     check, path = CheckWindows(imu, "random"), tmp_path / "m.onnx"
@@ -255,9 +255,9 @@ def test_int8_says_what_it_costs(config, tmp_path):
 
 def test_a_float_file_that_disagrees_is_not_kept(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
-    from primus_jax.export import onnx_file
+    from primus_jax.export.onnx import checked_file
 
-    monkeypatch.setattr(onnx_file, "TOLERANCE", 0.0)
+    monkeypatch.setattr(checked_file, "TOLERANCE", 0.0)
     with pytest.raises(PrimusError, match="ONNX differs from JAX"):
         folder_of(encoder_of(CONFIGS[0]), tmp_path / "out", onnx=True)
     assert not (tmp_path / "out").exists()
@@ -330,7 +330,7 @@ def test_check_windows_of_any_rate_and_length():
 
 
 def test_real_recordings_agree(shared_data, tmp_path):
-    from primus_jax.export.onnx_file import CheckWindows, OnnxFile
+    from primus_jax.export.onnx.checked_file import CheckWindows, OnnxFile
 
     pytest.importorskip("onnx")
     with np.load(shared_data / "usc_had.npz", allow_pickle=False) as file:
