@@ -13,42 +13,22 @@ import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from support.random_weights import assert_equal_trees, random_params, sine_tensors
+from support.tiny_config import IMU2CLIP
 
 from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import read_folder, write_folder
-from primus_jax.hub.layout import layout
 from primus_jax.hub.loading import read_encoder
 from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.released import CHOICES, ReleasedConfig
 from primus_jax.weights.torch_file import read_torch_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny_imu2clip.pt"
-TINY = ReleasedConfig(channels=4, embed_dim=3, bins=5, third_pool="max", multihead=False)
 ABOUT = {"rate_hz": 50, "window_seconds": 5, "provenance": {"steps": 7}}
 CONFIGS = [
     ReleasedConfig(readout=readout, multihead=multihead, channels=4, bins=6, embed_dim=5)
     for readout, multihead in itertools.product(CHOICES["readout"], (True, False))
 ]
-
-
-def random_params(config, seed=0):
-    window = np.zeros((1, config.sample_range()[0], 6), np.float32)
-    shapes = jax.eval_shape(config.build().init, jax.random.key(0), window)["params"]
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes)
-
-
-def sine_tensors(config):
-    return {
-        name: np.sin(np.arange(math.prod(shape), dtype=np.float32)).reshape(shape)
-        for name, (_, shape) in layout(config).items()
-    }
-
-
-def assert_equal(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(x, y)
 
 
 def test_names_and_shapes_of_the_released_encoder():
@@ -71,7 +51,7 @@ def test_round_trip_is_exact(config):
     tensors = to_torch_names(params, config)
     again, same = from_torch_names(tensors, config)
     assert same == config
-    assert_equal(again, params)
+    assert_equal_trees(again, params)
 
 
 def test_released_architectures_are_recognised():
@@ -114,7 +94,7 @@ def test_folder_round_trip(tmp_path):
     params = random_params(config)
     description = write_folder(tmp_path / "out", params, config, head="mmcl", **ABOUT)
     again, same, read = read_folder(tmp_path / "out")
-    assert_equal(again, params)
+    assert_equal_trees(again, params)
     assert same == config
     assert read == description == json.loads((tmp_path / "out" / "config.json").read_text())
     assert read["provenance"] == {"steps": 7}
@@ -123,37 +103,41 @@ def test_folder_round_trip(tmp_path):
     with pytest.raises(PrimusError, match="already exists"):
         write_folder(tmp_path / "out", params, config, **ABOUT)
     write_folder(tmp_path / "out", random_params(config, 1), config, overwrite=True, **ABOUT)
-    assert_equal(read_folder(tmp_path / "out")[0], random_params(config, 1))
+    assert_equal_trees(read_folder(tmp_path / "out")[0], random_params(config, 1))
 
 
 def test_equal_parameters_are_equal_files_whatever_made_them(tmp_path):
-    params = random_params(TINY)
+    params = random_params(IMU2CLIP)
     for number in range(8):
         about = ABOUT | {
             "provenance": {"step": number, "data": {f"/data/{number}": {"splits": {}}}},
             "metrics": {"validation_loss": 1.0 / (number + 1)},
         }
-        write_folder(tmp_path / f"{number}", params, TINY, **about)
+        write_folder(tmp_path / f"{number}", params, IMU2CLIP, **about)
     weights = {(path / "model.safetensors").read_bytes() for path in tmp_path.iterdir()}
     assert len(weights) == 1
     # PyTorch and the library of safetensors read the file.
     read = load_file(tmp_path / "0" / "model.safetensors")
-    expected = to_torch_names(params, TINY)
+    expected = to_torch_names(params, IMU2CLIP)
     assert read.keys() == expected.keys()
     for name, tensor in expected.items():
         np.testing.assert_array_equal(read[name], tensor)
 
 
 def test_a_lone_weights_file_tells_the_encoder_and_not_its_training(tmp_path):
-    params = random_params(TINY)
-    about = ABOUT | {"head": TINY.heads[0], "licence": "MIT", "metrics": {"validation_loss": 2.0}}
-    whole = write_folder(tmp_path / "out", params, TINY, **about)
+    params = random_params(IMU2CLIP)
+    about = ABOUT | {
+        "head": IMU2CLIP.heads[0],
+        "licence": "MIT",
+        "metrics": {"validation_loss": 2.0},
+    }
+    whole = write_folder(tmp_path / "out", params, IMU2CLIP, **about)
     lone = tmp_path / "elsewhere" / "weights.safetensors"
     lone.parent.mkdir()
     lone.write_bytes((tmp_path / "out" / "model.safetensors").read_bytes())
     again, config, description = read_encoder(lone)
-    assert_equal(again, params)
-    assert config == TINY
+    assert_equal_trees(again, params)
+    assert config == IMU2CLIP
     told = ("rate_hz", "window_seconds", "head", "license", "units", "channels", "parameters")
     assert {name: description[name] for name in told} == {name: whole[name] for name in told}
     assert "provenance" not in description
@@ -167,13 +151,13 @@ def test_a_lone_weights_file_tells_the_encoder_and_not_its_training(tmp_path):
 
 
 def test_a_weights_file_of_before_tells_its_training(tmp_path):
-    params = random_params(TINY)
-    whole = write_folder(tmp_path / "out", params, TINY, **ABOUT)
+    params = random_params(IMU2CLIP)
+    whole = write_folder(tmp_path / "out", params, IMU2CLIP, **ABOUT)
     header = {"format": "pt", "primus_jax": json.dumps(whole)}
-    save_file(to_torch_names(params, TINY), tmp_path / "old.safetensors", metadata=header)
+    save_file(to_torch_names(params, IMU2CLIP), tmp_path / "old.safetensors", metadata=header)
     again, config, description = read_encoder(tmp_path / "old.safetensors")
-    assert_equal(again, params)
-    assert (config, description["provenance"]) == (TINY, {"steps": 7})
+    assert_equal_trees(again, params)
+    assert (config, description["provenance"]) == (IMU2CLIP, {"steps": 7})
 
 
 @pytest.mark.parametrize(
@@ -265,10 +249,10 @@ def test_pytorch_loads_the_export(tmp_path):
 
 def test_reads_what_pytorch_wrote():
     tensors = read_torch_file(GOLDEN)
-    expected = sine_tensors(TINY)
+    expected = sine_tensors(IMU2CLIP)
     assert list(tensors) == list(expected)
-    assert_equal(tensors, expected)
-    assert from_torch_names(tensors)[1] == TINY
+    assert_equal_trees(tensors, expected)
+    assert from_torch_names(tensors)[1] == IMU2CLIP
 
 
 def test_golden_file_is_what_pytorch_writes(tmp_path):
@@ -276,11 +260,11 @@ def test_golden_file_is_what_pytorch_writes(tmp_path):
     torch = pytest.importorskip("torch")
     from support.torch_imu_encoder import TorchEncoder
 
-    module = TorchEncoder(TINY)
-    tensors = {name: torch.from_numpy(value) for name, value in sine_tensors(TINY).items()}
+    module = TorchEncoder(IMU2CLIP)
+    tensors = {name: torch.from_numpy(value) for name, value in sine_tensors(IMU2CLIP).items()}
     module.load_state_dict(tensors)
     torch.save(module.state_dict(), tmp_path / "tiny.pt")
-    assert_equal(read_torch_file(tmp_path / "tiny.pt"), read_torch_file(GOLDEN))
+    assert_equal_trees(read_torch_file(tmp_path / "tiny.pt"), read_torch_file(GOLDEN))
 
 
 def test_dtypes_and_views_of_pytorch(tmp_path):
@@ -360,7 +344,9 @@ def test_pickles_that_are_no_state_dict(program, message, tmp_path):
 def test_tensors_that_reach_outside_their_storage(tmp_path):
     with zipfile.ZipFile(GOLDEN) as archive:
         members = {name.split("/", 1)[1]: archive.read(name) for name in archive.namelist()}
-    assert_equal(read_torch_file(write_archive(tmp_path / "a.pt", members)), sine_tensors(TINY))
+    assert_equal_trees(
+        read_torch_file(write_archive(tmp_path / "a.pt", members)), sine_tensors(IMU2CLIP)
+    )
     shape, wrong = b"K\x06\x85", b"K\x07\x85"
     assert members["data.pkl"].count(shape) == 2
     for change in (
@@ -377,7 +363,7 @@ def test_tensors_that_reach_outside_their_storage(tmp_path):
 
 def test_truncated_and_flipped_files(tmp_path):
     """Whatever happened to a file, it is refused or gives the same tensors."""
-    content, expected = GOLDEN.read_bytes(), sine_tensors(TINY)
+    content, expected = GOLDEN.read_bytes(), sine_tensors(IMU2CLIP)
     path = tmp_path / "damaged.pt"
     for length in range(0, len(content), 97):
         path.write_bytes(content[:length])
@@ -393,7 +379,7 @@ def test_truncated_and_flipped_files(tmp_path):
         except PrimusError:
             refused += 1
         else:
-            assert_equal(tensors, expected)
+            assert_equal_trees(tensors, expected)
     assert refused > 100
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
+from support.tiny_config import MOTION, PRIMUS
 
 import primus_jax
 from primus_jax.cli import main
@@ -26,9 +27,8 @@ from primus_jax.models.encoders import encoder_to_dict
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.released import ReleasedConfig
 
-MOTION = MotionConfig(channels=4, blocks=2, head_layers=2)
 CONFIGS = [
-    ReleasedConfig(channels=8, embed_dim=16),
+    PRIMUS,
     ReleasedConfig(channels=8, embed_dim=16, third_pool="max", multihead=False),
     ReleasedConfig(channels=8, embed_dim=16, readout="gru_time", bins=4, input_norm="fixed"),
     ReleasedConfig(channels=8, embed_dim=16, readout="gru_time", third_pool="max", multihead=False),

@@ -1,6 +1,7 @@
 """Retrieval: ranks against explicit sorting, ties, chance, masks, memory, and the command."""
 
 import argparse
+import dataclasses
 import itertools
 import json
 import math
@@ -8,6 +9,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from support.tiny_config import POOLED
 
 from primus_jax.commands import retrieve as command
 from primus_jax.data.folder import DatasetFolder
@@ -25,10 +27,7 @@ from primus_jax.evals.crossmodal.ranks import (
 )
 from primus_jax.evals.crossmodal.retrieval import KS, plot_retrieval, retrieve
 from primus_jax.evals.crossmodal.retrieval_report import FILES
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.numerics import unit_rows
-
-SMALL = ReleasedConfig(readout="pool", channels=8, multihead=True)
 
 
 def normal(rows: int, dim: int, seed: int = 0) -> np.ndarray:
@@ -222,7 +221,7 @@ def run(*words) -> int:
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder") / "random"
-    Encoder.random(SMALL, 0, 50.0, 2.6).save(folder)
+    Encoder.random(POOLED, 0, 50.0, 2.6).save(folder)
     return folder
 
 
@@ -264,9 +263,7 @@ def test_command_errors(encoder, simulated, tmp_path):
     with pytest.raises(PrimusError, match=r"no split 'test'.*validation"):
         run("--encoder", encoder, *data, "test")
     narrow = tmp_path / "narrow"
-    Encoder.random(ReleasedConfig(readout="pool", channels=8, embed_dim=16), 0, 50.0, 2.6).save(
-        narrow
-    )
+    Encoder.random(dataclasses.replace(POOLED, embed_dim=16), 0, 50.0, 2.6).save(narrow)
     out = tmp_path / "none"
     with pytest.raises(PrimusError, match=r"head 'mmcl' has 16 values.* 512"):
         run("--encoder", narrow, *data, "validation", "--out", out)
@@ -279,7 +276,7 @@ def test_command_errors(encoder, simulated, tmp_path):
 
 def test_windows_come_with_their_own_sentence(simulated):
     folder = DatasetFolder(simulated)
-    encoder = Encoder.random(SMALL, 0, 50.0, 2.6)
+    encoder = Encoder.random(POOLED, 0, 50.0, 2.6)
     windows = paired_windows(encoder, folder, ["train", "validation"], "mmcl")
     rows = [row for split in ("train", "validation") for row in folder.source(split)]
     assert windows.text.tolist() == [row["text"] for row in rows]

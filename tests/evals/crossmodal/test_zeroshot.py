@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from support.tiny_config import POOLED
 
 from primus_jax.commands import zeroshot as command
 from primus_jax.data.embeddings import load_embeddings
@@ -19,9 +20,7 @@ from primus_jax.evals.crossmodal.prompts import (
     templated_prompts,
 )
 from primus_jax.evals.crossmodal.zeroshot import zero_shot, zero_shot_table
-from primus_jax.models.released import ReleasedConfig
 
-SMALL = ReleasedConfig(readout="pool", channels=8)
 NAMES = ("walk", "sit", "fall")
 
 
@@ -165,7 +164,7 @@ def run(*words) -> int:
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder") / "random"
-    Encoder.random(SMALL, 0, 50.0, 2.6).save(folder)
+    Encoder.random(POOLED, 0, 50.0, 2.6).save(folder)
     return folder
 
 
