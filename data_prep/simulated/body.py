@@ -24,7 +24,6 @@ LIMB = (
     "knee_flexion",
 )
 DOFS = ROOT + SPINE + tuple(f"{side}_{name}" for side in SIDES for name in LIMB)
-JOINTS = 15
 
 Pose = dict[str, np.ndarray | float]
 Segment = tuple[np.ndarray, np.ndarray]

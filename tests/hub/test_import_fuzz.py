@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 from safetensors.numpy import save
+from support.random_weights import GOLDEN
 from support.tiny_config import IMU2CLIP
 
 from primus_jax.errors import PrimusError
@@ -130,7 +131,6 @@ def test_hostile_zip_files(tmp_path):
 
 @pytest.mark.parametrize("kind", ["pt", "safetensors"])
 def test_flipped_and_truncated_files(kind, tmp_path):
-    from test_export import GOLDEN
 
     content = GOLDEN.read_bytes() if kind == "pt" else tiny_safetensors()
     path, rng = tmp_path / f"x.{kind}", np.random.default_rng(7)

@@ -1,11 +1,15 @@
 """Weights of any architecture, without the compilation that `Encoder.random` needs."""
 
 import math
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from primus_jax.hub.layout import layout
+
+# `sine_tensors(tiny_config.IMU2CLIP)` as PyTorch writes them.
+GOLDEN = Path(__file__).parents[1] / "golden" / "tiny_imu2clip.pt"
 
 
 def random_params(config, seed=0):

@@ -5,7 +5,7 @@ Tests that start real processes pass this file as `--config`, so it imports the 
 
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.models.motion import MotionConfig
-from primus_jax.models.released import ReleasedConfig
+from primus_jax.models.released import CHOICES, ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 
@@ -16,6 +16,12 @@ ONE_HEAD = ReleasedConfig(readout="pool", channels=4, embed_dim=8, multihead=Fal
 # The released architectures in small. tests/golden/tiny_imu2clip.pt has the weights of the second.
 PRIMUS = ReleasedConfig(channels=8, embed_dim=16)
 IMU2CLIP = ReleasedConfig(channels=4, embed_dim=3, bins=5, third_pool="max", multihead=False)
+# Every read-out, with heads and without.
+READOUTS = tuple(
+    ReleasedConfig(readout=readout, multihead=multihead, channels=4, bins=6, embed_dim=5)
+    for readout in CHOICES["readout"]
+    for multihead in (True, False)
+)
 MOTION = MotionConfig(channels=4, blocks=2, head_layers=2)
 
 
