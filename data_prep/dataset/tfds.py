@@ -75,7 +75,7 @@ def build(
         else tfds.features.Scalar(dtype=np.int64)
     )
 
-    class Windows(tfds.core.ShardBasedBuilder, skip_registration=True):
+    class Windows(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
         """Windows of inertial signals."""
 
         VERSION = tfds.core.Version("1.0.0")

@@ -122,17 +122,19 @@ class Ego4D:
     ) -> dict[str, list[tuple[float, str]]]:
         """(seconds of the video, sentence) by label."""
         if self.task == MOVEMENT:
-            rows = read_labels(self.labels)[unit]
-            drops[NO_LABEL] += sum(row is None for row in rows)
-            rows = [row for row in rows if row is not None]
+            labelled = read_labels(self.labels)[unit]
+            rows = [row for row in labelled if row is not None]
+            drops[NO_LABEL] += len(labelled) - len(rows)
             unique = list(dict.fromkeys(rows))
             drops[REPEATED_ROWS] += len(rows) - len(unique)
             found: dict[str, list[tuple[float, str]]] = {}
             for row in unique:
                 found.setdefault(row.label, []).append((row.centre, row.text))
             return found
+        path = self.layout.narrations
+        assert path is not None  # `from_options` refuses a download without them
         narrations = read_narrations(
-            self.layout.narrations,
+            path,
             unit,
             self._metadata.uids,
             drops,
@@ -200,7 +202,7 @@ class Ego4D:
         if not narrations:
             return
         if whole is not None or self.layout.clips is None:
-            yield "", whole and Video(whole, signal.start), narrations
+            yield "", None if whole is None else Video(whole, signal.start), narrations
             return
         files = {clip: self.layout.clips / f"{clip.uid}.mp4" for clip in info.clips}
         half, rest = self.placing.seconds / 2, list(narrations)

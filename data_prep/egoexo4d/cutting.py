@@ -92,7 +92,7 @@ class Cutter:
                     narrations=told,
                     start_seconds=start,
                     bad_spans=tuple((a, b) for a, b, _ in spans),
-                    video=video and Video(video, start_seconds=start),
+                    video=None if video is None else Video(video, start_seconds=start),
                 )
             )
         drops[OUTSIDE] += sum(len(segment.narrations) for segment in segments) - heard

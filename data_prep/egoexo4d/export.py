@@ -25,7 +25,9 @@ def export(raw: Path) -> tuple[int, list[str]]:
     written, failed = 0, []
     for take in read_takes(raw).values():
         file = take.vrs_file
-        for stream in STREAMS if file else ():
+        if file is None:
+            continue
+        for stream in STREAMS:
             path = take.folder / csv_name(take.camera, stream)
             if path.is_file():
                 continue

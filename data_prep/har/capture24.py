@@ -39,11 +39,11 @@ ACTIVITIES = {
 
 def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
     """One recording for each stretch of one activity."""
-    types = {"time": "time", "x": "number", "y": "number", "z": "number", "annotation": "word"}
+    numbers = {"time": "time", "x": "number", "y": "number", "z": "number"}
     for path, match in SOURCE.files(raw, "P*.csv.gz", r"(P\d{3})\.csv\.gz", drops):
         labels = _dictionary(path.with_name("annotation-label-dictionary.csv"))
-        table = read_large_csv(path, types)
-        words, codes = table["annotation"]
+        table, annotations = read_large_csv(path, numbers, ("annotation",))
+        words, codes = annotations["annotation"]
         unknown = [word for word in words if word and word not in labels]
         if unknown:
             raise PrimusError(

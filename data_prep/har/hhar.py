@@ -66,9 +66,9 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
 
 
 def _sensor(path: Path, drops: Counter[str]) -> dict[Key, Stream]:
-    types = dict.fromkeys(("Arrival_Time", "Creation_Time", "x", "y", "z"), "number")
-    table = read_large_csv(path, types | dict.fromkeys(("User", "Device", "gt"), "word"))
-    people, devices, activities = (table[name] for name in ("User", "Device", "gt"))
+    numbers = dict.fromkeys(("Arrival_Time", "Creation_Time", "x", "y", "z"), "number")
+    table, words = read_large_csv(path, numbers, ("User", "Device", "gt"))
+    people, devices, activities = (words[name] for name in ("User", "Device", "gt"))
     unknown = {activities.names[code] for code in np.unique(activities.codes)}
     unknown -= {"", "null", *ACTIVITIES}
     if unknown:

@@ -58,8 +58,8 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
             if place not in gyro:
                 drops[ALONE] += 1
                 continue
-            streams = [ordered(r[:, 0] / 1e3, r[:, 1:], drops) for r in (rows, gyro[place])]
-            rate, pieces = join(*streams, f"{path}, {place}", drops)
+            sensors = [ordered(r[:, 0] / 1e3, r[:, 1:], drops) for r in (rows, gyro[place])]
+            rate, pieces = join(sensors[0], sensors[1], f"{path}, {place}", drops)
             for number, piece in enumerate(pieces, 1):
                 yield from believable(
                     drops,

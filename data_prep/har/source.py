@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def sentence(label: str) -> str:
     return f"a person is {label}"
 
 
-def believable(drops: Counter[str], *, text: str = "", **fields) -> Iterator[Recording]:
+def believable(drops: Counter[str], *, text: str = "", **fields: Any) -> Iterator[Recording]:
     """Yield the recording with a sentence, or count why its signal cannot be true."""
     signal = np.asarray(fields["signal"])
     if not magnitudes(signal).gravity:

@@ -54,11 +54,11 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
             continue
         acc, gyro = _read(path, person), _read(other, person)
         for letter in dict.fromkeys(acc[:, 1].tolist()):
-            streams = [
+            sensors = [
                 ordered(rows[:, 2] / 1e9, rows[:, 3:], drops)
                 for rows in (acc[acc[:, 1] == letter], gyro[gyro[:, 1] == letter])
             ]
-            rate, pieces = join(*streams, str(path), drops)
+            rate, pieces = join(sensors[0], sensors[1], str(path), drops)
             for number, piece in enumerate(pieces, 1):
                 yield from believable(
                     drops,

@@ -131,7 +131,6 @@ def test_hostile_zip_files(tmp_path):
 
 @pytest.mark.parametrize("kind", ["pt", "safetensors"])
 def test_flipped_and_truncated_files(kind, tmp_path):
-
     content = GOLDEN.read_bytes() if kind == "pt" else tiny_safetensors()
     path, rng = tmp_path / f"x.{kind}", np.random.default_rng(7)
     for length in rng.integers(len(content), size=40):
