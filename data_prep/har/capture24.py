@@ -1,8 +1,8 @@
 """Capture-24: 151 people for a day, an Axivity AX3 at the wrist, accelerometer only, 100 Hz.
 
-By its README: `P001.csv.gz` has time, x, y, z (g) and annotation, and
-`annotation-label-dictionary.csv` translates an annotation into several schemes, of which
-`label:WillettsSpecific2018` (ten activities) is taken. Rows without an annotation are left out.
+By its README, `P001.csv.gz` has time, x, y, z (g) and annotation.
+`annotation-label-dictionary.csv` translates an annotation into several schemes. The reader takes
+`label:WillettsSpecific2018`, which has ten activities, and leaves out rows without an annotation.
 The authors hold out P101 to P151 for the test. Reading needs pyarrow and 2 GB of memory.
 """
 

@@ -1,4 +1,4 @@
-"""Rows of numbers and MATLAB arrays, with the place of whatever is wrong in them."""
+"""Rows of numbers and MATLAB arrays; errors name file and line."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,11 +35,11 @@ def read_rows(
     """Parse rows of numbers to float64 `[rows, columns]`, or `[rows, len(use)]`.
 
     Args:
-        lines: of the file; blank ones are passed over.
+        lines: of the file; the parser passes over blank ones.
         where: names the file.
         columns: that every row must have.
         delimiter: None means white space.
-        end: a mark that closes a row; what follows it is not read.
+        end: a mark that closes a row; the parser does not read behind it.
         use: columns to keep, from 0.
         letter: a column that holds one character, read as its code point.
         header: lines to leave out at the top.
@@ -108,7 +108,7 @@ def read_mat(path: Path, name: str, columns: int) -> np.ndarray:
 
 
 class Words(NamedTuple):
-    """A column of few different words: the words, "" among them, and an index for each row."""
+    """A column of few different words: the words with "", and an index for each row."""
 
     names: list[str]
     codes: np.ndarray

@@ -1,4 +1,4 @@
-"""What every public dataset has: its terms, how to get it, and its recordings."""
+"""A public dataset: its terms, its download, and its recordings."""
 
 import dataclasses
 import re
@@ -29,7 +29,7 @@ class Source:
         citation: what to cite.
         download: how to get the official files.
         layout: what the folder given as --raw must hold.
-        recordings: reads the folder; counts what it leaves out by reason.
+        recordings: reads the folder; counts by reason the recordings and rows that it leaves out.
         official_split: person -> train or test, where the authors publish a split by person.
     """
 
