@@ -75,6 +75,7 @@ def build(
         else tfds.features.Scalar(dtype=np.int64)
     )
 
+    # TFDS has no types, so the checker does not know the keyword of its base class.
     class Windows(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
         """Windows of inertial signals."""
 
