@@ -57,7 +57,7 @@ def bad_spans(
     """
     signal = np.asarray(signal, np.float64)
     shortest = max(CONSTANT_SAMPLES, math.ceil(CONSTANT_SECONDS * rate_hz))
-    spans = []
+    spans: list[tuple[int, int, str]] = []
     repeats = signal[1:] == signal[:-1]
     for axis in range(3):
         spans += _named(_runs(repeats[:, axis], shortest - 1, 1), CONSTANT_ACC)
@@ -124,7 +124,7 @@ def read_bad_windows(path: Path) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, set[tuple[float, float]]] = {}
     for where, entry, window in windows:
         try:
-            uid, start, end = window
+            uid, start, end = window or ()
             span = float(start), float(end)
         except (TypeError, ValueError):
             uid, span = None, (0.0, 0.0)

@@ -125,7 +125,6 @@ class _Decoder:
         if not path.is_file():
             raise PrimusError(f"{path}: no such video file.")
         self._open()
-        self._tick = float(self._stream.time_base)
         self._start = self._stream.start_time
         self._stated = (self._stream.duration or 0) * self._tick
         self._period = 1 / float(self._stream.average_rate or 30)
@@ -143,10 +142,11 @@ class _Decoder:
                 f"damaged or not a video: copy the file again."
             ) from error
         streams = self._file.streams.video
-        if not streams or streams[0].codec_context is None:
+        if not streams or streams[0].codec_context is None or not streams[0].time_base:
             self._file.close()
             found = "its format cannot be decoded" if streams else "there is no video in this file"
             raise PrimusError(f"{self._path}: {found}.")
+        self._tick = float(streams[0].time_base)
         self._stream = streams[0]
         # Recordings are read in parallel by processes; threads would only compete with them.
         self._stream.codec_context.thread_count = 1
@@ -164,9 +164,12 @@ class _Decoder:
             self._seek()
         while self._next is not None and self._time(self._next) <= wanted:
             self._advance()
-        if self._next is None and seconds + 1e-6 >= self._end():
-            raise PrimusError(self._beyond(seconds))
-        return self._shown
+        shown = self._shown
+        assert shown is not None  # `_seek` finds a picture, or raises
+        end = self._time(shown) + ((shown.duration or 0) * self._tick or self._period)
+        if self._next is None and seconds + 1e-6 >= end:
+            raise PrimusError(self._beyond(seconds, end))
+        return shown
 
     def _seek(self) -> None:
         # Containers index decoding times, which lie before presentation times, or guess: the key
@@ -212,15 +215,12 @@ class _Decoder:
             raise self._damaged(error) from error
 
     def _time(self, picture: "VideoFrame") -> float:
+        assert picture.pts is not None  # `_decode` leaves out pictures without a time
         if self._start is None:
             self._start = picture.pts
         return (picture.pts - self._start) * self._tick
 
-    def _end(self) -> float:
-        return self._time(self._shown) + ((self._shown.duration or 0) * self._tick or self._period)
-
-    def _beyond(self, seconds: float) -> str:
-        end = self._end()
+    def _beyond(self, seconds: float, end: float) -> str:
         if seconds < self._stated - CLOSE:
             return (
                 f"{self._path}: damaged: the file states {self._stated:.3f} s, but has no picture "
@@ -251,7 +251,8 @@ def window_frames(
         spec: of the windows.
         drops: counts windows without frames by reason.
     """
-    if recording.video is None:
+    video = recording.video
+    if video is None:
         drops[NO_VIDEO] += len(starts)
         yield from [None] * len(starts)
         return
@@ -259,7 +260,7 @@ def window_frames(
     times = starts[:, None] / spec.rate_hz + inside
 
     def read(rows: np.ndarray) -> np.ndarray:
-        shown = read_frames(recording.video, rows.ravel(), spec.frame_size)
+        shown = read_frames(video, rows.ravel(), spec.frame_size)
         return shown.reshape(*rows.shape, *shown.shape[1:])
 
     for first in range(0, len(times), TOGETHER):

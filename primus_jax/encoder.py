@@ -179,7 +179,7 @@ class Encoder:
         *,
         top: int = 5,
         separation_seconds: float | None = None,
-        text_embeddings: np.ndarray | None = None,
+        text_embeddings: ArrayLike | None = None,
         towers: "Towers | str | os.PathLike[str] | None" = None,
         tokenizer: "Tokenizer | str | os.PathLike[str] | None" = None,
         rate_hz: float | None = None,
@@ -213,20 +213,13 @@ class Encoder:
             PrimusError: the encoder was not pretrained with text, widths differ, or anything wrong
                 with the recording.
         """
-        from primus_jax.recordings.search import search
+        from primus_jax.recordings.search import SearchOptions, search
+        from primus_jax.recordings.sentences import text_source
 
-        return search(
-            self,
-            sentences,
-            recording,
-            table_format(rate_hz, acc_unit, gyro_unit, columns),
-            hop_seconds=hop_seconds,
-            top=top,
-            separation_seconds=separation_seconds,
-            text_embeddings=text_embeddings,
-            towers=towers,
-            tokenizer=tokenizer,
-        )
+        text = text_source(text_embeddings, towers, tokenizer)
+        layout = table_format(rate_hz, acc_unit, gyro_unit, columns)
+        options = SearchOptions(text, top, separation_seconds, hop_seconds)
+        return search(self, sentences, recording, layout, options)
 
     def encode_windows(
         self, imu: np.ndarray, head: str | None = None, batch_size: int = 256

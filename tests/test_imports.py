@@ -13,7 +13,7 @@ FLOORS = (
     {"models.clip", "reports"},
     {"objectives"},
     {"recordings", "hub", "config"},
-    {"encoder", "config_file", "training"},
+    {"encoder", "config_file", "training", "export.onnx"},
     {"evals", "roofline", "export"},
     {"evals.crossmodal"},
     {"evals.fewshot"},

@@ -24,7 +24,10 @@ LONGEST_IN_DOCSTRINGS = {
     "configs": 35,
     "benchmarks": 35,
     "launch": 35,
-    "primus_jax": 75,
+    "primus_jax": 55,
+    "data_prep/har": 24,
+    "data_prep/ego4d": 24,
+    "data_prep/egoexo4d": 24,
     "data_prep": 60,
 }
 FORBIDDEN = {

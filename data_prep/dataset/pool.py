@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import ClassVar
 
 from data_prep.dataset.units import UnitJob
 
@@ -35,7 +34,10 @@ class LocalPool:
     """
 
     workers: int = 0
-    beam: ClassVar[None] = None
+
+    @property
+    def beam(self) -> None:
+        """No Beam runner writes the shards."""
 
     def run(self, job: UnitJob, units: Sequence[str], log: Callable[[str], None]) -> None:
         """Call `job(unit)` for every unit, several at a time."""

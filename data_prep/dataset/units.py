@@ -28,10 +28,14 @@ class Corpus(Protocol):
         licence: in words.
     """
 
-    name: str
-    version: str
-    source: str
-    licence: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def licence(self) -> str: ...
 
     def units(self) -> list[str]:
         """Sorted ids of independent pieces of work (a video, a take)."""
@@ -107,7 +111,8 @@ class Engine(Protocol):
         beam: Beam runner and options with which the shards are written as well, or None.
     """
 
-    beam: tuple[str, Sequence[str]] | None
+    @property
+    def beam(self) -> tuple[str, Sequence[str]] | None: ...
 
     def run(self, job: UnitJob, units: Sequence[str], log: Callable[[str], None]) -> None:
         """Call `job(unit)` for every unit; a unit whose process dies does not end the rest.

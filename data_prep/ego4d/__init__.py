@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def corpus(args: argparse.Namespace) -> "Corpus":
-    """The corpus that the options describe; `--window`, `--target-rate`, `--splits` are used too.
+    """The corpus that the options describe, `--window`, `--target-rate` and `--splits` included.
 
     Raises:
         PrimusError: a folder or file that is missing or of another form, or options that do not go

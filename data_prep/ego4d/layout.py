@@ -1,4 +1,4 @@
-"""Where the official Ego4D downloader puts its files."""
+"""The paths at which the official Ego4D downloader puts its files."""
 
 import dataclasses
 import re
@@ -32,7 +32,7 @@ class Layout:
 def find_layout(raw: Path) -> Layout:
     """Find the files in the downloader's output folder, or in its version folder (v1, v2, ...).
 
-    Where several versions lie beside each other, the newest that has a file is taken.
+    Take each file from the newest version that has it, where several lie beside each other.
 
     Raises:
         PrimusError: no such folder, or neither ego4d.json nor a folder of IMU files in it.

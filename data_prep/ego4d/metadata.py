@@ -1,4 +1,4 @@
-"""What ego4d.json says of the videos."""
+"""The videos as ego4d.json lists them."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "t
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A part of a video that is a file of its own; `start` and `end` in seconds of the video."""
+    """A part of a video in a file of its own; `start` and `end` in seconds of the video."""
 
     uid: str
     start: float
@@ -52,7 +52,7 @@ class Metadata:
     Attributes:
         version: and date.
         videos: those whose entry can be read.
-        broken: what is wrong with the entry of each other video, by uid.
+        broken: the fault in the entry of each other video, by uid.
     """
 
     version: str
@@ -66,10 +66,10 @@ class Metadata:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """Read ego4d.json; a process reads an unchanged file once.
+    """Read ego4d.json, once in each process while the file does not change.
 
     Raises:
-        PrimusError: not such a file, or no video in it can be read; the first is named.
+        PrimusError: not such a file, or no video in it can be read; names the first.
     """
     stat = path.stat()
     return _read(path, stat.st_size, stat.st_mtime_ns)

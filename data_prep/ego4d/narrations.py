@@ -1,7 +1,7 @@
 """Sentences with their times from narration.json, one video at a time.
 
-The file holds some four million sentences; a process remembers where each video begins in it and
-parses only what it needs.
+The file holds some four million sentences. A process remembers where each video begins in it, and
+parses the entries of the videos that it prepares.
 """
 
 import functools
@@ -43,19 +43,18 @@ def read_narrations(
     passes: Collection[int] = PASSES,
     subjects: Collection[str] = (WEARER,),
 ) -> list[tuple[float, str]]:
-    """The cleaned narrations of one video, ordered by time, seconds of the video's own clock.
+    """The cleaned narrations of one video, ordered by time in seconds of the video's own clock.
 
     Args:
         path: narration.json.
         uid: of the video; one that the file does not have has no narrations.
         known: hashable, the uids of all videos, which are the keys of the file.
-        drops: counts what is left out by reason.
+        drops: counts the narrations left out, by reason.
         passes: of the two independent annotators.
-        subjects: whom narrations may be about (`data_prep.narration_text`).
+        subjects: of the narrations to keep (`data_prep.narration_text`).
 
     Raises:
-        PrimusError: damaged or unexpected JSON, naming the file and the video; for every video, a
-            file that was cut off.
+        PrimusError: damaged or unexpected JSON (names file and video), or a file that was cut off.
     """
     where = f"{path}, video {uid}"
     found: list[tuple[float, str]] = []
@@ -86,7 +85,7 @@ def read_narrations(
 
 
 def check_file(path: Path, known: Set[str]) -> None:
-    """Look over narration.json as a whole, so that hours of work do not begin with half of it.
+    """Check that narration.json is whole, before hours of work begin.
 
     Raises:
         PrimusError: not a JSON object, or cut off.
@@ -114,7 +113,7 @@ def _video(path: Path, uid: str, known: Set[str], where: str) -> Mapping[str, An
 
 @functools.lru_cache(maxsize=2)
 def _index(path: Path, size: int, changed: int, known: Set[str]) -> dict[str, tuple[int, int]]:
-    """First byte of the object behind every known key, and that of the next one (or the end).
+    """First byte of the object behind every known key, and of the next object (or the end).
 
     Quotes inside JSON strings are escaped, so that `"key": {` never lies inside a sentence.
     """
@@ -134,9 +133,10 @@ def _index(path: Path, size: int, changed: int, known: Set[str]) -> dict[str, tu
 
 
 def _check_end(path: Path, last: int) -> None:
-    """Raise PrimusError if the file was cut: the videos behind would seem to have no narrations.
+    """Raise PrimusError if the file was cut: later videos would seem to have no narrations.
 
-    A last video that is only damaged is its own concern: behind it the file is closed.
+    Where only the last video is damaged, the file is closed behind it; `read_narrations` reports
+    that video.
 
     Args:
         path: narration.json.

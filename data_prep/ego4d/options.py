@@ -1,4 +1,4 @@
-"""From the options of the command line to the corpus."""
+"""The corpus of Ego4D, made from the options of the command line."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which 5 seconds belong to a narration, and whether they can be trusted."""
+"""The 5 seconds that belong to a narration, and the check that they can be trusted."""
 
 import dataclasses
 import math
@@ -18,21 +18,23 @@ _CLOSE = 1e-6
 
 
 def touching(reason: str) -> str:
-    """The reason under which a window that touches a bad span is counted."""
+    """The reason under which `drops` counts a window that touches a bad span."""
     return f"windows touching {reason}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Placing:
-    """Where windows lie.
+    """The length of the windows, and the rule that places them.
+
+    `CENTRED` puts a window around its narration, moved inside the recording at its ends. `EXACT`
+    puts the window around the time, and drops it where the recording does not cover it. `PAPER`
+    does as IMU2CLIP does (dataset/ego4d/dataloader.py, w = `seconds`). It takes [0, w] for times up
+    to w, and the last w for times later than w before the end. It floors both ends to whole
+    seconds, and drops windows that are no longer exactly w.
 
     Attributes:
         seconds: length of a window.
-        rule: `CENTRED` puts a window around its narration, moved inside the recording at its ends;
-            `PAPER` does as IMU2CLIP does (dataset/ego4d/dataloader.py, w = `seconds`): [0, w] for
-            times up to w, the last w for times later than w before the end, both ends floored to
-            whole seconds, and windows that are no longer exactly w dropped; `EXACT` puts the window
-            around the time, and drops it where the recording does not cover it.
+        rule: `CENTRED`, `PAPER` or `EXACT`.
     """
 
     seconds: float
@@ -54,8 +56,8 @@ class Placing:
             signal: of the video.
             video_seconds: length of the video.
             bad: (from, to, reason) in seconds after the first sample.
-            listed: published bad windows, in seconds of the video: under `CENTRED` what touches one
-                is dropped, else only the very window.
+            listed: published bad windows, in seconds of the video. `CENTRED` drops every window
+                that touches one, the other rules only the very window.
             drops: counts windows left out by reason.
         """
         if signal.seconds < self.seconds - _CLOSE:

@@ -1,4 +1,4 @@
-"""Sentences for the classes of Ego4D's evaluation datasets, for `primus-jax zeroshot --prompts`.
+"""Sentences for the classes of Ego4D's evaluation datasets, for `zeroshot --prompts`.
 
 python -m data_prep.ego4d.prompts scenario > scenario.json
 """

@@ -40,16 +40,16 @@ class Ego4D:
     Attributes:
         layout: where the files are.
         placing: length and rule of the windows.
-        task: which sentences and labels (`tasks.TASKS`).
+        task: of the sentences and labels, one of `tasks.TASKS`.
         labels: files of labelled windows, for `MOVEMENT`.
         passes: narrators to read.
-        subjects: whom narrations may be about.
+        subjects: of the narrations to keep.
         quality: leave out windows that `quality.bad_spans` names.
         listed: published bad windows by video.
-        split: video uid -> split; then a video, and not a participant, stays on one side, and
-            videos in no split are left out. {} if the official split is not asked for.
+        split: video uid -> split; {} without the official split. With it a video, and not a
+            participant, stays on one side. Videos in no split are left out.
         name: of the corpus.
-        source: what to cite.
+        source: the publication to cite.
         licence: in words.
     """
 
@@ -86,14 +86,14 @@ class Ego4D:
         return {_video_group(uid): split for uid, split in self.split.items()}
 
     def facts(self) -> dict[str, Any]:
-        """Nothing further."""
+        """{}: no further facts."""
         return {}
 
     def recordings(self, unit: str) -> tuple[list[Recording], Counter[str]]:
-        """The recordings of one video, all of one signal: one for each label and video file.
+        """The recordings of one video, one for each label and video file, all of one signal.
 
         Raises:
-            PrimusError: a broken file or entry of ego4d.json, naming it and the row or video.
+            PrimusError: a broken file or entry of ego4d.json; names file, and row or video.
         """
         if unit in self._metadata.broken:
             raise PrimusError(self._metadata.broken[unit])
@@ -122,17 +122,19 @@ class Ego4D:
     ) -> dict[str, list[tuple[float, str]]]:
         """(seconds of the video, sentence) by label."""
         if self.task == MOVEMENT:
-            rows = read_labels(self.labels)[unit]
-            drops[NO_LABEL] += sum(row is None for row in rows)
-            rows = [row for row in rows if row is not None]
+            labelled = read_labels(self.labels)[unit]
+            rows = [row for row in labelled if row is not None]
+            drops[NO_LABEL] += len(labelled) - len(rows)
             unique = list(dict.fromkeys(rows))
             drops[REPEATED_ROWS] += len(rows) - len(unique)
             found: dict[str, list[tuple[float, str]]] = {}
             for row in unique:
                 found.setdefault(row.label, []).append((row.centre, row.text))
             return found
+        path = self.layout.narrations
+        assert path is not None  # `from_options` refuses a download without them
         narrations = read_narrations(
-            self.layout.narrations,
+            path,
             unit,
             self._metadata.uids,
             drops,
@@ -193,14 +195,14 @@ class Ego4D:
         signal: Signal,
         narrations: Sequence[tuple[float, str]],
     ) -> Iterator[tuple[str, Video | None, Sequence[tuple[float, str]]]]:
-        """Name, video file and narrations: the whole video's, or each clip's that shows a window.
+        """Name, video file and narrations of the whole video, or of each clip with a window.
 
-        The canonical time is the time in the whole video; a clip begins at its own start.
+        The canonical time is the time in the whole video. A clip begins at its own start.
         """
         if not narrations:
             return
         if whole is not None or self.layout.clips is None:
-            yield "", whole and Video(whole, signal.start), narrations
+            yield "", None if whole is None else Video(whole, signal.start), narrations
             return
         files = {clip: self.layout.clips / f"{clip.uid}.mp4" for clip in info.clips}
         half, rest = self.placing.seconds / 2, list(narrations)

@@ -36,10 +36,10 @@ SLOWEST, FASTEST = 5, 2000
 
 @dataclasses.dataclass(frozen=True)
 class Signal:
-    """Samples float64 `[time, 6]` in m/s^2 and rad/s; the first was taken at `start` of the video.
+    """Samples float64 `[time, 6]` in m/s^2 and rad/s; the first lies at `start` of the video.
 
-    `spans` are (from, to, reason) in seconds after the first sample, where samples are missing or
-    ambiguous and a line was drawn.
+    `spans` are (from, to, reason) in seconds after the first sample. There samples are missing or
+    ambiguous, and the reader drew a line.
     """
 
     samples: np.ndarray
@@ -55,13 +55,13 @@ class Signal:
 
 
 def read_signal(path: Path, video_seconds: float, drops: Counter[str]) -> Signal | None:
-    """Read `<video_uid>.csv`, or count in `drops` why there is no signal in it.
+    """Read `<video_uid>.csv`, or count in `drops` the reason why it has no signal.
 
-    The canonical time (ms, the clock of the canonical video) is the only clock: the corpus has
-    already added each component's offset. Rows are sorted by it and repeated rows left out, as the
-    corpus asks. Each sensor's finite rows are then put on the grid of the faster sensor by a line;
-    a pause of more than `imu.MAX_GAP` periods in either, and a time for which two packets disagree,
-    is a span.
+    The canonical time (ms, the clock of the canonical video) is the only clock. The corpus has
+    already added each component's offset. Rows are sorted by canonical time and repeated rows left
+    out, as the corpus asks. A line puts each sensor's finite rows on the grid of the faster sensor.
+    A pause of more than `grid.MAX_GAP` periods in either sensor is a span. So is a time for which
+    two packets disagree.
 
     Args:
         path: columns canonical_timestamp_ms, gyro_x..z and accl_x..z; others are not read.
@@ -69,7 +69,7 @@ def read_signal(path: Path, video_seconds: float, drops: Counter[str]) -> Signal
         drops: counts rows and reasons.
 
     Raises:
-        PrimusError: a missing column, text in a number, a row of another length, with the row.
+        PrimusError: a missing column, text in a number or a row of another length; names the row.
     """
     table = read_columns(path, (TIME, *ACC, *GYRO))
     time = table.numbers[TIME] / 1e3
@@ -105,7 +105,7 @@ def read_signal(path: Path, video_seconds: float, drops: Counter[str]) -> Signal
 
 
 def _on_the_clock(time: np.ndarray, video_seconds: float, drops: Counter[str]) -> np.ndarray:
-    """Rows (indices) whose time can be true."""
+    """Indices of the rows whose time can be true."""
     known = np.flatnonzero(np.isfinite(time))
     drops[NO_TIME] += len(time) - len(known)
     near = np.abs(time[known] - median_filter(time[known], 5, mode="nearest")) <= STRAY_SECONDS
@@ -119,7 +119,7 @@ def _on_the_clock(time: np.ndarray, video_seconds: float, drops: Counter[str]) -
 def _on_a_grid(
     streams: Sequence[Stream], rates: Sequence[float], ambiguous: Sequence[tuple[float, float]]
 ) -> Signal | None:
-    """Both sensors where both were sampled, on the grid of the faster one."""
+    """Both sensors on the grid of the faster one, where both were sampled."""
     rate = max(rates)
     start = float(max(stream.time[0] for stream in streams))
     end = min(stream.time[-1] for stream in streams)
@@ -140,7 +140,7 @@ def _on_a_grid(
 def _in_order(
     time: np.ndarray, values: np.ndarray, drops: Counter[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows sorted by time, each once, and the number of the packet that each came in.
+    """Rows sorted by time, each once, and the number of the packet that brought each.
 
     A packet ends in the file where time goes back by more than `MAX_GAP` typical steps.
     """
@@ -157,10 +157,10 @@ def _in_order(
 
 
 def _overlaps(time: np.ndarray, packet: np.ndarray, rate_hz: float) -> list[tuple[float, float]]:
-    """Times for which rows of two packets alternate: they tell of two moments, nobody knows which.
+    """Times for which rows of two packets alternate, so that their moment is not known.
 
-    Where whole packets only come out of order, sorting is enough: rows change hands once. The curve
-    through such rows swings on for a few periods on either side.
+    Whole packets out of order need only sorting: there the packet changes once. A curve through
+    alternating rows swings on for a few periods on either side.
     """
     margin = MAX_GAP / rate_hz
     change = np.flatnonzero(np.diff(packet))

@@ -47,9 +47,9 @@ class LabelledWindow:
 
 
 def scenario_of(tags: Sequence[str]) -> str | None:
-    """The class of a video: it has exactly one tag, and that is one of `SCENARIOS`; else None.
+    """The class of a video with exactly one tag, one of `SCENARIOS`; None for any other video.
 
-    The last tag goes on behind a line break with a list of trades, which is not compared.
+    The last tag goes on behind a line break with a list of trades, which this function ignores.
     """
     if len(tags) != 1:
         return None
@@ -59,9 +59,8 @@ def scenario_of(tags: Sequence[str]) -> str | None:
 def read_labels(paths: Sequence[Path]) -> Mapping[str, Sequence[LabelledWindow | None]]:
     """Read IMU2CLIP's `dataset_motion_narr_2.5*.csv` by video, in the order of the files.
 
-    Columns window_start, window_end, video_uid, text, label; others are not read. The nine labels
-    of the full file and the four of its splits are both taken as they are. A row without a window
-    or label is None.
+    Read the columns window_start, window_end, video_uid, text and label. Keep the nine labels of
+    the full file, or the four of its splits, as they are. A row without a window or label is None.
 
     Raises:
         PrimusError: a missing column, or a row without a video.

@@ -88,8 +88,8 @@ def corpus(args: argparse.Namespace) -> "EgoExo4D":
     """The corpus that parsed options describe.
 
     Raises:
-        PrimusError: no such folder, a limit that is not positive, or a list of bad windows that is
-            none.
+        PrimusError: no such folder, a limit that is not positive, or a file that is not a list of
+            bad windows.
     """
     from data_prep.egoexo4d.alignment import Limits
     from data_prep.egoexo4d.units import EgoExo4D

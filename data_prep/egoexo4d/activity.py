@@ -86,6 +86,6 @@ def activity_of(descriptions: tuple[str, str, str]) -> str:
 
 
 def prompt_of(activity: str, uid: str) -> str:
-    """One of the activity's sentences, always the same for a take and spread evenly over takes."""
+    """One of the activity's sentences: always the same for a take, spread evenly over takes."""
     sentences = PROMPTS[activity]
     return sentences[zlib.crc32(uid.encode()) % len(sentences)]

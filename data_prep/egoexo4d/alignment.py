@@ -1,9 +1,9 @@
-"""Where inertial samples lie on the clock of a take: offset, clock rate and gaps, measured.
+"""Offset, clock rate and gaps of inertial samples, measured against the clock of their take.
 
-A take's clock is that of its frame-aligned videos: frame i is shown at i / 30 s, and annotations
-count seconds of it. Samples are stamped by the glasses' own clock. The capture's `timesync.csv`
-holds that clock for every frame, so that a line through (i / 30, stamp of frame i) gives both the
-offset and the rate of one clock against the other.
+A take's clock is that of its frame-aligned videos, which show frame i at i / 30 s. Annotations
+count seconds of this clock. The glasses stamp samples by a clock of their own. The capture's
+`timesync.csv` holds the glasses' clock for every frame. A line through (i / 30, stamp of frame i)
+gives the offset and the rate of one clock against the other.
 """
 
 import dataclasses
@@ -36,17 +36,17 @@ class Alignment:
     """Measurements of one take.
 
     Attributes:
-        method: "timesync", or "first sample": without a timesync the first sample is taken for the
-            start of the take and both clocks for equal.
+        method: "timesync"; or "first sample", where there is no timesync. The first sample then
+            counts as the start of the take, and both clocks as equal.
         start_ns: device time of the take's start.
         clock_error: seconds of the device clock in one second of the take, minus 1.
         stray_seconds: how far 95 % of the frames lie, at most, from the line.
         offset_seconds: take time of the first sample.
         length_seconds: how much longer the samples last than the take.
         rate_hz: samples a second of the device clock, gaps left out.
-        rate_error: of that, against the nominal rate, as a fraction.
+        rate_error: of `rate_hz` against the nominal rate, as a fraction.
         gaps: pauses of more than `primus_jax.recordings.clock.MAX_GAP` sample periods.
-        longest_gap_seconds: the longest of them, or 0.
+        longest_gap_seconds: of the longest gap, or 0.
         coverage: fraction of the take with samples.
     """
 
@@ -67,7 +67,7 @@ class Alignment:
         return (stamps - self.start_ns) * 1e-9 / (1 + self.clock_error)
 
     def refusal(self, limits: Limits) -> str:
-        """Why the take is refused, or ""."""
+        """The reason to refuse the take, or ""."""
         if abs(self.rate_error) > limits.clock_error:
             return RATE
         if self.method == "first sample":
@@ -89,7 +89,7 @@ def measure(
         nominal_hz: of the sensor.
         seconds: length of the take.
         frame_stamps: float64 `[frames]`, device time of every frame in ns, NaN where it is unknown;
-            fewer than 30 known ones are as good as none.
+            fewer than 30 known ones are not used.
     """
     start_ns, error, stray = int(stamps[0]), 0.0, 0.0
     known = np.flatnonzero(np.isfinite(frame_stamps))

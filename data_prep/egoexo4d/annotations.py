@@ -15,13 +15,13 @@ MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def version_of(path: Path) -> tuple[int, int]:
-    """What tells a changed file from the one that is remembered."""
+    """Values that differ between a changed file and the remembered one."""
     found = path.stat() if path.is_file() else None
     return (found.st_mtime_ns, found.st_size) if found else (0, 0)
 
 
 def in_words(error: Exception) -> str:
-    """Return what reading an entry raised, in words."""
+    """Return the error that reading an entry raised, in words."""
     if isinstance(error, KeyError):
         return f"the field {error.args[0]} is missing"
     return f"a field has another form ({error})"
@@ -30,12 +30,12 @@ def in_words(error: Exception) -> str:
 def read_by_take(raw: Path, kind: str, parse: Callable[[Any], T]) -> dict[str, T]:
     """Read `annotations/KIND_train.json` and `KIND_val.json`, and `parse` the entry of each take.
 
-    The last result of each process is remembered, since the files are large.
+    Remember the last result in each process, since the files are large.
 
     Args:
         raw: the download.
         kind: start of the files' names.
-        parse: a module's function; takes whatever stands there and counts what it cannot read.
+        parse: a module's function; takes any JSON value, and counts entries that it cannot read.
 
     Raises:
         PrimusError: neither file is there, or one is not an object with annotations by take.

@@ -35,7 +35,7 @@ def read_csv(path: Path, drops: Counter[str]) -> Samples:
 
 
 def write_csv(path: Path, samples: Samples) -> None:
-    """Write what `read_csv` reads, with the nine digits that tell float32 values apart."""
+    """Write the columns of `read_csv`, with the nine digits that tell float32 values apart."""
     with replace_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(",".join((STAMP, *VALUES)) + "\n")
         for stamp, row in zip(samples.stamps.tolist(), samples.signal.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Samples on a take's clock -> recordings: gap-free pieces, cut to what is known about them."""
+"""Samples on a take's clock -> recordings: gap-free pieces, cut by the take's annotations."""
 
 import dataclasses
 from collections import Counter
@@ -20,7 +20,7 @@ Span = tuple[float, float, str]
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """A part of a take, in seconds of it, and what is known about it."""
+    """A part of a take, in seconds of the take, with its label, text and narrations."""
 
     start: float
     end: float
@@ -31,13 +31,13 @@ class Segment:
 
 @dataclasses.dataclass(frozen=True)
 class Cutter:
-    """Cuts takes.
+    """Cut takes into recordings.
 
     Attributes:
-        rate_hz: of the grid on which samples are put, the sensor's nominal rate.
+        rate_hz: of the grid of the recordings, the sensor's nominal rate.
         placement: of the sensor.
-        window_seconds: of the windows that will be cut, to count by reason those that are not
-            sound.
+        window_seconds: of the windows that will be cut; those that are not sound are counted by
+            reason.
     """
 
     rate_hz: float
@@ -53,15 +53,15 @@ class Cutter:
         listed: Sequence[tuple[float, float]],
         drops: Counter[str],
     ) -> list[Recording]:
-        """One recording for every gap-free piece of every segment that says something.
+        """One recording for every gap-free piece of every segment with usable annotations.
 
         Args:
             take: gives ids, subject and video.
-            segments: of it.
-            time: float64 `[n]`, increasing, seconds of the take; what lies outside is left out.
+            segments: of the take.
+            time: float64 `[n]`, increasing, seconds of the take; samples outside are left out.
             signal: float64 `[n, 6]`, m/s^2 and rad/s, NaN where it is missing.
             listed: published bad windows, seconds of the take.
-            drops: counts what is left out by reason.
+            drops: counts windows and samples left out, by reason.
         """
         inside = (time >= 0) & (time <= take.seconds)
         time, signal = time[inside], without_impossible(signal[inside], drops)
@@ -92,7 +92,7 @@ class Cutter:
                     narrations=told,
                     start_seconds=start,
                     bad_spans=tuple((a, b) for a, b, _ in spans),
-                    video=video and Video(video, start_seconds=start),
+                    video=None if video is None else Video(video, start_seconds=start),
                 )
             )
         drops[OUTSIDE] += sum(len(segment.narrations) for segment in segments) - heard
@@ -137,7 +137,7 @@ class Cutter:
 
 
 def _suspect(time: np.ndarray, signal: np.ndarray, rate_hz: float) -> list[Span]:
-    """What `quality.bad_spans` says of the samples as they came, in seconds of the take."""
+    """`quality.bad_spans` of the samples as they came, in seconds of the take."""
     finite = np.isfinite(signal).all(1)
     if not finite.any():
         return []

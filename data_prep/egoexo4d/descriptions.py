@@ -29,7 +29,7 @@ _SMALL = re.compile(r"\A\s*c(?=\s)")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Description:
-    """One sentence at one time; `wearer` tells that its subject is the camera wearer."""
+    """One sentence at one time; `wearer`: its subject is the camera wearer."""
 
     seconds: float
     text: str
@@ -39,7 +39,7 @@ class Description:
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """The sentences of one annotator about a take, and whether the publishers rejected the job.
+    """The sentences of one annotator about a take; `rejected`: the publishers rejected the job.
 
     `unreadable` has the reason for each entry that is left out.
     """
@@ -66,15 +66,15 @@ def narrations(
     unsure: bool = True,
     rejected: bool = False,
 ) -> tuple[tuple[float, str], ...]:
-    """Sentences (seconds of the take, text) ordered by time; all annotators', each said once.
+    """Sentences (seconds of the take, text) of all annotators, ordered by time, without repeats.
 
-    A sentence about the camera wearer has the subject "C" and begins with the tag C: about one in
-    ninety of those with that subject is in fact about a ball or a partner.
+    A sentence about the camera wearer has the subject "C" and begins with the tag C. The subject
+    alone does not suffice: one in ninety such sentences is about a ball or a partner.
 
     Args:
         annotations: of one take.
-        drops: counts what is left out.
-        others: keep sentences about somebody or something else too.
+        drops: counts sentences and annotations left out, by reason.
+        others: keep sentences about other people and things too.
         unsure: keep sentences whose annotator was unsure of a name (counted either way).
         rejected: keep the jobs that the publishers rejected.
     """
@@ -111,7 +111,7 @@ def narrations(
 
 
 def _annotations(entries: Any) -> tuple[Annotation, ...]:
-    """The annotations of one take; what cannot be read is a reason in them."""
+    """The annotations of one take, with a reason for each entry that cannot be read."""
     if not isinstance(entries, list):
         return (Annotation(False, (), (UNREADABLE,)),)
     return tuple(map(_annotation, entries))
@@ -130,7 +130,7 @@ def _annotation(entry: Any) -> Annotation:
 
 
 def _description(said: Any) -> Description | str:
-    """A sentence, or the reason why it is left out."""
+    """A sentence, or the reason to leave it out."""
     if not isinstance(said, dict) or "subject" not in said:
         return UNREADABLE
     text = said.get("text")

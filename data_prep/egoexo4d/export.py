@@ -1,7 +1,8 @@
 """VRS to CSV, for machines without the VRS reader: `python -m data_prep.egoexo4d.export DIR`.
 
-Both IMUs of every take of the download DIR are written beside its VRS file (about 10 us and 90
-bytes a sample); files that exist are left as they are, so that a stopped export goes on.
+The export writes both IMUs of every take of the download DIR beside its VRS file. A sample takes
+about 10 us and 90 bytes. The export leaves existing files as they are, so that a stopped export can
+go on.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from primus_jax.errors import PrimusError
 
 
 def export(raw: Path) -> tuple[int, list[str]]:
-    """Write the CSV files that are missing; return how many, and what failed.
+    """Write the CSV files that are missing; return their number, and the errors.
 
     Raises:
         PrimusError: no readable takes.json.
@@ -25,7 +26,9 @@ def export(raw: Path) -> tuple[int, list[str]]:
     written, failed = 0, []
     for take in read_takes(raw).values():
         file = take.vrs_file
-        for stream in STREAMS if file else ():
+        if file is None:
+            continue
+        for stream in STREAMS:
             path = take.folder / csv_name(take.camera, stream)
             if path.is_file():
                 continue

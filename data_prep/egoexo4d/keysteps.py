@@ -1,4 +1,4 @@
-"""Keystep segments: what is done from when to when, with a name from the vocabulary."""
+"""Keystep segments: a step's start, end, and name from the vocabulary."""
 
 import dataclasses
 import math
@@ -23,7 +23,7 @@ class Keystep:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Keysteps:
-    """The steps of one take, ordered by start, and the reason for each that is left out."""
+    """The steps of one take, ordered by start, and a reason for each step left out."""
 
     steps: tuple[Keystep, ...] = ()
     unreadable: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ def _keysteps(entry: Any) -> Keysteps:
 
 
 def _keystep(segment: Any) -> Keystep | str:
-    """A keystep, or the reason why it is left out."""
+    """A keystep, or the reason to leave it out."""
     name = segment.get("step_name") if isinstance(segment, dict) else None
     if not isinstance(name, str) or not name.strip():
         return UNREADABLE

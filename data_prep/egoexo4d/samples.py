@@ -1,4 +1,4 @@
-"""Inertial samples of one Aria stream, as they were stamped."""
+"""Inertial samples of one Aria stream, with the stamps of its device."""
 
 import dataclasses
 from collections import Counter
@@ -27,7 +27,7 @@ class Samples:
 
 
 def ordered(stamps: np.ndarray, signal: np.ndarray, where: Path, drops: Counter[str]) -> Samples:
-    """Sort by stamp and leave out all but the first of equal stamps.
+    """Sort by stamp, and keep the first of equal stamps.
 
     Raises:
         PrimusError: no samples, or accelerometer magnitudes that cannot be m/s^2 with gravity.

@@ -18,20 +18,20 @@ _RGB = "214-1"
 
 @dataclasses.dataclass(frozen=True)
 class Take:
-    """One take, as far as it matters here.
+    """One take: the fields that the reader uses.
 
     Attributes:
         uid: of the take.
-        folder: where its files lie.
+        folder: of its files.
         camera: id of the Aria glasses, such as aria01.
         subject: the participant, or "unknown".
-        group: what a split may not divide: the participant, else the capture.
+        group: the participant, else the capture; a split may not divide it.
         activity: parent task, take name and task, for `activity.activity_of`.
         seconds: length of the frame-aligned videos.
         vrs: names that the VRS file may have, best first.
         timesync: `timesync.csv` of the capture.
         frames: first and one past the last row of `timesync` that the videos show, or None.
-        videos: where the Aria's RGB video may lie, smallest first.
+        videos: paths that the Aria's RGB video may have, smallest first.
     """
 
     uid: str
@@ -48,7 +48,7 @@ class Take:
 
     @property
     def vrs_file(self) -> Path | None:
-        """The best VRS file that is there."""
+        """The best VRS file of the take, or None."""
         files = (self.folder / name for name in self.vrs)
         return next((path for path in files if path.is_file()), None)
 
@@ -59,17 +59,17 @@ class Take:
 
 
 def read_takes(raw: Path) -> dict[str, Take]:
-    """Read `takes.json`, by take uid; dropped takes, and those of `broken_takes`, are left out.
+    """Read `takes.json`, by take uid, without dropped takes and without `broken_takes`.
 
     Raises:
-        PrimusError: the file is missing or not a list of takes, or no take can be read; the first
-            is named.
+        PrimusError: the file is missing or not a list of takes, or no take can be read; names the
+            first.
     """
     return _takes(raw, version_of(raw / "takes.json"))[0]
 
 
 def broken_takes(raw: Path) -> dict[str, str]:
-    """What is wrong with each entry of `takes.json` that cannot be read, by take uid.
+    """The fault in each entry of `takes.json` that cannot be read, by take uid.
 
     An entry without a uid has the number of the entry in its place.
 
@@ -82,8 +82,8 @@ def broken_takes(raw: Path) -> dict[str, str]:
 def read_split(raw: Path) -> dict[str, str]:
     """Split group -> "train", "validation" or "test", from `annotations/splits.json`.
 
-    The published split is of takes. A participant with takes on several sides is put, whole, on the
-    most held-out one (test, then validation), so that nobody is on two.
+    The published split is of takes. Put a participant with takes on several sides on the most
+    held-out one (test, then validation), so that nobody is on two sides.
 
     Raises:
         PrimusError: the file is missing, or not a split of takes.

@@ -1,4 +1,4 @@
-"""What the windows of Ego-Exo4D are labelled with."""
+"""The kinds of labels that windows of Ego-Exo4D can carry."""
 
 NARRATIONS, ACTIVITY, KEYSTEP = "narrations", "activity", "keystep"
 # The first is the default.

@@ -14,7 +14,8 @@ from primus_jax.recordings.columns import column_names, read_columns
 def frame_stamps(take: Take) -> np.ndarray:
     """Device time in ns of the frames of a take's videos, float64 `[frames]`; NaN is unknown.
 
-    Empty if the capture has no timesync (part `captures` of the download), or none of the glasses.
+    The array is empty if the capture has no timesync, or a timesync without the glasses. Timesyncs
+    are the part `captures` of the download.
 
     Raises:
         PrimusError: a damaged file, or one with fewer rows than the take refers to.

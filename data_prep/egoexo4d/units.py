@@ -41,9 +41,9 @@ class EgoExo4D:
 
     Attributes:
         raw: the folder that the downloader filled.
-        task: what windows carry: narrations, activity or keystep.
+        task: of the windows: narrations, activity or keystep.
         stream: right (1202-1, 1000 Hz) or left (1202-2, 800 Hz).
-        imu: read vrs or csv files; auto takes the CSV file of a take if there is one.
+        imu: vrs or csv files; auto takes the CSV file of a take if there is one.
         window_seconds: of the windows that will be cut.
         limits: of the alignment.
         others: see `descriptions.narrations`, as the next two.
@@ -71,11 +71,11 @@ class EgoExo4D:
 
     @property
     def version(self) -> str:
-        """How many takes `takes.json` has: the download does not state its version."""
+        """The number of takes of `takes.json`: the download does not state its version."""
         return f"{len(read_takes(self.raw)):,} takes"
 
     def units(self) -> list[str]:
-        """Take uids, sorted; also of takes whose entry cannot be read."""
+        """Sorted take uids, those with an entry that cannot be read included."""
         return sorted({*read_takes(self.raw), *broken_takes(self.raw)})
 
     def official_split(self) -> dict[str, str]:
@@ -83,7 +83,7 @@ class EgoExo4D:
         return read_split(self.raw)
 
     def facts(self) -> dict[str, Any]:
-        """How every take was aligned, under "alignment": `ALIGNED` of its report, by take uid."""
+        """Under "alignment", `ALIGNED` of every take's report, by take uid."""
         found = {}
         for unit in self.units():
             report = self._report_file(unit)
@@ -99,7 +99,7 @@ class EgoExo4D:
         `start_seconds` and narrations count on the clock of the take's frame-aligned videos.
 
         Raises:
-            PrimusError: a broken file, or a broken entry of takes.json, named.
+            PrimusError: a broken file, or a broken entry of takes.json; names it.
         """
         if unit in broken_takes(self.raw):
             raise PrimusError(broken_takes(self.raw)[unit])

@@ -25,10 +25,10 @@ def installed() -> bool:
 def read_vrs(path: Path, stream: str, drops: Counter[str]) -> Samples:
     """Read one IMU ("right" or "left") of a VRS file.
 
-    Readings are the sensor's own: factory calibration is not applied. About 10 us a sample.
+    Readings are the sensor's own, without the factory calibration. A sample takes about 10 us.
 
     Raises:
-        PrimusError: the extra is not installed, the file is damaged, or has no such stream.
+        PrimusError: the extra is not installed, or the file is damaged or has no such stream.
     """
     if not installed():
         raise PrimusError(

@@ -73,7 +73,7 @@ def embed_parts(plan: Plan, work: Path, mesh: Mesh, log: Callable[[str], None]) 
         if part is None:
             part = maker.make(first, count)
             with replace_file(part_path(work, number)) as temporary:
-                np.savez(temporary, **part)
+                np.savez(temporary, **part)  # type: ignore[arg-type]  # may hold allow_pickle
         maker.remember(part)
 
 
@@ -159,7 +159,8 @@ class _PartMaker:
             tokens = [ids for _, _, ids in texts if ids is not None]
         else:
             tokens = list(tokenizer([text for _, text, _ in texts]))
-        vocabulary = self._plan.towers.config.text.vocabulary if texts else 0
+        tower = self._plan.towers.config.text
+        vocabulary = 0 if tower is None else tower.vocabulary
         for (_, text, _), ids in zip(texts, tokens, strict=True):
             if ids.min() < 0 or ids.max() >= vocabulary:
                 raise PrimusError(

@@ -76,7 +76,9 @@ class Plan:
     def width(self) -> int:
         """Values of an embedding."""
         config = self.towers.config
-        return (config.text if "text" in self.kinds else config.vision).projection
+        part = config.text if "text" in self.kinds else config.vision
+        assert part is not None  # `check_towers` refuses towers without it
+        return part.projection
 
     @property
     def frames(self) -> int:
@@ -122,10 +124,9 @@ class Plan:
 def check_towers(plan: Plan) -> None:
     """Raise PrimusError unless the towers take what the dataset holds, in one width."""
     config, path = plan.towers.config, plan.folder.path
-    for kind, part_name, part in (
-        ("text", "text", config.text),
-        ("video", "vision", config.vision),
-    ):
+    parts = {"text": ("text", config.text), "video": ("vision", config.vision)}
+    used = [part for kind, (_, part) in parts.items() if kind in plan.kinds and part is not None]
+    for kind, (part_name, part) in parts.items():
         if kind in plan.kinds and part is None:
             other = [k for k in plan.kinds if k != kind]
             without = f", or pass --only {other[0]}" if other else ""
@@ -133,12 +134,12 @@ def check_towers(plan: Plan) -> None:
                 f"{plan.towers.name} holds no {part_name} tower for "
                 f"the {kind} of {path}. Give a folder that holds one{without}."
             )
-    if "text" in plan.kinds and config.text.positions < LENGTH:
+    if "text" in plan.kinds and config.text is not None and config.text.positions < LENGTH:
         raise PrimusError(
             f"the text tower {plan.towers.name} takes {config.text.positions} token ids; the "
             f"{LENGTH} of CLIP are stored. Give another tower."
         )
-    if "video" in plan.kinds:
+    if "video" in plan.kinds and config.vision is not None:
         size, wanted = plan.folder.metadata.tensors["frames"][1], config.vision.image
         if size != wanted:
             raise PrimusError(
@@ -146,11 +147,11 @@ def check_towers(plan: Plan) -> None:
                 f"{plan.towers.name} takes {wanted} x {wanted}. Prepare the dataset again with "
                 f"`--frame-size {wanted}`, or give a tower for {size}."
             )
-    parts = {"text": config.text, "video": config.vision}
-    widths = {parts[kind].projection for kind in plan.kinds}
+    widths = {part.projection for part in used}
     stored = [f"{kind}_embedding" for kind in KINDS if kind not in plan.kinds]
-    if any(name in plan.folder.metadata.tensors for name in stored):
-        widths.add(plan.folder.embedding_dim)
+    kept = plan.folder.embedding_dim
+    if kept is not None and any(name in plan.folder.metadata.tensors for name in stored):
+        widths.add(kept)
     if len(widths) > 1:
         raise PrimusError(
             f"embeddings of {path} would have {sorted(widths)} values; expected one width for "

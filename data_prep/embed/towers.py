@@ -1,6 +1,6 @@
 """The frozen towers over many rows: fixed batches, jitted, sharded over the devices."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -13,7 +13,10 @@ from primus_jax.models.clip.towers import Towers, embed_text, embed_video
 from primus_jax.parallel.sharding import AXIS, replicate
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-_EMBED = {"text": ("text", embed_text), "video": ("vision", embed_video)}
+_EMBED: dict[str, tuple[str, Callable[..., jax.Array]]] = {
+    "text": ("text", embed_text),
+    "video": ("vision", embed_video),
+}
 # Batches on their way to the devices while the next one is read.
 _AHEAD = 2
 

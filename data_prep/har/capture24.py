@@ -1,8 +1,8 @@
 """Capture-24: 151 people for a day, an Axivity AX3 at the wrist, accelerometer only, 100 Hz.
 
-By its README: `P001.csv.gz` has time, x, y, z (g) and annotation, and
-`annotation-label-dictionary.csv` translates an annotation into several schemes, of which
-`label:WillettsSpecific2018` (ten activities) is taken. Rows without an annotation are left out.
+By its README, `P001.csv.gz` has time, x, y, z (g) and annotation.
+`annotation-label-dictionary.csv` translates an annotation into several schemes. The reader takes
+`label:WillettsSpecific2018`, which has ten activities, and leaves out rows without an annotation.
 The authors hold out P101 to P151 for the test. Reading needs pyarrow and 2 GB of memory.
 """
 
@@ -39,11 +39,11 @@ ACTIVITIES = {
 
 def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
     """One recording for each stretch of one activity."""
-    types = {"time": "time", "x": "number", "y": "number", "z": "number", "annotation": "word"}
+    numbers = {"time": "time", "x": "number", "y": "number", "z": "number"}
     for path, match in SOURCE.files(raw, "P*.csv.gz", r"(P\d{3})\.csv\.gz", drops):
         labels = _dictionary(path.with_name("annotation-label-dictionary.csv"))
-        table = read_large_csv(path, types)
-        words, codes = table["annotation"]
+        table, annotations = read_large_csv(path, numbers, ("annotation",))
+        words, codes = annotations["annotation"]
         unknown = [word for word in words if word and word not in labels]
         if unknown:
             raise PrimusError(

@@ -1,11 +1,13 @@
 """ClassyGlass: smart glasses with a MetaMotionC at the right temple, 100 Hz; 27 and 35 people.
 
 `Dataset_1A/User1/1_MetaWear_TIME_ID_Accelerometer_100.000Hz_1.4.5.csv` and a Gyroscope file beside
-it have separate clocks (epoch in ms). The header of the files says g and degrees a second; the
-README says m/s^2, which the values contradict. Person and activity follow from the number of the
-experiment by the data collection sheets: 1 to 132 are 11 activities of 12 people (1A), 133 to 297
-are 15 activities of 11 people (1B), and from 298 four people of 1B did 14, without running.
-Dataset_2 has other people, 6 activities each.
+it have separate clocks (epoch in ms). The files' headers state g and degrees a second. The README
+states m/s^2, which the values contradict.
+
+The data collection sheets give person and activity by the number of the experiment. Experiments 1
+to 132 are 11 activities of 12 people (1A), and 133 to 297 are 15 activities of 11 people (1B). From
+298 on, four people of 1B did 14 activities, all but running. Dataset_2 has other people with 6
+activities each.
 """
 
 from collections import Counter

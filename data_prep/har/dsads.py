@@ -1,9 +1,9 @@
 """Daily and Sports Activities: 8 people, 19 activities, five Xsens units, 25 Hz.
 
-By the description at the UCI repository: `aAA/pP/sSS.txt` is the SS-th of 60 consecutive segments
-of 5 s, 125 rows of 45 columns: torso, right arm, left arm, right leg, left leg, each with
-accelerometer (m/s^2, gravity included), gyroscope (rad/s) and magnetometer. Segments in sequence
-are joined; a missing one cuts the recording.
+By the description at the UCI repository, `aAA/pP/sSS.txt` is the SS-th of 60 consecutive segments
+of 5 s. It has 125 rows of 45 columns: torso, right arm, left arm, right leg, left leg. Each unit
+has accelerometer (m/s^2, gravity included), gyroscope (rad/s) and magnetometer. The reader joins
+segments in sequence; a missing one cuts the recording.
 """
 
 from collections import Counter

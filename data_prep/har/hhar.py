@@ -1,11 +1,19 @@
 """HHAR: 9 people, 6 activities, 8 phones at the waist and 4 watches, two on each arm, 50 to 200 Hz.
 
-By its readme: `Phones_accelerometer.csv`, `Phones_gyroscope.csv`, `Watch_accelerometer.csv` and
-`Watch_gyroscope.csv` have the columns Index, Arrival_Time (ms, when the application got it),
-Creation_Time (ns, by the operating system), x, y, z (m/s^2 with gravity, or rad/s), User, Model,
-Device, gt (activity, or null). Rows are in the order of arrival, some twice. Creation times start
-anywhere, for each sensor of each device; they are moved onto the clock of arrival by their median
-difference, anew where it jumps (a restart). Reading needs pyarrow and 6 GB of memory.
+By its readme, there are `Phones_accelerometer.csv`, `Phones_gyroscope.csv`,
+`Watch_accelerometer.csv` and `Watch_gyroscope.csv`. Their columns are:
+
+    Index
+    Arrival_Time    ms, when the application got the sample
+    Creation_Time   ns, by the operating system
+    x, y, z         m/s^2 with gravity, or rad/s
+    User, Model, Device
+    gt              activity, or null
+
+Rows are in the order of arrival, some twice. Creation times start anywhere, for each sensor of each
+device. The reader moves them onto the clock of arrival by their median difference. Where that
+difference jumps, the device was restarted, and the reader measures it anew. Reading needs pyarrow
+and 6 GB of memory.
 """
 
 from collections import Counter
@@ -66,9 +74,9 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
 
 
 def _sensor(path: Path, drops: Counter[str]) -> dict[Key, Stream]:
-    types = dict.fromkeys(("Arrival_Time", "Creation_Time", "x", "y", "z"), "number")
-    table = read_large_csv(path, types | dict.fromkeys(("User", "Device", "gt"), "word"))
-    people, devices, activities = (table[name] for name in ("User", "Device", "gt"))
+    numbers = dict.fromkeys(("Arrival_Time", "Creation_Time", "x", "y", "z"), "number")
+    table, words = read_large_csv(path, numbers, ("User", "Device", "gt"))
+    people, devices, activities = (words[name] for name in ("User", "Device", "gt"))
     unknown = {activities.names[code] for code in np.unique(activities.codes)}
     unknown -= {"", "null", *ACTIVITIES}
     if unknown:

@@ -1,9 +1,10 @@
 """MotionSense: 24 people, 6 activities, an iPhone 6s in the front trouser pocket, 50 Hz.
 
-By its README: `A_DeviceMotion_data/dws_1/sub_1.csv` is trial 1 of walking downstairs by person 1,
-with `gravity` and `userAcceleration` in g and `rotationRate` in rad/s. Core Motion reports gravity
-as the direction of the pull, -1 g on the axis that points up, and user acceleration with the same
-inverted sign; here, as in all other datasets, that axis reads +1 g at rest: the sum is negated.
+By its README, `A_DeviceMotion_data/dws_1/sub_1.csv` is trial 1 of walking downstairs by person 1.
+It has `gravity` and `userAcceleration` in g and `rotationRate` in rad/s. Core Motion reports the
+direction of gravity's pull, -1 g on the axis that points up. User acceleration has the same
+inverted sign. The reader negates their sum, so that this axis reads +1 g at rest, as in all other
+datasets.
 """
 
 from collections import Counter

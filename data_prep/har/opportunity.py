@@ -1,12 +1,16 @@
 """Opportunity: 4 people in a kitchen, locomotion labels, five Xsens units on the upper body, 30 Hz.
 
-By `column_names.txt` (counted from 1): column 1 is time in ms, 38 BACK, 51 RUA, 64 RLA, 77 LUA and
-90 LLA begin with accelerometer x, y, z, round(original / 9.8 * 1000) in milli-g, and gyroscope
-x, y, z, round(original * 1000); 244 is Locomotion. The unit of the gyroscope is "unknown" there: it
-is taken as rad/s, which the Xsens units give and arm swings of a few thousand counts confirm. The
-shoe units report other quantities and the loose accelerometers have no gyroscope: not read.
-By `label_legend.txt`: 1 stand, 2 walk, 4 sit, 5 lie; 0 is none: left out. Missing values are NaN.
-The official challenge splits by session, not by person, so no official split is offered.
+By `column_names.txt` (counted from 1), column 1 is time in ms and 244 is Locomotion. A unit begins
+at each of 38 BACK, 51 RUA, 64 RLA, 77 LUA and 90 LLA. Its first columns are accelerometer x, y, z
+in milli-g, round(original / 9.8 * 1000). Then come gyroscope x, y, z, round(original * 1000).
+
+The gyroscope's unit is "unknown" there. The reader takes rad/s, which the Xsens units give; arm
+swings of a few thousand counts confirm it. It does not read the shoe units, which report other
+quantities, nor the loose accelerometers, which have no gyroscope.
+
+By `label_legend.txt`, 1 is stand, 2 walk, 4 sit, 5 lie and 0 none. The reader leaves out rows
+without a label. Missing values are NaN. The official challenge splits by session, not by person, so
+the reader offers no official split.
 """
 
 from collections import Counter

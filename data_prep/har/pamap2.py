@@ -1,10 +1,11 @@
 """PAMAP2: 9 people, 18 activities, three Colibri units (wrist, chest, ankle), 100 Hz.
 
-By its readme: a row of `Protocol/subject101.dat` (and `Optional/`) has 54 columns, parted by
-spaces: time (s), activity, heart rate (NaN except at 9 Hz), then 17 for each of hand, chest and
-ankle: temperature, accelerometer +-16 g (m/s^2), accelerometer +-6 g, gyroscope (rad/s),
-magnetometer, orientation (invalid). The +-6 g accelerometer saturates and is not well calibrated,
-so the readme recommends the other one. Missing values are NaN. Activity 0 is transient: left out.
+By its readme, a row of `Protocol/subject101.dat` (and `Optional/`) has 54 columns, parted by
+spaces. The first three are time (s), activity and heart rate (NaN except at 9 Hz). Then come 17 for
+each of hand, chest and ankle: temperature, accelerometer +-16 g (m/s^2), accelerometer +-6 g,
+gyroscope (rad/s), magnetometer, orientation (invalid). The +-6 g accelerometer saturates and is not
+well calibrated, so the readme recommends the other one. Missing values are NaN. Activity 0 is
+transient, and the reader leaves it out.
 """
 
 from collections import Counter

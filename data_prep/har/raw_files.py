@@ -1,4 +1,4 @@
-"""Rows of numbers and MATLAB arrays, with the place of whatever is wrong in them."""
+"""Rows of numbers and MATLAB arrays; errors name file and line."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,11 +35,11 @@ def read_rows(
     """Parse rows of numbers to float64 `[rows, columns]`, or `[rows, len(use)]`.
 
     Args:
-        lines: of the file; blank ones are passed over.
+        lines: of the file; the parser passes over blank ones.
         where: names the file.
         columns: that every row must have.
         delimiter: None means white space.
-        end: a mark that closes a row; what follows it is not read.
+        end: a mark that closes a row; the parser does not read behind it.
         use: columns to keep, from 0.
         letter: a column that holds one character, read as its code point.
         header: lines to leave out at the top.
@@ -108,19 +108,24 @@ def read_mat(path: Path, name: str, columns: int) -> np.ndarray:
 
 
 class Words(NamedTuple):
-    """A column of few different words: the words, "" among them, and an index for each row."""
+    """A column of few different words: the words with "", and an index for each row."""
 
     names: list[str]
     codes: np.ndarray
 
 
-def read_large_csv(path: Path, types: Mapping[str, str]) -> dict[str, np.ndarray | Words]:
+def read_large_csv(
+    path: Path, numbers: Mapping[str, str], words: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, Words]]:
     """Read the named columns of a CSV file (.gz too) of millions of rows, by pyarrow.
 
     Args:
         path: the file.
-        types: column -> "number" (float64), "word" (`Words`, "" where there is none) or "time"
-            (float64 seconds since 1970).
+        numbers: column -> "number" (float64) or "time" (float64 seconds since 1970).
+        words: columns of few different words, "" where there is none.
+
+    Returns:
+        the columns of `numbers`, and those of `words`.
 
     Raises:
         PrimusError: pyarrow is not installed, a missing column, or a row that does not fit.
@@ -130,10 +135,11 @@ def read_large_csv(path: Path, types: Mapping[str, str]) -> dict[str, np.ndarray
         from pyarrow import csv
     except ImportError as error:
         raise PrimusError(f"{path} needs pyarrow: pip install 'primus-jax[prep]'.") from error
-    words = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    kinds = {"number": pyarrow.float64(), "word": words, "time": pyarrow.timestamp("ns")}
+    kinds = {"number": pyarrow.float64(), "time": pyarrow.timestamp("ns")}
+    word = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    types = {name: kinds[kind] for name, kind in numbers.items()} | dict.fromkeys(words, word)
     convert = csv.ConvertOptions(
-        column_types={name: kinds[kind] for name, kind in types.items()},
+        column_types=types,
         include_columns=list(types),
         strings_can_be_null=True,
     )
@@ -144,21 +150,16 @@ def read_large_csv(path: Path, types: Mapping[str, str]) -> dict[str, np.ndarray
         raise PrimusError(f"{path}: {error}") from error
     if not table.num_rows:
         raise PrimusError(f"{path}: no rows below the header.")
-    result = {}
-    for name, kind in types.items():
-        column = table[name]
-        if kind == "word":
-            column = column.unify_dictionaries().combine_chunks()
-            codes = column.indices.fill_null(len(column.dictionary)).to_numpy()
-            result[name] = Words([*column.dictionary.to_pylist(), ""], codes)
-        else:
-            values = column.to_numpy()
-            if kind == "time":
-                values = np.where(
-                    np.isnat(values), np.nan, values.astype(np.int64).astype(np.float64) / 1e9
-                )
-            result[name] = values
-    return result
+    values = {name: table[name].to_numpy() for name in numbers}
+    for name in [name for name, kind in numbers.items() if kind == "time"]:
+        seconds = values[name].astype(np.int64).astype(np.float64) / 1e9
+        values[name] = np.where(np.isnat(values[name]), np.nan, seconds)
+    spelled = {}
+    for name in words:
+        column = table[name].unify_dictionaries().combine_chunks()
+        codes = column.indices.fill_null(len(column.dictionary)).to_numpy()
+        spelled[name] = Words([*column.dictionary.to_pylist(), ""], codes)
+    return values, spelled
 
 
 def _code_point(cell: str) -> float:

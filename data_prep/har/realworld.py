@@ -1,10 +1,10 @@
 """RealWorld (HAR) 2016: 15 people, 8 activities, seven phones or watches on the body, 50 Hz.
 
-By its web page and the readMe in each archive: `proband1/data/acc_walking_csv.zip` holds
-`acc_walking_chest.csv` and six more, `gyr_walking_csv.zip` holds `Gyroscope_walking_chest.csv` and
-so on, rows of id, attr_time (ms since 1970), attr_x, attr_y, attr_z in m/s^2 with gravity or rad/s.
-Some archives hold archives instead, one for each part of an interrupted recording
-(`acc_climbingup_1_csv.zip` ...). Each sensor has its own times; parts find each other by them.
+By its web page and the readMe in each archive, `proband1/data/acc_walking_csv.zip` holds
+`acc_walking_chest.csv` and six more. `gyr_walking_csv.zip` holds `Gyroscope_walking_chest.csv` and
+six more. Their rows are id, attr_time (ms since 1970), attr_x, attr_y, attr_z in m/s^2 with gravity
+or rad/s. Some archives hold archives instead, one for each part of an interrupted recording
+(`acc_climbingup_1_csv.zip` ...). The reader joins the parts by the times of each sensor.
 """
 
 import io
@@ -58,8 +58,8 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
             if place not in gyro:
                 drops[ALONE] += 1
                 continue
-            streams = [ordered(r[:, 0] / 1e3, r[:, 1:], drops) for r in (rows, gyro[place])]
-            rate, pieces = join(*streams, f"{path}, {place}", drops)
+            sensors = [ordered(r[:, 0] / 1e3, r[:, 1:], drops) for r in (rows, gyro[place])]
+            rate, pieces = join(sensors[0], sensors[1], f"{path}, {place}", drops)
             for number, piece in enumerate(pieces, 1):
                 yield from believable(
                     drops,

@@ -13,7 +13,7 @@ from primus_jax.recordings.recording import Recording
 class Selection:
     """Recordings of `source` under `raw`, of the placements and without the labels named.
 
-    `drops` counts what was left out since iteration began.
+    `drops` counts the recordings left out since iteration began, by reason.
 
     Raises:
         PrimusError: while iterating, anything wrong with the files, or a placement or label that

@@ -1,9 +1,10 @@
 """SisFall: 38 people, 19 daily activities (D) and 15 falls (F), one unit at the waist, 200 Hz.
 
-By its Readme: `SA01/D01_SA01_R01.txt` has nine integers a row, closed by a semicolon: the
-accelerometer ADXL345 (13 bits over +-16 g), the gyroscope ITG3200 (16 bits over +-2,000 degrees a
-second) and a second accelerometer (MMA8451Q, 14 bits over +-8 g), which is not used. A trial has
-one label, though it has several phases.
+By its Readme, `SA01/D01_SA01_R01.txt` has nine integers a row, closed by a semicolon. The first
+three are the accelerometer ADXL345 (13 bits over +-16 g). The next three are the gyroscope ITG3200
+(16 bits over +-2,000 degrees a second). The last three are a second accelerometer (MMA8451Q, 14
+bits over +-8 g), which the reader does not use. A trial has one label, though it has several
+phases.
 """
 
 from collections import Counter

@@ -1,10 +1,11 @@
-"""What every public dataset has: its terms, how to get it, and its recordings."""
+"""A public dataset: its terms, its download, and its recordings."""
 
 import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Source:
         citation: what to cite.
         download: how to get the official files.
         layout: what the folder given as --raw must hold.
-        recordings: reads the folder; counts what it leaves out by reason.
+        recordings: reads the folder; counts by reason the recordings and rows that it leaves out.
         official_split: person -> train or test, where the authors publish a split by person.
     """
 
@@ -78,7 +79,7 @@ def sentence(label: str) -> str:
     return f"a person is {label}"
 
 
-def believable(drops: Counter[str], *, text: str = "", **fields) -> Iterator[Recording]:
+def believable(drops: Counter[str], *, text: str = "", **fields: Any) -> Iterator[Recording]:
     """Yield the recording with a sentence, or count why its signal cannot be true."""
     signal = np.asarray(fields["signal"])
     if not magnitudes(signal).gravity:

@@ -1,9 +1,9 @@
 """UCI HAR: 30 people, 6 activities, a phone at the waist, 50 Hz.
 
-By its README: `train` and `test` hold windows of 128 readings (2.56 s) with an overlap of half,
-`total_acc_*` in g with gravity and `body_gyro_*` in rad/s, one file an axis and one row a window.
-Windows that continue one another (second half = first half of the next, same person and activity)
-are stitched, so that any window length and hop can be cut again.
+By its README, `train` and `test` hold windows of 128 readings (2.56 s) with an overlap of half.
+`total_acc_*` is in g with gravity and `body_gyro_*` in rad/s, one file an axis and one row a
+window. The reader stitches windows of one person and activity where the second half equals the
+first half of the next. The stitched recordings can be cut to any window length and hop.
 """
 
 from collections import Counter

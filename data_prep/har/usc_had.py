@@ -1,8 +1,9 @@
 """USC-HAD: 14 people, 12 activities, a MotionNode at the front right hip, 100 Hz.
 
-By the Readme of the dataset: `SubjectN/aAtT.mat` holds activity A, trial T as `sensor_readings`
-`[time, 6]`, accelerometer in g, then gyroscope in degrees a second. The fields inside that repeat
-subject and activity are spelled in several ways and some are wrong, so the path is what counts.
+By the Readme of the dataset, `SubjectN/aAtT.mat` holds activity A, trial T as `sensor_readings`
+`[time, 6]`: accelerometer in g, then gyroscope in degrees a second. Fields inside the file repeat
+subject and activity in several spellings, and some are wrong. The reader therefore takes both from
+the path.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """UTD-MHAD: 8 people, 27 actions, one unit at the right wrist or right thigh, 50 Hz.
 
-By its authors' page: `aA_sS_tT_inertial.mat` holds `d_iner` `[time, 6]`, accelerometer in g, then
-gyroscope in degrees a second; the unit was at the right wrist for actions 1 to 21 and at the right
+By its authors' page, `aA_sS_tT_inertial.mat` holds `d_iner` `[time, 6]`: accelerometer in g, then
+gyroscope in degrees a second. The unit was at the right wrist for actions 1 to 21 and at the right
 thigh for 22 to 27. 50 Hz is nominal: there are 2.4 to 3.3 samples for each depth frame (30 fps).
 Clips last 2 to 7 s: choose a short --window.
 """

@@ -1,10 +1,10 @@
 """WISDM 2019: 51 people, 18 activities, a phone in the trouser pocket and a watch, 20 Hz nominal.
 
-By its description: `raw/phone/accel/data_1600_accel_phone.txt` has rows
-`1600,A,252207666810782,-0.36,8.79,1.05;`: person, activity (a letter of activity_key.txt, there is
-no N), time in ns, x, y, z in m/s^2 with gravity, or rad/s in `gyro`. The four sensors of a person
-have separate files and clocks that start anywhere; a device's two sensors are joined where both
-were sampled. The watch is on the dominant hand.
+By its description, `raw/phone/accel/data_1600_accel_phone.txt` has rows
+`1600,A,252207666810782,-0.36,8.79,1.05;`. Their fields are person, activity (a letter of
+activity_key.txt, which has no N), time in ns, and x, y, z. Values are m/s^2 with gravity, or rad/s
+in `gyro`. The four sensors of a person have separate files and clocks that start anywhere. The
+reader joins the two sensors of a device where both were sampled. The watch is on the dominant hand.
 """
 
 from collections import Counter
@@ -54,11 +54,11 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
             continue
         acc, gyro = _read(path, person), _read(other, person)
         for letter in dict.fromkeys(acc[:, 1].tolist()):
-            streams = [
+            sensors = [
                 ordered(rows[:, 2] / 1e9, rows[:, 3:], drops)
                 for rows in (acc[acc[:, 1] == letter], gyro[gyro[:, 1] == letter])
             ]
-            rate, pieces = join(*streams, str(path), drops)
+            rate, pieces = join(sensors[0], sensors[1], str(path), drops)
             for number, piece in enumerate(pieces, 1):
                 yield from believable(
                     drops,

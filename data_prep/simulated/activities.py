@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.simulated.body import PELVIS_HEIGHT, SIDES, Pose
+from data_prep.simulated.body import PELVIS_HEIGHT, SIDES, Angle, Pose
 from data_prep.simulated.bout import TAU, Bout, both, bump, mix, move, seated, standing
 from primus_jax.window import GRAVITY
 
@@ -91,7 +91,7 @@ def on_rail(b: Bout, pose: Pose) -> Pose:
     """On stairs, often one hand follows the rail."""
     if b.rng.random() > 0.35:
         return pose
-    hold = {f"{b.hand}_shoulder_flexion": 0.5, f"{b.hand}_elbow_flexion": 0.6}
+    hold: Pose = {f"{b.hand}_shoulder_flexion": 0.5, f"{b.hand}_elbow_flexion": 0.6}
     return pose | mix(pose, pose | hold, 0.8)
 
 
@@ -242,7 +242,7 @@ def wipe(b: Bout) -> Pose:
     """Wiping a surface with one hand."""
     phase, size = b.phase(1.25), b.amplitude
     pose = standing(b)
-    arm = {
+    arm: dict[str, Angle] = {
         "shoulder_flexion": 0.75 + 0.25 * size * np.cos(phase),
         "shoulder_rotation": 0.1 + 0.4 * size * np.sin(phase),
         "elbow_flexion": 0.9 - 0.35 * size * np.cos(phase),
@@ -250,15 +250,16 @@ def wipe(b: Bout) -> Pose:
     }
     pose |= {f"{b.hand}_{name}": value for name, value in arm.items()}
     sway = 0.03 * size * np.sin(phase + 0.4)
-    root = {"pelvis_pitch": 0.12, "trunk_pitch": 0.3 + sway, "trunk_yaw": sway, "head_pitch": 0.35}
-    return pose | root | {"pelvis_yaw": 0.8 * sway, "pelvis_roll": 0.5 * sway, "y": 0.2 * sway}
+    root: Pose = {"pelvis_pitch": 0.12, "pelvis_yaw": 0.8 * sway, "pelvis_roll": 0.5 * sway}
+    spine: Pose = {"trunk_pitch": 0.3 + sway, "trunk_yaw": sway, "head_pitch": 0.35}
+    return pose | root | spine | {"y": 0.2 * sway}
 
 
 def drink(b: Bout) -> Pose:
     """Lifting a cup to the mouth and putting it back."""
     rest = seated(b) if b.rng.random() < 0.5 else standing(b)
     rest |= {f"{b.hand}_elbow_flexion": 1.2, f"{b.hand}_pronation": 0.6}
-    cup = {f"{b.hand}_elbow_flexion": 2.15, f"{b.hand}_shoulder_flexion": b.about(0.75)}
+    cup: Pose = {f"{b.hand}_elbow_flexion": 2.15, f"{b.hand}_shoulder_flexion": b.about(0.75)}
     cup |= {f"{b.hand}_shoulder_abduction": 0.35, f"{b.hand}_pronation": 1.0}
     cup |= {"head_pitch": rest.get("head_pitch", 0.0) - b.about(0.3, 0.3)}
     return mix(rest, rest | cup, b.repeats(1.0, 1.1, 1.2))

@@ -2,7 +2,7 @@
 
 World frame: z up, metres. Body frame: x forward, y left, z up. Limbs hang along -z when every
 angle is zero (standing upright). A pose is a dict from the names in `DOFS` to arrays `[time]` or
-scalars, in radians and metres; an absent name is zero.
+scalars, in radians and metres; an absent name is zero. A complete pose has an array for every name.
 """
 
 import dataclasses
@@ -24,9 +24,10 @@ LIMB = (
     "knee_flexion",
 )
 DOFS = ROOT + SPINE + tuple(f"{side}_{name}" for side in SIDES for name in LIMB)
-JOINTS = 15
 
-Pose = dict[str, np.ndarray | float]
+Angle = np.ndarray | float
+Pose = dict[str, Angle]
+CompletePose = dict[str, np.ndarray]
 Segment = tuple[np.ndarray, np.ndarray]
 
 # Segment lengths and half widths as fractions of body height (close to Winter's table).
@@ -42,8 +43,8 @@ class Body:
     height: float  # metres
     tempo: float  # multiplies every rate
     amplitude: float  # multiplies the size of movements
-    gain: Pose  # per degree of freedom, multiplies its deviation from the mean of a bout
-    posture: Pose  # per degree of freedom, radians added to every pose
+    gain: dict[str, float]  # by degree of freedom, multiplies its deviation from a bout's mean
+    posture: dict[str, float]  # by degree of freedom, radians added to every pose
     dominant: str  # "left" or "right" hand
 
 
@@ -62,7 +63,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     )
 
 
-def complete(pose: Pose, length: int) -> Pose:
+def complete(pose: Pose, length: int) -> CompletePose:
     """Every degree of freedom as a new float64 array `[length]`."""
     return {name: np.full(length, pose.get(name, 0.0), np.float64) for name in DOFS}
 
@@ -90,7 +91,7 @@ class Skeleton:
     position of its upper end `[time, 3]` and its rotation to the world `[time, 3, 3]`.
     """
 
-    def __init__(self, pose: Pose, height: float) -> None:
+    def __init__(self, pose: CompletePose, height: float) -> None:
         self.pose, self.height = pose, height
         self.zero = np.zeros_like(pose["x"])
 

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from data_prep.simulated.body import DOFS, PELVIS_HEIGHT, SIDES, Body, Pose
+from data_prep.simulated.body import DOFS, PELVIS_HEIGHT, SIDES, Angle, Body, CompletePose, Pose
 
 TAU = 2 * np.pi
 
@@ -60,13 +60,13 @@ def bump(phase: np.ndarray, width: float) -> np.ndarray:
     return np.exp((np.cos(phase) - 1) / width**2)
 
 
-def mix(a: Pose, b: Pose, weight: np.ndarray | float) -> Pose:
+def mix(a: Pose, b: Pose, weight: Angle) -> Pose:
     """The pose between `a` (weight 0) and `b` (weight 1)."""
     names = {**a, **b}
     return {n: a.get(n, 0.0) + (b.get(n, 0.0) - a.get(n, 0.0)) * weight for n in names}
 
 
-def both(**angles: float) -> Pose:
+def both(**angles: Angle) -> Pose:
     """The same limb angles on both sides."""
     return {f"{side}_{name}": value for side in SIDES for name, value in angles.items()}
 
@@ -86,7 +86,7 @@ def seated(b: Bout) -> Pose:
     return {**root, **legs, **arms}
 
 
-def sway(b: Bout, pose: Pose) -> None:
+def sway(b: Bout, pose: CompletePose) -> None:
     """Add, in place, the breathing, sway and small wandering of every living body."""
     hz = b.rng.uniform(0.1, 1.1, 12)
     waves = np.exp(1j * TAU * hz[:, None] * b.time)

@@ -50,7 +50,7 @@ class Motion:
     """
 
     time: np.ndarray
-    pose: body.Pose
+    pose: body.CompletePose
     position: np.ndarray
     rotation: np.ndarray
     tempo: float
@@ -150,7 +150,7 @@ def motion(
     )
 
 
-def turn_to_heading(pose: body.Pose) -> None:
+def turn_to_heading(pose: body.CompletePose) -> None:
     """Replace x, y (along and across the heading) by the path in the world, in place."""
     cos, sin = np.cos(pose["heading"]), np.sin(pose["heading"])
     ahead, across = (np.diff(pose[axis], prepend=pose[axis][0]) for axis in "xy")

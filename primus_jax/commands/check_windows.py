@@ -5,7 +5,7 @@ import numpy as np
 from data_prep.simulated.simulate import recordings
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
-from primus_jax.export.onnx_file import CheckWindows
+from primus_jax.export.onnx.checked_file import CheckWindows
 from primus_jax.window import resample, same_rate
 
 MOST = 256

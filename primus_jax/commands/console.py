@@ -4,6 +4,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 from primus_jax.recordings.arrays import SignalWarning
 
@@ -16,9 +17,16 @@ def printed_warnings() -> Iterator[None]:
         warnings.simplefilter("always", SignalWarning)
         usual = warnings.showwarning
 
-        def show(message, category, *place, **options):
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if not issubclass(category, SignalWarning):
-                usual(message, category, *place, **options)
+                usual(message, category, filename, lineno, file, line)
             elif str(message) not in said:
                 said.add(str(message))
                 print(f"warning: {message}", file=sys.stderr)

@@ -10,10 +10,15 @@ or without prefixes. PyTorch is not needed, and no code in the file is run.
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from primus_jax.commands.export import add_folder_arguments, folder_options, report
 from primus_jax.errors import PrimusError
+
+if TYPE_CHECKING:
+    from primus_jax.models.base import EncoderConfig
 
 KINDS = {int: "a whole number", bool: "true or false"}
 
@@ -77,14 +82,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def change(config, settings):
+def change(config: "EncoderConfig", settings: Sequence[str]) -> "EncoderConfig":
     """A copy of the architecture with fields set by "name=value" words.
 
     Raises:
         PrimusError: no such field, or a value of another kind.
     """
     kinds = {field.name: type(field.default) for field in dataclasses.fields(config)}
-    values = {}
+    values: dict[str, Any] = {}
     for word in settings:
         name, _, text = word.partition("=")
         if name not in kinds:

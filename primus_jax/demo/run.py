@@ -106,6 +106,7 @@ def _pretrain(workdir: Path, data: Path, seed: int, log: Log, *, interrupt: bool
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     ) as process:
+        assert process.stdout is not None  # a pipe, see above
         try:
             for number, line in enumerate(process.stdout):
                 if not line.startswith("step") or number % 5 == 0 or "validation" in line:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +42,9 @@ def dataset_features(
         PrimusError: the dataset's rate is not the encoder's, or the dataset is empty.
     """
     folder.check_rate(encoder.rate_hz)
-    embedding, content = [], []
-    columns = {name: [] for name in ("label", *_TEXTS, "split")}
+    embedding: list[np.ndarray] = []
+    content: list[bytes] = []
+    columns: dict[str, list[Any]] = {name: [] for name in ("label", *_TEXTS, "split")}
     for split in SPLITS:
         if not folder.splits.get(split):
             continue
@@ -78,7 +80,7 @@ def dataset_windows(folder: DatasetFolder) -> np.ndarray:
 def window_digest(imu: np.ndarray) -> bytes:
     """16 hex digits of blake2b of a window's samples: equal windows have equal digests."""
     # numpy strips trailing zero bytes of byte strings, so the digest is kept as hex digits
-    return hashlib.blake2b(np.ascontiguousarray(imu), digest_size=8).hexdigest().encode()
+    return hashlib.blake2b(np.ascontiguousarray(imu).data, digest_size=8).hexdigest().encode()
 
 
 _TEXTS = ("subject", "group", "recording", "placement")

@@ -38,13 +38,15 @@ class HandFeatures:
 
 @functools.partial(jax.jit, static_argnames="rate_hz")
 def statistics(imu: jax.Array, rate_hz: float) -> jax.Array:
-    """`[n, time, 6]` in m/s^2 and rad/s -> `[n, 62]`.
+    """Hand-crafted statistics of windows: `[n, time, 6]` in m/s^2 and rad/s -> `[n, 62]`.
 
-    Of the axes: means (6) and log deviations (6). Of both magnitudes: the mean (2), the percentiles
-    (10), the log of the deviation (2) and of the mean absolute change (2), the rate of crossings of
-    the mean (2), the log power in `BANDS_HZ` relative to the whole (12), and the dominant frequency
-    (2). Of the accelerometer's axes: the log shares of power in the first four bands (12). Of each
-    sensor: the correlations of its axes (6).
+    - Of the axes: means (6) and log deviations (6).
+    - Of both magnitudes: the mean (2) and the percentiles (10).
+    - Of both magnitudes: the log of the deviation (2) and of the mean absolute change (2).
+    - Of both magnitudes: the rate of crossings of the mean (2) and the dominant frequency (2).
+    - Of both magnitudes: the log power in `BANDS_HZ`, relative to the whole (12).
+    - Of the accelerometer's axes: the log shares of power in the first four bands (12).
+    - Of each sensor: the correlations of its axes (6 in all).
     """
     size = jnp.stack([_norm(imu[..., :3]), _norm(imu[..., 3:])], -1)  # [n, time, 2]
     moving = size - size.mean(1, keepdims=True)

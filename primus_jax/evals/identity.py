@@ -26,7 +26,8 @@ def encoder_description(method: Method) -> dict[str, Any]:
     """The architecture, ready for JSON."""
     if isinstance(method, HandFeatures):
         return {"hand_features": method.description}
-    return dataclasses.asdict(trained_encoder(method).config)
+    encoder = method.encoder if isinstance(method, ResampledEncoder) else method
+    return dataclasses.asdict(encoder.config)
 
 
 def encoder_hash(method: Method) -> str:

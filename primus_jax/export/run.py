@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.onnx_file import CheckWindows, OnnxFile
+from primus_jax.export.onnx.checked_file import CheckWindows, OnnxFile
 from primus_jax.export.stablehlo import write_stablehlo
 from primus_jax.hub import folder
 from primus_jax.hub.card import read_results

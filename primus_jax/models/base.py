@@ -1,7 +1,7 @@
 """What every inertial encoder is: the protocol of its config, its outputs, and its heads."""
 
 import dataclasses
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import flax.linen as nn
 import jax
@@ -14,7 +14,11 @@ from primus_jax.models.layers import dense, gelu
 HEADS = ("ssl", "mmcl")
 
 
-class EncoderConfig(Protocol):
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+class EncoderConfig(_Dataclass, Protocol):
     """The architecture of one kind of encoder: a hashable dataclass, listed in `ENCODERS`.
 
     The module that `build` returns maps windows float32 `[batch, time, 6]` (accelerometer x, y, z

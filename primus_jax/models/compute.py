@@ -73,11 +73,11 @@ def mark_varying(params: Leaves, rows: jax.Array) -> Leaves:
 def micro_batched(forward: Forward, count: int) -> Forward:
     """`forward` with the same values and gradients, one part of the rows at a time.
 
-    Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (2021):
-    outputs of all rows come first, part by part, and nothing else of a part is kept; a loss over
-    all of them gives its gradient with respect to the outputs; then the backward pass encodes each
-    part again and sends its share of that gradient through it. The memory of activations is that
-    of one part, for one more forward pass.
+    Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (2021).
+    The forward pass computes the outputs of all rows, part by part, and keeps nothing else. A loss
+    over all rows gives the gradient with respect to the outputs. The backward pass encodes each
+    part again, and sends its share of that gradient through it. Activations take the memory of one
+    part; the price is one more forward pass.
 
     Args:
         forward: treats every row by itself and talks to no other device.

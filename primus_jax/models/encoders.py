@@ -21,7 +21,7 @@ _NOT_CHOSEN = {
 
 def encoder_to_dict(config: EncoderConfig) -> dict[str, Any]:
     """Return the fields of a config and its "kind", ready for JSON."""
-    return {"kind": config.kind, **dataclasses.asdict(config)}  # type: ignore[call-overload]
+    return {"kind": config.kind, **dataclasses.asdict(config)}
 
 
 def encoder_from_dict(values: Any, where: str) -> EncoderConfig:
@@ -41,7 +41,7 @@ def encoder_from_dict(values: Any, where: str) -> EncoderConfig:
             f"{where}: encoder is {values!r:.300}; expected a dictionary whose kind is one of "
             f"{tuple(ENCODERS)}."
         )
-    fields = {field.name for field in dataclasses.fields(ENCODERS[kind])}  # type: ignore[arg-type]
+    fields = {field.name for field in dataclasses.fields(ENCODERS[kind])}
     given = {name: value for name, value in values.items() if name != "kind"}
     if given.keys() != fields:
         raise PrimusError(

@@ -1,11 +1,15 @@
 """Transformation prediction: eight binary tasks, "was this done to the window?".
 
 Saeed et al., "Multi-task Self-Supervised Learning for Human Activity Detection" (2019). Originals
-are labelled 0 in every task, transformed copies 1 in theirs; one small network per task reads the
-encoder's output "emb". Deviations, because it shares encoder, loop and budget with the other
-methods: the encoder is the configured one; a step takes every original and one copy, of a task
-drawn for the window, unless `copies` is "all"; strengths are for m/s^2 and rad/s, not for
-normalised signals; the loss is weighted so that the few positives count as much as the negatives.
+have the label 0 in every task, transformed copies the label 1 in their own task. One small network
+per task reads the encoder's output "emb".
+
+The method deviates from the paper, since it shares encoder, loop and budget with other methods:
+
+- The encoder is the configured one.
+- A step takes every original and one copy, of a task drawn for the window (`copies="drawn"`).
+- Strengths are for m/s^2 and rad/s, not for normalised signals.
+- The loss is weighted so that the few positives count as much as the negatives.
 """
 
 import dataclasses

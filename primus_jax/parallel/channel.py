@@ -164,7 +164,7 @@ class _Gathering:
         for key, _ in self._selector.select(max(0.0, next_deadline - time.monotonic())):
             if key.fileobj is server:
                 self._accept(server)
-            elif key.fileobj.fileno() >= 0:  # not closed while the others were served
+            elif key.data.connection.fileno() >= 0:  # not closed while the others were served
                 self._hear(key.data)
         for visitor in [v for v in self._challenged if v.deadline < time.monotonic()]:
             self._close(visitor, f"it did not prove within {HELLO_SECONDS:.0f} s who it is")
@@ -255,7 +255,8 @@ class _Gathering:
         visitor.connection.close()
 
     def _hosts(self) -> dict[int, str]:
-        return {0: self._own_host} | {i: v.hello.host for i, v in self._admitted.items()}
+        admitted = {i: v.hello.host for i, v in self._admitted.items() if v.hello is not None}
+        return {0: self._own_host} | admitted
 
     def _missing(self, seconds: float) -> str:
         hosts, info = self._hosts(), self._info
@@ -273,8 +274,9 @@ class _Gathering:
         )
 
     def _refuse(self, message: str) -> None:
-        proved = [visitor for visitor in self._challenged if visitor.hello is not None]
-        for visitor in (*self._admitted.values(), *proved):
+        for visitor in (*self._admitted.values(), *self._challenged):
+            if visitor.hello is None:
+                continue
             link = Link(visitor.connection)
             link.send(prove(Refused(message), self._info.token, visitor.hello.nonce))
             link.close()
@@ -285,6 +287,7 @@ class _Gathering:
         port = _free_port(self._info)
         links = {}
         for index, visitor in self._admitted.items():
+            assert visitor.hello is not None  # `_answer` admits by it
             links[index] = Link(visitor.connection)
             welcome = prove(Welcome(names, port), self._info.token, visitor.hello.nonce)
             links[index].send(welcome)

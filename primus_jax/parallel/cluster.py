@@ -78,7 +78,7 @@ def find_process(
     if processes == 1 and process_id in (None, 0):
         return None
     flags = "--coordinator, --processes and --process-id"
-    if None not in (processes, process_id):
+    if processes is not None and process_id is not None:
         if coordinator is None:
             raise PrimusError(
                 f"--processes {processes} and --process-id {process_id} without --coordinator "
@@ -187,12 +187,15 @@ def _open_mpi(environ: Mapping[str, str], address: str | None) -> ProcessInfo | 
         launcher = re.search(
             r"//\[?([0-9a-fA-F.:]*[0-9a-fA-F])[,:\]]", environ.get("OMPI_MCA_orte_hnp_uri", "")
         )
-        if local != count and launcher is None:
+        if local == count:
+            host = "127.0.0.1"
+        elif launcher is not None:
+            host = launcher[1]
+        else:
             raise PrimusError(
                 "Open MPI says nothing of the address of process 0 on several hosts. Give it as "
                 "--coordinator HOST:PORT, the same for every process."
             )
-        host = "127.0.0.1" if local == count else launcher[1]
         port = FIRST_PORT + zlib.crc32(job.encode()) % PORTS
         host = f"[{host}]" if ":" in host else host
         address = f"{host}:{_number(environ, 'JAX_COORDINATOR_PORT', port)}"
@@ -301,7 +304,10 @@ def _torch(environ: Mapping[str, str], address: str | None) -> ProcessInfo | Non
 def _tasks(text: str) -> list[int]:
     """SLURM's `2(x3),1` as `[2, 2, 2, 1]`; [] where it is not understood."""
     found = [re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part) for part in text.split(",")]
-    return [] if None in found else [int(m[1]) for m in found for _ in range(int(m[2] or 1))]
+    parts = [part for part in found if part is not None]
+    if len(parts) < len(found):
+        return []
+    return [int(part[1]) for part in parts for _ in range(int(part[2] or 1))]
 
 
 def _own_device(environ: Mapping[str, str], tasks: int, name: str) -> int | None:

@@ -20,6 +20,7 @@ What a process does with what comes (`messages.py` has the kinds):
 """
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -76,7 +77,7 @@ class Processes:
         self._left: set[int] = set()
         self._ending = threading.Lock()
         for peer, link in self._links.items():
-            link.listen(lambda m, p=peer: self._receive(p, m), lambda p=peer: self._gone(p))
+            link.listen(functools.partial(self._receive, peer), functools.partial(self._gone, peer))
         if self._links:
             threading.Thread(target=self._beat, daemon=True).start()
 

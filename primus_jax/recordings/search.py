@@ -1,21 +1,19 @@
 """Where in a recording a sentence happens: cosine of windows and sentence, peaks over time."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.base import EncoderConfig
-from primus_jax.models.clip.tokenizer import Tokenizer, load_tokenizer
-from primus_jax.models.clip.towers import Towers, embed_text, load_towers
 from primus_jax.models.heads import cross_modal_head
 from primus_jax.numerics import unit_rows
 from primus_jax.recordings.arrays import warn
 from primus_jax.recordings.embedding import RecordingEncoder, collect
+from primus_jax.recordings.sentences import TextTower, sentence_rows
 from primus_jax.recordings.table_format import TableFormat
 
 
@@ -35,51 +33,57 @@ class Match:
     score: float
 
 
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """What a recording is searched with, and how.
+
+    Attributes:
+        text: embeddings of the sentences, float `[sentences, dim]`, or the tower that embeds them.
+        top: most matches per sentence.
+        separation_seconds: between the starts of matches of one sentence, at least; None: the
+            length of a window, so that matches do not overlap.
+        hop_seconds: between the starts of neighbouring windows.
+
+    Raises:
+        PrimusError: `top` is less than 1.
+    """
+
+    text: ArrayLike | TextTower
+    top: int = 5
+    separation_seconds: float | None = None
+    hop_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise PrimusError(f"top is {self.top}; expected at least 1.")
+
+
 def search(
     encoder: TextSearchEncoder,
     sentences: Sequence[str],
     recording: Any,
     layout: TableFormat,
-    *,
-    hop_seconds: float,
-    top: int,
-    separation_seconds: float | None = None,
-    text_embeddings: np.ndarray | None = None,
-    towers: Towers | str | os.PathLike[str] | None = None,
-    tokenizer: Tokenizer | str | os.PathLike[str] | None = None,
+    options: SearchOptions,
 ) -> dict[str, list[Match]]:
-    """See `Encoder.search`."""
-    sentences = list(sentences)
-    if isinstance(sentences, str) or not sentences or not all(map(str, sentences)):
+    """The best matches of each sentence in `recording`; see `Encoder.search`.
+
+    Raises:
+        PrimusError: no sentences, an encoder that was not pretrained with text, embeddings of
+            another shape, or anything wrong with the recording.
+    """
+    if isinstance(sentences, str) or not (sentences := list(sentences)) or not all(sentences):
         raise PrimusError("expected a list of one or more sentences.")
-    if top < 1:
-        raise PrimusError(f"top is {top}; expected at least 1.")
     head = trained_head(encoder)
-    if (text_embeddings is None) == (towers is None):
-        raise PrimusError(
-            "expected either text_embeddings, an array [sentences, dim], or towers, the folder of "
-            "the text tower that the encoder was pretrained with (and its tokenizer)."
-        )
-    if towers is not None:
-        text_embeddings = embed_sentences(sentences, towers, tokenizer)
-    text = np.asarray(text_embeddings, np.float32)
-    shape = len(sentences), encoder.config.width(head)
-    if text.shape != shape or not np.isfinite(text).all():
-        raise PrimusError(
-            f"text embeddings of shape {text.shape} for {len(sentences)} sentences and an encoder "
-            f"whose head {head!r} has {shape[1]} values; expected finite numbers {shape}, of the "
-            f"tower that it was pretrained with."
-        )
-    text = unit_rows(text)
+    text = sentence_rows(options.text, sentences, encoder.config.width(head), head)
     times, scores = collect(
-        encoder, recording, layout, hop_seconds, head, lambda rows: unit_rows(rows) @ text.T
+        encoder, recording, layout, options.hop_seconds, head, lambda rows: unit_rows(rows) @ text.T
     )
     length = encoder.window_seconds
-    separation = length if separation_seconds is None else separation_seconds
+    separation = length if options.separation_seconds is None else options.separation_seconds
     return {
         sentence: [
             Match(float(times[i]), float(times[i]) + length, float(scores[i, column]))
-            for i in peaks(times, scores[:, column], separation, top)
+            for i in peaks(times, scores[:, column], separation, options.top)
         ]
         for column, sentence in enumerate(sentences)
     }
@@ -125,27 +129,3 @@ def trained_head(encoder: TextSearchEncoder) -> str:
     if head.trained is None:
         warn(f"the encoder {head.reason}. Its scores mean nothing if it was not.")
     return head.name
-
-
-def embed_sentences(
-    sentences: list[str],
-    towers: Towers | str | os.PathLike[str],
-    tokenizer: Tokenizer | str | os.PathLike[str] | None,
-) -> np.ndarray:
-    """Sentences -> float32 `[n, dim]`; the tokenizer is looked for in the towers' folder.
-
-    Raises:
-        PrimusError: towers or tokenizer cannot be loaded, or have no text.
-    """
-    if tokenizer is None:
-        if isinstance(towers, Towers) or not (Path(towers) / "vocab.json").is_file():
-            raise PrimusError(
-                "no tokenizer: the towers' folder holds no vocab.json; pass tokenizer, the file "
-                "bpe_simple_vocab_16e6.txt.gz or a folder with vocab.json and merges.txt."
-            )
-        tokenizer = towers
-    if not isinstance(towers, Towers):
-        towers = load_towers(towers)
-    if not isinstance(tokenizer, Tokenizer):
-        tokenizer = load_tokenizer(tokenizer)
-    return np.asarray(embed_text(towers.params, towers.config, tokenizer(sentences)))

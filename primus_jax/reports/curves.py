@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from primus_jax.reports.figure import COLORS, FAINT, MARKERS, figure_file
-from primus_jax.reports.rows import Metric, Rows, datasets_of, methods_of, shots_of
+from primus_jax.reports.rows import (
+    Metric,
+    Rows,
+    datasets_of,
+    methods_of,
+    shots_of,
+    standard_error_of,
+)
 
 AXIS = {"accuracy": "accuracy (%)", "macro_f1": "macro-F1 (%)"}
 _GREYS = ("#8a8a8a", "#222222", "#a6763c")
@@ -46,7 +53,7 @@ def plot_shots(
                     axes,
                     [row["shots"] for row in line],
                     [100 * row[metric] for row in line],
-                    [100 * (row[f"{metric}_se"] or 0) for row in line],
+                    [100 * (standard_error_of(row, metric) or 0) for row in line],
                     sideways(i, len(methods)),
                     {"label": method, **styles[method]},
                 )

@@ -95,7 +95,8 @@ def _entries(title: str, entries: list[str]) -> list[str]:
 
 def _alignment(takes: Mapping[str, Mapping[str, Any]] | None) -> str:
     """Extremes over the units whose samples were put on the clock of their video."""
-    used = [take for take in (takes or {}).values() if not take["refused"]]
+    takes = takes or {}
+    used = [take for take in takes.values() if not take["refused"]]
     if not used:
         return ""
     offset, error = (

@@ -86,9 +86,8 @@ def plot_embedding_map(
         size = float(np.clip(16000 / max(len(rows), 1), 10, 34))
         for k in np.unique(label):
             color, marker = _class_style(int(k))
-            axes.scatter(
-                *place[label == k].T, s=size, color=color, marker=marker, alpha=0.75, linewidths=0
-            )
+            x, y = place[label == k].T
+            axes.scatter(x, y, s=size, color=color, marker=marker, alpha=0.75, linewidths=0)
             axes.scatter([], [], s=36, color=color, marker=marker, label=label_names[k])
         axes.set_xlabel(f"t-SNE of {len(rows):,} windows: neighbours are alike, axes mean nothing")
         axes.tick_params(labelbottom=False, labelleft=False, length=0)

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from primus_jax.files import new_folder
 
@@ -115,6 +115,21 @@ def results_folder(
     if out is None:
         return contextlib.nullcontext()
     return new_folder(out, overwrite=overwrite, own=files)
+
+
+def standard_error_of(row: ScoreRow, metric: Metric) -> float | None:
+    """The standard error of a metric over seeds; None for one seed."""
+    return cast(Mapping[str, Any], row)[f"{metric}_se"]
+
+
+def per_seed_of(row: ScoreRow, metric: Metric) -> list[float]:
+    """The values of a metric, one per seed."""
+    return cast(Mapping[str, Any], row)[f"{metric}_per_seed"]
+
+
+def interval_of(row: ScoreRow, metric: Metric) -> list[float] | None:
+    """The bootstrap interval of a metric over people; None for one person."""
+    return cast(Mapping[str, Any], row)[f"{metric}_interval"]
 
 
 def datasets_of(rows: Rows) -> dict[str, list[ResultRow]]:

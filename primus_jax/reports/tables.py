@@ -3,7 +3,16 @@
 from collections.abc import Callable, Sequence
 
 from primus_jax.reports.markdown import markdown_table
-from primus_jax.reports.rows import Metric, ResultRow, Rows, datasets_of, methods_of, shots_of
+from primus_jax.reports.rows import (
+    Metric,
+    ResultRow,
+    Rows,
+    datasets_of,
+    interval_of,
+    methods_of,
+    shots_of,
+    standard_error_of,
+)
 
 METRICS: dict[Metric, str] = {
     "accuracy": "Accuracy",
@@ -17,14 +26,14 @@ Cells = tuple[list[str], list[list[str]]]
 
 def table_cells(rows: Rows, dataset: str, metric: Metric) -> Cells:
     """Header and body of one table in per cent, methods down, shot counts across."""
-    return _cells(rows, dataset, lambda row: per_cent(row[metric], row[f"{metric}_se"]))
+    return _cells(rows, dataset, lambda row: per_cent(row[metric], standard_error_of(row, metric)))
 
 
 def interval_cells(rows: Rows, dataset: str, metric: Metric) -> Cells:
     """The same of the bootstrap intervals over people; empty where one person was tested."""
 
     def interval(row: ResultRow) -> str:
-        found = row[f"{metric}_interval"]
+        found = interval_of(row, metric)
         return "" if found is None else f"{100 * found[0]:.1f} to {100 * found[1]:.1f}"
 
     return _cells(rows, dataset, interval)

@@ -43,7 +43,7 @@ def draw_windows(folder: DatasetFolder, path: Path, seed: int = 0) -> list[dict[
     with warnings.catch_warnings(), figure_file(path, size) as figure:
         # A sentence in a script that the font lacks is drawn as boxes, which is enough.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.get_layout_engine().set(h_pad=0.08, w_pad=0.06)
+        figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.06)
         ratios = [1, 1, 1.25] if frames else [1, 1]
         rows = figure.subfigures(len(windows), 1, squeeze=False)[:, 0]
         for number, (row, window) in enumerate(zip(rows, windows, strict=True)):

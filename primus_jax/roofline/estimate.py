@@ -1,4 +1,4 @@
-"""What a step should take on a chip: the largest of its rooflines, plus what cannot overlap."""
+"""Expected time of a step on a chip: its largest roofline, plus communication without overlap."""
 
 import dataclasses
 from collections import Counter
@@ -10,13 +10,13 @@ from primus_jax.roofline.traffic import Collective
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Seconds of one step; each is a bound from below that nothing else disturbs.
+    """Seconds of one step; each is the bound from below of one resource alone.
 
     Attributes:
         compute: products of matrices, at the peak of their number format.
         memory: device memory traffic, at its bandwidth.
-        shifts: what travels from neighbour to neighbour while the ring computes.
-        collectives: everything else that is sent.
+        shifts: transfers from neighbour to neighbour while the ring computes.
+        collectives: all other communication.
     """
 
     compute: float
@@ -26,32 +26,32 @@ class Estimate:
 
     @property
     def work(self) -> float:
-        """Without any communication."""
+        """Seconds without any communication."""
         return max(self.compute, self.memory)
 
     @property
     def expected(self) -> float:
-        """Shifts overlap with the work beside which they are written; the rest does not."""
+        """Seconds where shifts overlap with the work, and collectives do not."""
         return max(self.work, self.shifts) + self.collectives
 
     @property
     def best(self) -> float:
-        """All communication overlaps."""
+        """Seconds where all communication overlaps with the work."""
         return max(self.work, self.shifts + self.collectives)
 
     @property
     def worst(self) -> float:
-        """No communication overlaps."""
+        """Seconds where no communication overlaps with the work."""
         return self.work + self.shifts + self.collectives
 
     @property
     def exposed(self) -> float:
-        """Communication that is waited for."""
+        """Seconds of the expected step in which devices wait for communication."""
         return self.expected - self.work
 
     @property
     def scaling(self) -> float:
-        """Share of the expected step that one device without communication would need too."""
+        """Share of the expected step that remains without any communication."""
         return self.work / self.expected if self.expected else 1.0
 
     @property
@@ -99,8 +99,8 @@ def _bandwidth(chip: Chip, one: Collective, domain: int) -> float:
     """Bytes per second that a device sends in this collective.
 
     A shift takes one link, or across domains the sender's own share of the network. Any other
-    collective takes all links, and across domains no more than the network of all of its devices
-    in a domain together.
+    collective takes all links. Across domains it takes at most the network of all of its devices in
+    one domain together.
     """
     shift = one.kind == "collective-permute"
     inside = chip.link * (1 if shift else chip.links)

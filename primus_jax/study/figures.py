@@ -79,8 +79,9 @@ def _scatter(axes: Axes, place: np.ndarray, names: np.ndarray) -> None:
     for k, name in enumerate([*sorted(set(names) - {"others"}), "others"]):
         marked = names == name
         if marked.any():
+            x, y = place[marked].T
             axes.scatter(
-                *place[marked].T, s=13, alpha=0.75, linewidths=0, label=name,
+                x, y, s=13, alpha=0.75, linewidths=0, label=name,
                 color=FAINT if name == "others" else COLORS[k % len(COLORS)],
                 marker="." if name == "others" else MARKERS[k // len(COLORS) % len(MARKERS)],
             )  # fmt: skip

@@ -13,7 +13,7 @@ from primus_jax.encoder import Encoder
 from primus_jax.evals.features import dataset_features
 from primus_jax.evals.fewshot.protocol import SCRATCH
 from primus_jax.evals.hand_features import NAME as HAND
-from primus_jax.evals.hand_features import HandFeatures
+from primus_jax.evals.identity import Method
 from primus_jax.provenance import provenance
 from primus_jax.reports.confusion import Confusion, plot_confusions
 from primus_jax.reports.curves import plot_shots
@@ -25,7 +25,7 @@ from primus_jax.study.study import RANDOM, Log, Study
 from primus_jax.study.tables import REPORTED, difference_cells, study_markdown
 
 CONFUSION_SHOTS = 5
-Methods = Mapping[str, Sequence[Encoder | HandFeatures]]
+Methods = Mapping[str, Sequence[Method]]
 Folders = Sequence[tuple[str, DatasetFolder]]  # (role, dataset)
 
 
@@ -204,7 +204,11 @@ def _description(study: Study, methods: Methods, folders: Folders) -> dict[str, 
             name: {
                 "config": to_dict(config),
                 "config_hash": config_hash(config),
-                "steps_exported": [encoder.metadata["step"] for encoder in methods[name]],
+                "steps_exported": [
+                    encoder.metadata["step"]
+                    for encoder in methods[name]
+                    if isinstance(encoder, Encoder)
+                ],
             }
             for name, config in study.methods.items()
         },

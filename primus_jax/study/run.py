@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -111,7 +112,7 @@ def _is_export_of(folder: Path, config: Config) -> bool:
     return made["config"] == to_dict(config) and then == hashes
 
 
-def _methods(study: Study, out: Path) -> dict[str, list[Method]]:
+def _methods(study: Study, out: Path) -> dict[str, Sequence[Method]]:
     """Rows of the table: name -> encoders, baselines last."""
     trained: dict[str, list[Encoder]] = {
         name: [load_encoder(encoder_folder(out, name, seed)) for seed in study.pretraining_seeds]
@@ -120,7 +121,7 @@ def _methods(study: Study, out: Path) -> dict[str, list[Method]]:
     designs: dict[str, str] = {}
     for name, encoders in trained.items():
         designs.setdefault(repr(encoders[0].config), name)
-    methods: dict[str, list[Method]] = dict(trained)
+    methods: dict[str, Sequence[Method]] = {**trained}
     methods |= {name: [load_encoder(path)] for name, path in study.external.items()}
     for name in designs.values() if study.random_seeds else ():
         like = trained[name][0]
@@ -136,16 +137,17 @@ def _methods(study: Study, out: Path) -> dict[str, list[Method]]:
 
 
 def _at_rate(
-    study: Study, name: str, encoders: list[Method], folder: DatasetFolder
-) -> list[Method]:
+    study: Study, name: str, encoders: Sequence[Method], folder: DatasetFolder
+) -> Sequence[Method]:
     """The encoders, for windows of this dataset; only those of others are resampled for."""
     if name not in study.external or same_rate(encoders[0].rate_hz, folder.rate_hz):
         return encoders
-    return [ResampledEncoder(encoder, folder.rate_hz) for encoder in encoders]
+    loaded = [encoder for encoder in encoders if isinstance(encoder, Encoder)]
+    return [ResampledEncoder(encoder, folder.rate_hz) for encoder in loaded]
 
 
 def _evaluate(
-    study: Study, out: Path, folder: DatasetFolder, name: str, encoders: list[Method], log: Log
+    study: Study, out: Path, folder: DatasetFolder, name: str, encoders: Sequence[Method], log: Log
 ) -> list[ResultRow]:
     """Rows of one method on one dataset, read from `out` where nothing about them changed."""
     scratch = name == SCRATCH

@@ -103,9 +103,10 @@ class Study:
 
     def with_train(self, folders: tuple[str, ...]) -> "Study":
         """The same study, every method pretrained on these datasets, in proportion to size."""
-        data = {"train": folders, "weights": ()}
         methods = {
-            name: dataclasses.replace(config, data=dataclasses.replace(config.data, **data))
+            name: dataclasses.replace(
+                config, data=dataclasses.replace(config.data, train=folders, weights=())
+            )
             for name, config in self.methods.items()
         }
         return dataclasses.replace(self, methods=methods)

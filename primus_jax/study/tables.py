@@ -3,7 +3,7 @@
 import numpy as np
 
 from primus_jax.evals.fewshot.scores import standard_error
-from primus_jax.reports.rows import Metric, Rows, datasets_of, methods_of, shots_of
+from primus_jax.reports.rows import Metric, Rows, datasets_of, methods_of, per_seed_of, shots_of
 from primus_jax.reports.tables import METRICS, Cells, markdown_tables, shot_header, titled_table
 
 REPORTED: tuple[Metric, ...] = ("accuracy", "macro_f1")
@@ -17,7 +17,7 @@ def differences(
     Both were tested on the same people with the same shots, so they are subtracted seed by seed.
     Returns shots -> (mean, standard error over seeds, or None for a single one).
     """
-    value = {(row["method"], row["shots"]): row[f"{metric}_per_seed"] for row in rows}
+    value = {(row["method"], row["shots"]): per_seed_of(row, metric) for row in rows}
     shots = sorted({k for name, k in value if name == method} & {k for n, k in value if n == other})
     found = {}
     for k in shots:

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from support.tiny_config import ONE_HEAD
 
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.recipe import Recipe
@@ -12,11 +13,9 @@ from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.windows import WindowSpec
 
-SMALL = ReleasedConfig(readout="pool", embed_dim=8, channels=4, multihead=False)
 SPEC = WindowSpec(50.0, 3.0, 3.0)
 
 
@@ -51,9 +50,9 @@ def folder(tmp_path_factory):
 def constant(tmp_path_factory):
     """An encoder that collapsed: all weights are zero."""
     path = tmp_path_factory.mktemp("encoders") / "constant"
-    encoder = Encoder.random(SMALL, 0, 50.0, 3.0)
+    encoder = Encoder.random(ONE_HEAD, 0, 50.0, 3.0)
     zeros = jax.tree.map(np.zeros_like, encoder.params)
-    Encoder(SMALL, zeros, 50.0, 3.0, {"random_seed": 0}).save(path)
+    Encoder(ONE_HEAD, zeros, 50.0, 3.0, {"random_seed": 0}).save(path)
     return path
 
 
@@ -92,9 +91,9 @@ def test_a_planted_leak_into_pretraining_stops_the_command(folder, tmp_path, cap
         "window": {"source": "elsewhere"},
     }[what]
     other = written(tmp_path / "pretraining", **options)
-    encoder = Encoder.random(SMALL, 0, 50.0, 3.0)
+    encoder = Encoder.random(ONE_HEAD, 0, 50.0, 3.0)
     data = {str(other.path): {"content_hash": other.content_hash}}
-    Encoder(SMALL, encoder.params, 50.0, 3.0, {"data": data}).save(tmp_path / "export")
+    Encoder(ONE_HEAD, encoder.params, 50.0, 3.0, {"data": data}).save(tmp_path / "export")
     out = tmp_path / "out"
     words = ["fewshot", "--encoder", f"mine={tmp_path / 'export'}", "--data", str(folder.path)]
     words += ["--shots", "1", "--seeds", "4", "--c", "1", "--out", str(out)]
@@ -129,7 +128,7 @@ def test_constant_embeddings_score_chance(folder, constant, tmp_path, capsys):
 
 def test_a_pool_of_equal_texts_scores_chance_or_everything(folder, tmp_path):
     """Whatever the encoder, one sentence for all windows cannot be told apart."""
-    Encoder.random(SMALL, 0, 50.0, 3.0).save(tmp_path / "export")
+    Encoder.random(ONE_HEAD, 0, 50.0, 3.0).save(tmp_path / "export")
     words = ["retrieve", "--encoder", str(tmp_path / "export"), "--data", str(folder.path)]
     words += ["--split", "all", "--out", str(tmp_path / "out")]
     assert main(words) == 0
@@ -145,7 +144,7 @@ def test_a_pool_of_equal_texts_scores_chance_or_everything(folder, tmp_path):
 
 
 def test_zero_shot_of_an_untrained_encoder_says_so(folder, tmp_path, capsys):
-    Encoder.random(SMALL, 0, 50.0, 3.0).save(tmp_path / "export")
+    Encoder.random(ONE_HEAD, 0, 50.0, 3.0).save(tmp_path / "export")
     names = [f"a person is activity {k}" for k in range(4)]
     vectors = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     np.savez(tmp_path / "prompts.npz", text=names, text_embedding=vectors)

@@ -8,28 +8,19 @@ import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from support.random_weights import random_tensors
+from support.tiny_config import MOTION, PRIMUS
 
 from primus_jax.cli import main
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.hub.layout import layout
 from primus_jax.hub.loading import AssumptionWarning, read_encoder
 from primus_jax.hub.recognise import recognise
 from primus_jax.hub.torch_names import from_torch_names
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.released import ReleasedConfig
 
-PRIMUS = ReleasedConfig(channels=8, embed_dim=16)
 RELEASED = {"rate_hz": 200, "window_seconds": 5}
-MOTION = MotionConfig(channels=4, blocks=2, head_layers=2)
-
-
-def random_tensors(config, seed=0):
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.normal(size=shape).astype(np.float32)
-        for name, (_, shape) in layout(config).items()
-    }
 
 
 def assert_loads(path, tensors, config, **options):

@@ -8,26 +8,18 @@ import zipfile
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from support.random_weights import random_tensors
+from support.tiny_config import PRIMUS
 
 from primus_jax.cli import main
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.files import replace_file
-from primus_jax.hub.layout import layout
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.released import ReleasedConfig
 
-PRIMUS = ReleasedConfig(channels=8, embed_dim=16)
 SINGLE = ReleasedConfig(channels=8, embed_dim=16, multihead=False)
 STATED = {"rate_hz": 50, "window_seconds": 5}
-
-
-def random_tensors(config, seed=0):
-    rng = np.random.default_rng(seed)
-    return {
-        name: rng.normal(size=shape).astype(np.float32)
-        for name, (_, shape) in layout(config).items()
-    }
 
 
 def refusal(tensors, tmp_path, **options):

@@ -11,6 +11,8 @@ import zipfile
 import numpy as np
 import pytest
 from safetensors.numpy import save
+from support.random_weights import GOLDEN
+from support.tiny_config import IMU2CLIP
 
 from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import check_description
@@ -18,12 +20,13 @@ from primus_jax.hub.layout import layout
 from primus_jax.hub.loading import read_encoder
 from primus_jax.models.released import ReleasedConfig
 
-TINY = ReleasedConfig(channels=4, embed_dim=3, bins=5, third_pool="max", multihead=False)
 MOST_SECONDS, MOST_KILOBYTES = 20, 300 << 10
 
 
 def tiny_safetensors():
-    tensors = {name: np.full(shape, 0.5, np.float32) for name, (_, shape) in layout(TINY).items()}
+    tensors = {
+        name: np.full(shape, 0.5, np.float32) for name, (_, shape) in layout(IMU2CLIP).items()
+    }
     return save(tensors)
 
 
@@ -98,7 +101,7 @@ def test_hostile_programs(name, tmp_path):
 
 def test_hostile_pickles_under_the_right_names(tmp_path):
     """Every tensor of the encoder is a view of one block, and lies about its size."""
-    shapes = {name: shape for name, (_, shape) in layout(TINY).items()}
+    shapes = {name: shape for name, (_, shape) in layout(IMU2CLIP).items()}
     program = tensor_program(1 << 30, (1 << 30,), (0,), count=len(shapes))
     for i, name in enumerate(shapes):
         old = f"t{i}".encode()
@@ -128,8 +131,6 @@ def test_hostile_zip_files(tmp_path):
 
 @pytest.mark.parametrize("kind", ["pt", "safetensors"])
 def test_flipped_and_truncated_files(kind, tmp_path):
-    from test_export import GOLDEN
-
     content = GOLDEN.read_bytes() if kind == "pt" else tiny_safetensors()
     path, rng = tmp_path / f"x.{kind}", np.random.default_rng(7)
     for length in rng.integers(len(content), size=40):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from support.tiny_config import PRIMUS
 
 from primus_jax.encoder import Encoder, load_encoder
 from primus_jax.errors import PrimusError
@@ -12,13 +13,12 @@ from primus_jax.hub.torch_names import to_torch_names
 from primus_jax.models.released import ReleasedConfig
 from primus_jax.window import GRAVITY
 
-SMALL = ReleasedConfig(channels=8, embed_dim=16)
 IMU2CLIP = ReleasedConfig(third_pool="max", multihead=False)
 
 
 @pytest.fixture(scope="module")
 def encoder():
-    return Encoder.random(SMALL, seed=3, rate_hz=50, window_seconds=5)
+    return Encoder.random(PRIMUS, seed=3, rate_hz=50, window_seconds=5)
 
 
 def walk(samples, rate_hz, n=1):
@@ -122,18 +122,18 @@ def test_wrong_signals(encoder, signal, options, message):
 
 
 def test_random_is_a_function_of_the_seed(encoder):
-    again = Encoder.random(SMALL, seed=3, rate_hz=50, window_seconds=5)
-    other = Encoder.random(SMALL, seed=4, rate_hz=50, window_seconds=5)
+    again = Encoder.random(PRIMUS, seed=3, rate_hz=50, window_seconds=5)
+    other = Encoder.random(PRIMUS, seed=4, rate_hz=50, window_seconds=5)
     assert equal_trees(again.params, encoder.params)
     assert not equal_trees(other.params, encoder.params)
     with pytest.raises(PrimusError, match="windows of 100 samples"):
-        Encoder.random(SMALL, seed=3, rate_hz=50, window_seconds=2)
+        Encoder.random(PRIMUS, seed=3, rate_hz=50, window_seconds=2)
 
 
 @pytest.mark.parametrize(
     "config",
     [
-        SMALL,
+        PRIMUS,
         ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", embed_dim=16),
         ReleasedConfig(readout="gru_time", third_pool="max", multihead=False, embed_dim=16),
     ],
@@ -156,10 +156,10 @@ def test_saved_encoder_is_the_same(config, tmp_path):
 
 
 def test_foreign_safetensors_take_the_released_rate_and_window(encoder, tmp_path):
-    save_file(to_torch_names(encoder.params, SMALL), tmp_path / "primus.safetensors")
+    save_file(to_torch_names(encoder.params, PRIMUS), tmp_path / "primus.safetensors")
     with pytest.warns(AssumptionWarning, match=r"5 s at 50 Hz.*readout gru_channels.*--window"):
         loaded = load_encoder(tmp_path / "primus.safetensors")
-    assert loaded.config == SMALL
+    assert loaded.config == PRIMUS
     assert (loaded.rate_hz, loaded.window_seconds) == (50, 5)
     assert equal_trees(loaded.params, encoder.params)
     loaded = load_encoder(tmp_path / "primus.safetensors", rate_hz=100, window_seconds=2)

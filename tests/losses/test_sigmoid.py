@@ -1,5 +1,6 @@
 """The sigmoid loss: its definition, closed forms, and a run of `primus-jax pretrain` with it."""
 
+import dataclasses
 import shutil
 
 import jax
@@ -7,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.pair_losses import inputs, value_and_gradient
+from support.tiny_config import POOLED
 
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
 from primus_jax.losses.pairs import Pairs
 from primus_jax.losses.sigmoid import sigmoid
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.training.digest import digest
 from primus_jax.training.metrics import read_metrics
@@ -116,9 +117,7 @@ def test_the_objective_puts_it_in_every_term():
         "text_id": np.array([0, 1, -1, 0, 2, 3], np.int32),
     }
     batch = jax.tree.map(jnp.asarray, batch)
-    encoder = ReleasedConfig(
-        readout="pool", input_norm="fixed", activation="gelu", embed_dim=16, channels=8
-    )
+    encoder = dataclasses.replace(POOLED, embed_dim=16)
 
     def build(loss):
         config = PrimusConfig(neighbors=False, targets=("text",), loss=loss, bias_initial=-2.0)

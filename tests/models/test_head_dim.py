@@ -92,7 +92,7 @@ def test_the_onnx_graph_states_every_width(encoder):
     onnx = pytest.importorskip("onnx")
     from onnx.reference import ReferenceEvaluator
 
-    from primus_jax.export.onnx_encoder import onnx_encoder
+    from primus_jax.export.onnx.encoders import onnx_encoder
 
     tensors = {n: np.asarray(v) for n, v in to_torch_names(encoder.params, encoder.config).items()}
     model = onnx_encoder(tensors, encoder.config, 150, encoder.config.heads)

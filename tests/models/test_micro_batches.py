@@ -1,5 +1,6 @@
 """Gradient caching: the loss and the gradient of the whole batch, part by part."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,22 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.fast_compile import USUAL
+from support.tiny_config import POOLED
 
 from primus_jax.augment import AugmentConfig
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
 from primus_jax.losses.pairs import Pairs
 from primus_jax.models.compute import ComputeConfig, micro_batched
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
 ROWS, TIME, DIM = 64, 130, 8
-ENCODER = ReleasedConfig(
-    input_norm="fixed", activation="gelu", readout="pool", channels=8, embed_dim=DIM
-)
+ENCODER = dataclasses.replace(POOLED, embed_dim=DIM)
 OBJECTIVES = {
     "primus": PrimusConfig(
         queue_size=80,
@@ -145,9 +144,7 @@ def test_in_float64_nothing_is_left_of_the_difference(devices, form):
 
 def test_memory_is_that_of_a_part():
     """Eight parts of a batch whose activations dominate need less than a quarter."""
-    encoder = ReleasedConfig(
-        input_norm="fixed", activation="gelu", readout="pool", channels=16, embed_dim=DIM
-    )
+    encoder = dataclasses.replace(ENCODER, channels=16)
     objective = PrimusConfig(
         multimodal=False, neighbors=False, second_view=AugmentConfig(scale=0.25)
     ).build(encoder)

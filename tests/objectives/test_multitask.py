@@ -1,10 +1,13 @@
 """Transformation prediction: its rows, its loss, sharding, learning, and its config."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.fast_compile import USUAL
+from support.tiny_config import POOLED, run_config
 
 from primus_jax.augment import shuffle_axes
 from primus_jax.config import CheckpointConfig, Config, DataConfig, from_dict, to_dict
@@ -12,7 +15,6 @@ from primus_jax.config_file import read_config
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.export.run import export
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import TASKS, Multitask, MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.parallel.sharding import make_mesh
@@ -20,7 +22,7 @@ from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
 from primus_jax.training.step import sharded_loss
 
-ENCODER = ReleasedConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)
+ENCODER = dataclasses.replace(POOLED, embed_dim=16)
 BATCH, TIME = 16, 130
 
 
@@ -172,12 +174,9 @@ def test_gradient_steps_learn_what_gravity_gives_away(drawn):
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
 @pytest.mark.slow
 def test_the_same_loop_trains_validates_and_exports_it(simulated, tmp_path):
-    config = Config(
+    config = run_config(
+        simulated,
         steps=2,
-        log_every=1,
-        devices=1,
-        data=DataConfig(train=(str(simulated),), batch_size=16, validation_batches=1),
-        encoder=ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8),
         objective=MultitaskConfig(hidden=8),
         checkpoint=CheckpointConfig(every=2, keep=1),
     )

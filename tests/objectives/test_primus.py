@@ -7,17 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.paired_batch import BATCH, make_batch
+from support.tiny_config import POOLED
 
 from primus_jax.augment import AugmentConfig, augment_batch
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce
 from primus_jax.losses.pairs import Pairs
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import Primus, PrimusConfig
 from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
-ENCODER = ReleasedConfig(readout="pool", input_norm="fixed", activation="gelu", embed_dim=16)
+ENCODER = dataclasses.replace(POOLED, embed_dim=16)
 
 
 def config_of(**values):

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.tiny_config import POOLED, run_config
 
-from primus_jax.config import CheckpointConfig, Config, DataConfig
+from primus_jax.config import CheckpointConfig
 from primus_jax.data.inputs import example_batch
 from primus_jax.errors import PrimusError
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.neighbors import Queue
 from primus_jax.objectives.primus import Primus, PrimusConfig
 from primus_jax.optim import OptimConfig
@@ -20,17 +20,14 @@ from primus_jax.training.state import abstract_state, state_maker
 from primus_jax.training.step import make_train_step, sharded_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
-ENCODER = ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8)
 SIZE, STEPS = 40, 6
 
 
 def train(folder, workdir, *, devices, steps, split, size=SIZE):
-    config = Config(
+    config = run_config(
+        folder,
         steps=steps,
-        log_every=1,
         devices=devices,
-        data=DataConfig(train=(str(folder),), batch_size=16, validation_batches=1),
-        encoder=ENCODER,
         objective=PrimusConfig(
             self_supervised=False, queue_size=size, queue_sharded=split, queue_block=7
         ),
@@ -87,7 +84,7 @@ def test_a_step_with_a_million_rows_copies_no_queue(devices, split):
     }
     objective = PrimusConfig(
         multimodal=False, self_supervised=False, targets=(), queue_size=size, queue_sharded=split
-    ).build(ENCODER)
+    ).build(POOLED)
     optimizer = optax.sgd(0.1)
     state = abstract_state(state_maker(objective, optimizer, 0, example), objective, mesh)
     assert state.extra["queue"].rows["imu"].embedding.shape == (size, 512)
@@ -117,7 +114,7 @@ class Linear(Primus):
 @pytest.fixture(scope="module")
 def dense():
     """Parameters, a queue that is half full of few texts, a batch; and the value on no mesh."""
-    objective = Linear(PrimusConfig(queue_size=SIZE), ENCODER)
+    objective = Linear(PrimusConfig(queue_size=SIZE), POOLED)
     rng = np.random.default_rng(0)
     batch = jax.tree.map(
         lambda x: jnp.asarray(rng.normal(size=(16, *x.shape[1:])).astype(x.dtype)),
@@ -150,7 +147,7 @@ def test_the_objective_is_the_same_split_or_whole_on_any_devices(dense, devices,
     params, extra, inputs, (value, (after, metrics)), grad = dense
     config = PrimusConfig(queue_size=SIZE, queue_sharded=split, queue_block=3)
     mesh = make_mesh(devices, 2 if devices == 8 else 1)
-    loss = jax.value_and_grad(sharded_loss(Linear(config, ENCODER), mesh), has_aux=True)
+    loss = jax.value_and_grad(sharded_loss(Linear(config, POOLED), mesh), has_aux=True)
     (many, (many_after, many_metrics)), many_grad = jax.jit(loss)(params, extra, *inputs)
     assert float(many) == pytest.approx(float(value), rel=1e-6)
     for name in metrics:

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.tiny_config import run_config
 
 from primus_jax.cli import main
-from primus_jax.config import CheckpointConfig, Config, DataConfig
+from primus_jax.config import CheckpointConfig
 from primus_jax.data.inputs import example_batch
 from primus_jax.errors import PrimusError
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.motion import MotionConfig
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig, make_optimizer
 from primus_jax.parallel import sharding
@@ -41,15 +41,11 @@ STEPS, HALF = 6, 3
 
 
 def config_of(folder, **values):
-    values = {"steps": STEPS, "devices": 1, **values}
-    return Config(
-        log_every=1,
-        data=DataConfig(train=(str(folder),), batch_size=16, validation_batches=1),
-        encoder=ReleasedConfig(input_norm="fixed", readout="pool", channels=8),
-        objective=PrimusConfig(queue_size=32),
+    return run_config(
+        folder,
         optim=OptimConfig(lr=1e-3, clip_norm=5.0),
         checkpoint=CheckpointConfig(every=HALF, keep=2),
-        **values,
+        **{"steps": STEPS, **values},
     )
 
 

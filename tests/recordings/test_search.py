@@ -92,10 +92,12 @@ def test_what_cannot_be_searched_is_said(encoder, recording):
 
     def refused(message, sentences=("walks",), encoder=encoder, **options):
         with pytest.raises(PrimusError, match=message):
-            encoder.search(list(sentences), recording, rate_hz=50, **options)
+            encoder.search(sentences, recording, rate_hz=50, **options)
 
     refused("expected either text_embeddings")
+    refused("expected either text_embeddings", text_embeddings=text, towers="clip")
     refused("one or more sentences", (), text_embeddings=text)
+    refused("one or more sentences", "walks", text_embeddings=text)
     refused("top is 0", text_embeddings=text, top=0)
     refused(r"shape \(1, 3\) for 1 sentences .* head 'mmcl' has", text_embeddings=np.ones((1, 3)))
     refused("of shape .* for 2 sentences", ("a", "b"), text_embeddings=text)

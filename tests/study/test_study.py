@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from support.study_files import BASE
+from support.tiny_config import POOLED
 
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.recipe import Recipe
@@ -21,7 +22,6 @@ from primus_jax.config_file import run_file
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.resampled import ResampledEncoder
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.recordings.windows import WindowSpec
 from primus_jax.study import run as studies
@@ -76,8 +76,7 @@ def command(people, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     (folder / "study.py").write_text(STUDY)
     train = write(folder / "others", seed=3)
-    config = ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8)
-    Encoder.random(config, 5, 100.0, 2.6).save(folder / "slow")
+    Encoder.random(POOLED, 5, 100.0, 2.6).save(folder / "slow")
     return [
         *("study", str(folder / "study.py"), "--train", str(train)),
         *("--development", str(people), "--external", f"slow={folder / 'slow'}"),
@@ -187,8 +186,7 @@ def test_a_changed_method_is_not_mixed_with_its_old_run(finished, command, tmp_p
 
 
 def test_an_encoder_of_another_rate_gets_resampled_windows():
-    config = ReleasedConfig(input_norm="fixed", activation="gelu", readout="pool", channels=8)
-    encoder = Encoder.random(config, 0, 100.0, 2.6)
+    encoder = Encoder.random(POOLED, 0, 100.0, 2.6)
     imu = np.random.default_rng(0).normal(size=(5, 130, 6)).astype(np.float32)
     wrapped = ResampledEncoder(encoder, 50.0)
     assert wrapped.rate_hz == 50

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.clip_folder import TEXT, VISION, write_clip_folder
 from support.recording_files import recording
+from support.tiny_config import POOLED
 
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.recipe import Recipe
@@ -25,7 +26,6 @@ from primus_jax.data.pipeline import Pipeline
 from primus_jax.errors import PrimusError
 from primus_jax.models.clip.tokenizer import Tokenizer
 from primus_jax.models.clip.towers import load_towers
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import make_optimizer
@@ -99,9 +99,7 @@ def config_of(*folders, towers="", **values):
         "steps": 2,
         "log_every": 1,
         "devices": 1,
-        "encoder": ReleasedConfig(
-            input_norm="fixed", activation="gelu", readout="pool", channels=8, embed_dim=DIM
-        ),
+        "encoder": dataclasses.replace(POOLED, embed_dim=DIM),
         "objective": PrimusConfig(queue_size=32, self_supervised=False),
         "checkpoint": CheckpointConfig(every=2, keep=1),
     } | values

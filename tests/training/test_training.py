@@ -6,17 +6,17 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from support.tiny_config import run_config
 
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.recipe import Recipe
 from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from data_prep.simulated.simulate import recordings
-from primus_jax.config import CheckpointConfig, Config, DataConfig
+from primus_jax.config import CheckpointConfig
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline
 from primus_jax.errors import PrimusError
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import OptimConfig
 from primus_jax.recordings.windows import WindowSpec
@@ -33,21 +33,12 @@ INPUTS = PrimusConfig().inputs(130, 512)
 
 
 def config_of(folder, **values):
-    return Config(
-        **{
-            "steps": STEPS,
-            "log_every": 1,
-            "devices": 1,
-            "data": DataConfig(train=(str(folder),), batch_size=16, validation_batches=1),
-            "encoder": ReleasedConfig(
-                input_norm="fixed", activation="gelu", readout="pool", channels=8
-            ),
-            "objective": PrimusConfig(queue_size=32),
-            "optim": OptimConfig(lr=3e-3, clip_norm=5.0),
-            "checkpoint": CheckpointConfig(every=4, keep=2),
-            **values,
-        }
-    )
+    own = {
+        "steps": STEPS,
+        "optim": OptimConfig(lr=3e-3, clip_norm=5.0),
+        "checkpoint": CheckpointConfig(every=4, keep=2),
+    }
+    return run_config(folder, **(own | values))
 
 
 @pytest.fixture(scope="module")

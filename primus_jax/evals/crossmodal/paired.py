@@ -68,7 +68,8 @@ def paired_windows(
     folder.check_rate(encoder.rate_hz)
     stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata.tensors]
     embedding, label, text = [], [], []
-    targets, present = ({name: [] for name in stored} for _ in range(2))
+    targets: dict[str, list[np.ndarray]] = {name: [] for name in stored}
+    present: dict[str, list[bool]] = {name: [] for name in stored}
     for split in splits:
         for rows in folder.windows(split):
             imu = np.stack([row["imu"] for row in rows])

@@ -57,12 +57,13 @@ def retrieval_report(
     stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata.tensors]
     chosen = list(targets or stored)
     missing = [name for name in chosen if name not in stored]
-    if missing or not stored:
+    dim = folder.embedding_dim
+    if missing or dim is None:
         raise PrimusError(
             f"{folder.path} stores no {' or '.join(missing or TARGETS)} embeddings. Prepare it "
             f"again with `primus-jax prepare ... --embeddings FILE.npz`."
         )
-    windows = inputs.windows(folder.embedding_dim, f"the stored embeddings of {folder.path}")
+    windows = inputs.windows(dim, f"the stored embeddings of {folder.path}")
     results = retrieve(windows, chosen, equal_texts=equal_texts, pool=pool, seed=seed)
     about = inputs.row()
     rows = [{**about, **result.row(), "pool_seed": seed} for result in results]

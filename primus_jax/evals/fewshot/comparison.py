@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,9 +82,13 @@ def compare(
     for folder in folders:
         imu = dataset_windows(folder) if protocol.from_scratch or protocol.finetune else None
         for run in runs:
-            found = run.rows(folder, imu, lambda line, name=folder.name: log(f"{name}: {line}"))
-            rows += [{**row, "provenance": origin} for row in found]
+            rows += run.rows(folder, imu, origin, _prefixed(log, folder.name))
     return rows
+
+
+def _prefixed(log: Callable[[str], None], name: str) -> Callable[[str], None]:
+    """`log` for lines about `name`."""
+    return lambda line: log(f"{name}: {line}")
 
 
 def write_comparison(rows: Rows, folder: Path) -> str:
@@ -119,7 +124,11 @@ class _Run:
     scratch: bool = False
 
     def rows(
-        self, folder: DatasetFolder, imu: np.ndarray | None, log: Callable[[str], None]
+        self,
+        folder: DatasetFolder,
+        imu: np.ndarray | None,
+        origin: dict[str, Any],
+        log: Callable[[str], None],
     ) -> list[ResultRow]:
         """Rows on one dataset, whose windows are `imu` where the encoder is trained."""
         outcomes = [self._evaluate(encoder, folder, imu) for encoder in self.encoders]
@@ -129,20 +138,25 @@ class _Run:
         if any(check["status"] in ("leak", "not verified") for check in checks):
             for why in dict.fromkeys(c["why"] for c in checks if c["status"] != "clean"):
                 log(f"{self.name}: leak check against pretraining: {why}")
-        about = {
-            "method": self.name,
-            "dataset": folder.name,
-            "simulated": folder.simulated,
-            "people_known": outcomes[0].people_known,
-            "head": outcomes[0].start.head,
-            "dataset_hash": folder.content_hash,
-            "encoder_hashes": [encoder_hash(encoder) for encoder in self.encoders],
-            "encoder_config": encoder_description(self.encoders[0]),
-            "pretraining_leaks": checks,
-        }
+        hashes = [encoder_hash(encoder) for encoder in self.encoders]
         results = summarize([outcome.result for outcome in outcomes])
         log(f"{self.name}: {sum(folder.splits.values())} windows embedded and classified")
-        return [{**about, **row} for row in results]
+        return [
+            {
+                "method": self.name,
+                "dataset": folder.name,
+                "simulated": folder.simulated,
+                "people_known": outcomes[0].people_known,
+                "head": outcomes[0].start.head,
+                "dataset_hash": folder.content_hash,
+                "encoder_hashes": hashes,
+                "encoder_config": encoder_description(self.encoders[0]),
+                "pretraining_leaks": checks,
+                **row,
+                "provenance": origin,
+            }
+            for row in results
+        ]
 
     def _evaluate(self, method: Method, folder: DatasetFolder, imu: np.ndarray | None) -> _Outcome:
         """One encoder on one dataset, and whether anything tested was in its pretraining."""
@@ -160,25 +174,28 @@ class _Run:
     def _fitted(
         self, features: Features, method: Method, start: HeadStart, imu: np.ndarray | None
     ) -> FewShotResult:
-        draws = {"shots": self.draws.shots, "seeds": self.draws.seeds, "people": self.draws.people}
+        shots, seeds, people = self.draws.shots, self.draws.seeds, self.draws.people
         protocol, encoder, finetuning = self.protocol, trained_encoder(method), None
         if isinstance(method, ResampledEncoder) and imu is not None:
             imu = method.resampled(imu)
+        if encoder is not None and imu is not None and (self.scratch or protocol.finetune):
+            finetuning = Finetuning(encoder, start.head, imu, from_scratch=self.scratch)
         if self.scratch:
-            finetuning = Finetuning(encoder, start.head, imu, from_scratch=True)
-            return paper_fewshot(features, **draws, config=protocol.scratch, finetuning=finetuning)
+            return paper_fewshot(
+                features, shots, seeds, people, protocol.scratch, finetuning=finetuning
+            )
         if protocol.name == "probe":
-            return probe_fewshot(features, **draws, c=protocol.c, classifier=protocol.classifier)
+            return probe_fewshot(
+                features, shots, seeds, protocol.c, people, classifier=protocol.classifier
+            )
         if isinstance(method, HandFeatures):
             # Metres per second squared and hertz mean nothing side by side on the unit sphere.
             scale = np.maximum(features.embedding.std(0), 1e-6)
             scaled = (features.embedding - features.embedding.mean(0)) / scale
             features = dataclasses.replace(features, embedding=scaled.astype(np.float32))
-        elif protocol.finetune:
-            finetuning = Finetuning(encoder, start.head, imu)
         return paper_fewshot(
-            features, **draws, config=protocol.paper, class_embedding=start.class_embedding,
-            finetuning=finetuning,
+            features, shots, seeds, people, protocol.paper,
+            class_embedding=start.class_embedding, finetuning=finetuning,
         )  # fmt: skip
 
     def _pretraining_check(

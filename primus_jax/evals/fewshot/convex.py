@@ -18,9 +18,12 @@ class LinearFit(Protocol):
     """`kernel` `[dim, classes]`, `bias` `[classes]` (-inf for classes without a window), and the
     relative `gradient_norm` that the solver left."""
 
-    kernel: jax.Array
-    bias: jax.Array
-    gradient_norm: jax.Array
+    @property
+    def kernel(self) -> jax.Array: ...
+    @property
+    def bias(self) -> jax.Array: ...
+    @property
+    def gradient_norm(self) -> jax.Array: ...
 
 
 class Classifier(NamedTuple):

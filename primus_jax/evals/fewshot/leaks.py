@@ -175,8 +175,8 @@ def _raise_if_seen(
     pairs = dict.fromkeys(zip(features.group[rows], features.recording[rows], strict=True))
     found.append(("recording", [repr(str(p[1])) for p in pairs if p in seen.recordings]))
     if people:
-        names = dict.fromkeys(features.group[rows].tolist())
-        found.append(("person", [repr(name) for name in names if name in seen.people]))
+        people_tested = dict.fromkeys(features.group[rows].tolist())
+        found.append(("person", [repr(name) for name in people_tested if name in seen.people]))
     for what, names in found:
         if names:
             listed = ", ".join(dict.fromkeys(names[:_LISTED]))

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from primus_jax.encoder import Encoder
@@ -26,6 +27,7 @@ from primus_jax.evals.fewshot.paper_training import (
 from primus_jax.evals.fewshot.sampling import padded_rows
 from primus_jax.evals.fewshot.scores import FewShotResult, score
 from primus_jax.reports.rows import FitDetails, FittedClassifier
+from primus_jax.trees import Params
 
 _VALIDATION = 1000  # at most so many validation windows choose the epoch
 
@@ -78,8 +80,9 @@ def paper_fewshot(
     config.validate()
     draws = make_draws(features, DrawOptions(shots, seeds, people), validation=True)
     classes = len(features.label_names)
+    encoder: Params = {}
     if finetuning is None:
-        inputs, encoder, what = features.embedding, {}, "frozen features"
+        inputs, what = features.embedding, "frozen features"
         model = Model(features.embedding.shape[1], classes, config)
     else:
         scratch, own = finetuning.from_scratch, finetuning.encoder
@@ -93,7 +96,7 @@ def paper_fewshot(
             f"row per class, as wide as the encoder's output. Use --head mmcl, or no prompts (a "
             f"random head)."
         )
-    kernel = None if class_embedding is None else np.asarray(class_embedding.T, np.float32)
+    kernel = None if class_embedding is None else jnp.asarray(class_embedding.T, jnp.float32)
     predicted, details = _all_shots(
         features, draws, np.asarray(inputs, np.float32), Start(encoder, kernel), model
     )
@@ -101,7 +104,10 @@ def paper_fewshot(
         "protocol": "paper",
         "name": f"linear head, {what}",
         "head_init": "random" if class_embedding is None else "class prompts",
-        **dataclasses.asdict(config),
+        "lr": config.lr,
+        "weight_decay": config.weight_decay,
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
     }
     return score(features, draws, predicted, classifier, details)
 
@@ -147,11 +153,11 @@ def _lanes(features: Features, draws: Draws, shots: tuple[int, ...]) -> PaperDra
     keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
     lane = np.arange(len(seeds)).repeat(len(shots))
     return PaperDraws(
-        rows=rows[lane].reshape(len(lane), -1),
-        valid=valid.reshape(len(lane), -1),
-        validation=validation[0][lane],
-        validation_valid=validation[1][lane],
-        test=test[lane],
+        rows=jnp.asarray(rows[lane].reshape(len(lane), -1)),
+        valid=jnp.asarray(valid.reshape(len(lane), -1)),
+        validation=jnp.asarray(validation[0][lane]),
+        validation_valid=jnp.asarray(validation[1][lane]),
+        test=jnp.asarray(test[lane]),
         key=keys[lane],
     )
 

@@ -5,7 +5,7 @@ All draws of a shot count are one compiled program.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,9 @@ import optax
 
 from primus_jax.encoder import initialise
 from primus_jax.errors import PrimusError
-from primus_jax.hub.torch_names import Params
 from primus_jax.models.base import EncoderConfig
 from primus_jax.numerics import dot, normalize
+from primus_jax.trees import Params
 
 _BLOCK = 512  # windows predicted at once
 
@@ -160,7 +160,7 @@ def _fit_draw(task: _Task, start: Start) -> PaperFits:
     """Train for all epochs and keep the parameters of the best one."""
     draw, model = task.draw, task.model
     head_key, encoder_key, order_key = jax.random.split(draw.key, 3)
-    params = {"head": _initial_head(head_key, start.kernel, model)}
+    params: dict[str, Any] = {"head": _initial_head(head_key, start.kernel, model)}
     if model.network is not None:
         fresh = start.encoder or initialise(encoder_key, task.inputs[:1], model.network.config)
         params["encoder"] = fresh
@@ -241,8 +241,8 @@ def _adamw(config: PaperConfig) -> optax.GradientTransformation:
 def _logits(params: Params, x: jax.Array, model: Model) -> jax.Array:
     """`[batch, classes]` of features `[batch, dim]`, or of windows `[batch, time, 6]`."""
     if model.network is not None:
-        encoder = model.network.config.build()
-        x = encoder.apply({"params": params["encoder"]}, x)[model.network.head]
+        outputs = model.network.config.build().apply({"params": params["encoder"]}, x)
+        x = cast(dict[str, jax.Array], outputs)[model.network.head]
     return dot(normalize(x), params["head"]["kernel"]) + params["head"]["bias"]
 
 

@@ -4,6 +4,7 @@ other people, by a convex classifier on frozen features."""
 import warnings
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 from primus_jax.errors import PrimusError
@@ -49,14 +50,15 @@ def probe_fewshot(
         raise PrimusError(f"classifier={classifier!r}; expected one of {tuple(CLASSIFIERS)}.")
     draws = make_draws(features, DrawOptions(shots, seeds, people))
     test, _ = padded_rows(draws.sides.test & (features.label >= 0))
+    fold = validation_folds(features.group, draws.sides, draws.labelled, VALIDATION_FOLDS)
     result = probe_grid(
         features.embedding,
         ProbeDraws(
-            pool=draws.sides.train,
-            rows=draws.labelled.rows,
-            valid=draws.labelled.valid,
-            fold=validation_folds(features.group, draws.sides, draws.labelled, VALIDATION_FOLDS),
-            test=test,
+            pool=jnp.asarray(draws.sides.train),
+            rows=jnp.asarray(draws.labelled.rows),
+            valid=jnp.asarray(draws.labelled.valid),
+            fold=jnp.asarray(fold),
+            test=jnp.asarray(test),
         ),
         shots=draws.shots,
         grid=None if c is None else (float(c),),

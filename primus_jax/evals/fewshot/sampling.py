@@ -104,8 +104,10 @@ def folder_people(split: np.ndarray, seeds: Sequence[int]) -> Sides:
                 f"the dataset has no windows in its {name!r} split. Prepare it with {name} "
                 f"people, or let few-shot draw the people itself (people='resampled')."
             )
-    sides = [np.tile(split == name, (len(seeds), 1)) for name in ("train", "test", "validation")]
-    return Sides(*sides, np.asarray(seeds))
+    train, test, validation = (
+        np.tile(split == name, (len(seeds), 1)) for name in ("train", "test", "validation")
+    )
+    return Sides(train, test, validation, np.asarray(seeds))
 
 
 def fold_people(group: np.ndarray, seeds: Sequence[int], folds: int | None) -> Sides:
@@ -116,13 +118,13 @@ def fold_people(group: np.ndarray, seeds: Sequence[int], folds: int | None) -> S
     """
     what = "people, one for each fold" if folds else "people to hold one out"
     names, member = _groups(group, folds or 2, what)
-    test, seed_of = [], []
+    parts, seed_of = [], []
     for seed in seeds:
         order = np.random.default_rng([seed, 2]).permutation(len(names))
         for part in np.array_split(order, folds or len(names)):
-            test.append(np.isin(member, part))
+            parts.append(np.isin(member, part))
             seed_of.append(seed)
-    test = np.stack(test)
+    test = np.stack(parts)
     return Sides(~test, test, np.zeros_like(test), np.asarray(seed_of))
 
 
@@ -147,7 +149,7 @@ def validation_people(sides: Sides, label: np.ndarray, group: np.ndarray) -> Sid
 
 
 def draw_shots(
-    label: np.ndarray, sides: Sides, most: int, classes: int, seeds: Sequence[int]
+    label: np.ndarray, sides: Sides, most: int, classes: int, seeds: Sequence[int] | np.ndarray
 ) -> Shots:
     """Draw up to `most` windows of every class from each draw's training people.
 
@@ -209,7 +211,7 @@ def _held_out(label: np.ndarray, member: np.ndarray, count: int, seed: list[int]
     people = int(member.max()) + 1
     has = np.zeros((people, int(label.max(initial=-1)) + 1), bool)
     has[member[label >= 0], label[label >= 0]] = True
-    best, chosen = (-1, -1), None
+    best, chosen = (-1, -1), np.arange(count)
     for attempt in range(_ATTEMPTS):
         order = np.random.default_rng([*seed, attempt]).permutation(people)
         inside, outside = has[order[:count]].any(0), has[order[count:]].any(0)

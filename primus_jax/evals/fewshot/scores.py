@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def summarize(results: Sequence[FewShotResult]) -> list[ScoreRow]:
     is over people (`metrics.bootstrap_interval`), of all results together.
     """
     first = results[0]
-    rows = []
+    rows: list[ScoreRow] = []
     for i, k in enumerate(first.shots):
         row: dict[str, Any] = {"shots": k}
         confusion = np.stack([result.confusion[i] for result in results])
@@ -111,7 +111,7 @@ def summarize(results: Sequence[FewShotResult]) -> list[ScoreRow]:
             "fits": [result.details[i] for result in results],
             "averaged_over": len(results),
         }
-        rows.append(row)
+        rows.append(cast(ScoreRow, row))
     return rows
 
 

@@ -1,17 +1,15 @@
-"""Retrieval: ranks against explicit sorting, ties, chance, masks, memory, and the command."""
+"""Retrieval: ranks against explicit sorting, ties, chance, masks, memory."""
 
-import argparse
 import itertools
-import json
 import math
 
 import jax
 import numpy as np
 import pytest
+from support.tiny_config import POOLED
 
-from primus_jax.commands import retrieve as command
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.encoder import Encoder, load_encoder
+from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.crossmodal import ranks
 from primus_jax.evals.crossmodal.paired import PairedWindows, paired_windows
@@ -24,11 +22,7 @@ from primus_jax.evals.crossmodal.ranks import (
     rank_metrics,
 )
 from primus_jax.evals.crossmodal.retrieval import KS, plot_retrieval, retrieve
-from primus_jax.evals.crossmodal.retrieval_report import FILES
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.numerics import unit_rows
-
-SMALL = ReleasedConfig(readout="pool", channels=8, multihead=True)
 
 
 def normal(rows: int, dim: int, seed: int = 0) -> np.ndarray:
@@ -211,75 +205,9 @@ def test_a_pool_of_100_000_fits_in_memory():
     assert total < 300e6
 
 
-def run(*words) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    args = parser.parse_args([str(word) for word in words])
-    args.command = "retrieve"
-    return command.run(args)
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("encoder") / "random"
-    Encoder.random(SMALL, 0, 50.0, 2.6).save(folder)
-    return folder
-
-
-def test_command(encoder, simulated, tmp_path, capsys):
-    out = tmp_path / "results"
-    words = ["--encoder", encoder, "--data", simulated, "--split", "validation", "--out", out]
-    assert run(*words) == 0
-    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    assert [row["direction"] for row in rows] == [
-        "imu->text",
-        "text->imu",
-        "imu->video",
-        "video->imu",
-    ]
-    folder = DatasetFolder(simulated)
-    printed = capsys.readouterr().out
-    for row in rows:
-        assert row["pool"] == folder.splits["validation"]
-        assert row["head"] == "mmcl"
-        assert row["simulated"] is True
-        assert row["dataset_hash"] == folder.content_hash
-        assert row["provenance"]["packages"]["jax"]
-        assert f"{100 * row['chance']['recall_at_10']:.2f}" in printed
-    assert "(simulated)" in printed
-    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
-
-    with pytest.raises(PrimusError, match="already exists"):
-        run(*words)
-    assert run(*words, "--overwrite", "--targets", "text", "--equal-texts", "--head", "emb") == 0
-    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    assert [(row["head"], row["equal_texts"]) for row in rows] == [("emb", True)] * 2
-    (out / "mine.txt").write_text("mine")
-    with pytest.raises(PrimusError, match=r"mine\.txt"):
-        run(*words, "--overwrite")
-
-
-def test_command_errors(encoder, simulated, tmp_path):
-    data = ["--data", simulated, "--split"]
-    with pytest.raises(PrimusError, match=r"no split 'test'.*validation"):
-        run("--encoder", encoder, *data, "test")
-    narrow = tmp_path / "narrow"
-    Encoder.random(ReleasedConfig(readout="pool", channels=8, embed_dim=16), 0, 50.0, 2.6).save(
-        narrow
-    )
-    out = tmp_path / "none"
-    with pytest.raises(PrimusError, match=r"head 'mmcl' has 16 values.* 512"):
-        run("--encoder", narrow, *data, "validation", "--out", out)
-    assert not out.exists()
-    slow = tmp_path / "slow"
-    load_encoder(encoder, rate_hz=100.0).save(slow)
-    with pytest.raises(PrimusError, match="--target-rate 100"):
-        run("--encoder", slow, *data, "validation")
-
-
 def test_windows_come_with_their_own_sentence(simulated):
     folder = DatasetFolder(simulated)
-    encoder = Encoder.random(SMALL, 0, 50.0, 2.6)
+    encoder = Encoder.random(POOLED, 0, 50.0, 2.6)
     windows = paired_windows(encoder, folder, ["train", "validation"], "mmcl")
     rows = [row for split in ("train", "validation") for row in folder.source(split)]
     assert windows.text.tolist() == [row["text"] for row in rows]

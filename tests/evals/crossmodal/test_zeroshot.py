@@ -1,15 +1,10 @@
-"""Zero-shot: prompts, predictions, scores against scikit-learn, chance, and the command."""
-
-import argparse
-import json
+"""Zero-shot: prompts, predictions, scores against scikit-learn, chance."""
 
 import numpy as np
 import pytest
 
-from primus_jax.commands import zeroshot as command
 from primus_jax.data.embeddings import load_embeddings
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.crossmodal.prompts import (
     ClassPrompts,
@@ -19,9 +14,7 @@ from primus_jax.evals.crossmodal.prompts import (
     templated_prompts,
 )
 from primus_jax.evals.crossmodal.zeroshot import zero_shot, zero_shot_table
-from primus_jax.models.released import ReleasedConfig
 
-SMALL = ReleasedConfig(readout="pool", channels=8)
 NAMES = ("walk", "sit", "fall")
 
 
@@ -152,57 +145,3 @@ def test_stored_sentences_come_from_other_splits(simulated):
         assert set(sentences) == {row["text"] for row in train if row["label"] == label}
         assert len(set(sentences)) == len(sentences)
     assert "the very windows evaluated" in stored_prompts(folder, list(folder.splits)).origin
-
-
-def run(*words) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    args = parser.parse_args([str(word) for word in words])
-    args.command = "zeroshot"
-    return command.run(args)
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("encoder") / "random"
-    Encoder.random(SMALL, 0, 50.0, 2.6).save(folder)
-    return folder
-
-
-def test_command(encoder, simulated, tmp_path, capsys):
-    out = tmp_path / "results"
-    words = ["--encoder", encoder, "--data", simulated, "--split", "validation"]
-    assert run(*words, "--out", out) == 0
-    folder = DatasetFolder(simulated)
-    row = json.loads((out / "results.jsonl").read_text())
-    assert row["head"] == "mmcl"
-    assert row["windows"] == folder.splits["validation"]
-    assert row["dataset_hash"] == folder.content_hash
-    assert row["provenance"]["packages"]["jax"]
-    printed = capsys.readouterr().out
-    assert "the dataset's own sentences" in printed
-    assert "(simulated)" in printed
-    assert (out / "table.md").read_text() in printed
-    with pytest.raises(PrimusError, match="already exists"):
-        run(*words, "--out", out)
-
-    prompts = tmp_path / "prompts.json"
-    prompts.write_text(json.dumps({"walk": ["walking", "she walks"], "run": ["running"]}))
-    rng = np.random.default_rng(0)
-    embeddings = tmp_path / "embeddings.npz"
-    sentences = np.array(["walking", "she walks", "running"])
-    np.savez(embeddings, text=sentences, text_embedding=rng.normal(size=(3, 512)))
-    chosen = ["--prompts", prompts, "--embeddings", embeddings]
-    assert run(*words, *chosen, "--out", out, "--overwrite") == 0
-    row = json.loads((out / "results.jsonl").read_text())
-    assert row["label_names"] == ["walk", "run"]
-    assert row["prompts"]["walk"] == ["walking", "she walks"]
-    assert row["windows"] + row["left_out"]["no_prompt"] == folder.splits["validation"]
-
-    with pytest.raises(PrimusError, match="--prompts needs --embeddings"):
-        run(*words, "--prompts", prompts)
-    np.savez(embeddings, text=sentences, text_embedding=rng.normal(size=(3, 384)))
-    with pytest.raises(PrimusError, match=r"has 512 values.*384"):
-        run(*words, *chosen)
-    with pytest.raises(PrimusError, match="a person is"):
-        run(*words, "--embeddings", embeddings)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from support.tiny_config import ONE_HEAD
 
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.recipe import Recipe
@@ -25,10 +26,7 @@ from primus_jax.evals.fewshot.sampling import (
 )
 from primus_jax.evals.fewshot.scores import standard_error, summarize
 from primus_jax.evals.identity import encoder_hash
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.recordings.recording import Recording
-
-SMALL = ReleasedConfig(readout="pool", embed_dim=16, channels=8, multihead=False)
 
 
 def simulated_features(
@@ -258,9 +256,9 @@ def folder(tmp_path_factory) -> DatasetFolder:
 
 
 def test_features_of_every_window_in_order(folder):
-    encoder = Encoder.random(SMALL, 0, 50.0, 4.0)
+    encoder = Encoder.random(ONE_HEAD, 0, 50.0, 4.0)
     features = dataset_features(encoder, folder, batch_size=7)
-    assert features.embedding.shape == (45, 16)
+    assert features.embedding.shape == (45, ONE_HEAD.embed_dim)
     assert features.embedding.dtype == np.float32
     assert set(features.split) == {"train", "validation", "test"}
     row = int(np.flatnonzero(features.split == "test")[1])
@@ -270,11 +268,11 @@ def test_features_of_every_window_in_order(folder):
     alone = encoder.encode_windows(window["imu"][None])[0]
     np.testing.assert_allclose(features.embedding[row], alone, rtol=1e-4, atol=1e-5)
     with pytest.raises(PrimusError, match="--target-rate 25"):
-        dataset_features(Encoder.random(SMALL, 0, 25.0, 8.0), folder)
+        dataset_features(Encoder.random(ONE_HEAD, 0, 25.0, 8.0), folder)
 
 
 def test_command(folder, tmp_path, capsys):
-    Encoder.random(SMALL, 7, 50.0, 4.0).save(tmp_path / "export")
+    Encoder.random(ONE_HEAD, 7, 50.0, 4.0).save(tmp_path / "export")
     out = tmp_path / "results"
     words = ["fewshot", "--encoder", f"mine={tmp_path / 'export'}", "--data", str(folder.path)]
     words += ["--shots", "1", "2", "--seeds", "2", "--random-init", "--out", str(out)]
@@ -309,7 +307,7 @@ def test_command(folder, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_command_with_every_baseline_under_the_papers_protocol(folder, tmp_path, capsys):
-    Encoder.random(SMALL, 7, 50.0, 4.0).save(tmp_path / "export")
+    Encoder.random(ONE_HEAD, 7, 50.0, 4.0).save(tmp_path / "export")
     out = tmp_path / "results"
     words = ["fewshot", "--data", str(folder.path), "--shots", "2", "--seeds", "1"]
     words += ["--encoder", f"mine={tmp_path / 'export'}", "--out", str(out)]

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from support.tiny_config import ONE_HEAD
 
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.recipe import Recipe
@@ -20,11 +21,8 @@ from primus_jax.evals.fewshot.leaks import check_pretraining, check_sides
 from primus_jax.evals.fewshot.probe_protocol import probe_fewshot
 from primus_jax.evals.fewshot.sampling import choose_sides
 from primus_jax.evals.hand_features import HandFeatures
-from primus_jax.models.released import ReleasedConfig
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.windows import WindowSpec
-
-SMALL = ReleasedConfig(readout="pool", embed_dim=8, channels=4, multihead=False)
 
 
 def walks(people, seed: int = 0):
@@ -156,7 +154,7 @@ def test_what_cannot_be_compared_is_said(folder, tmp_path):
 
 
 def test_the_comparison_stops_or_reports(folder):
-    encoder = Encoder.random(SMALL, 0, 50.0, 3.0)
+    encoder = Encoder.random(ONE_HEAD, 0, 50.0, 3.0)
     encoder.metadata = trained_on(folder)
     draws = DrawOptions((1,), 1)
     with pytest.raises(PrimusError, match="mine: leak"):

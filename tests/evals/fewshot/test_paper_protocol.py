@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from support.tiny_config import POOLED
 
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
@@ -14,11 +15,8 @@ from primus_jax.evals.fewshot import paper_training as training
 from primus_jax.evals.fewshot.draws import DrawOptions, make_draws
 from primus_jax.evals.fewshot.paper_protocol import Finetuning, paper_fewshot
 from primus_jax.evals.fewshot.sampling import padded_rows
-from primus_jax.models.released import ReleasedConfig
 
-SMALL = ReleasedConfig(
-    input_norm="fixed", activation="gelu", readout="pool", embed_dim=16, channels=4, multihead=False
-)
+SMALL = dataclasses.replace(POOLED, embed_dim=16, channels=4, multihead=False)
 
 
 def people_and_tones(per_class: int = 8, people: int = 6, dim: int = 12) -> tuple:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.onnx_graph import Graph
+from primus_jax.export.onnx.graph import Graph
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.layers import adaptive_mean
 from primus_jax.models.motion import (
@@ -42,7 +42,7 @@ def onnx_encoder(
         config: the architecture.
         time: samples of a window; adaptive pooling and the band powers depend on it.
         outputs: of `config.heads`; what none of them needs is left out.
-        int8: see `onnx_graph.Graph`.
+        int8: see `graph.Graph`.
 
     Raises:
         PrimusError: the package onnx is not installed, or no graph is known for this encoder.
@@ -60,7 +60,7 @@ def onnx_encoder(
     else:
         raise PrimusError(
             f"an encoder of kind {config.kind!r} has no ONNX graph; expected 'released' or "
-            f"'motion'. Export without ONNX, or add its layers to export/onnx_encoder.py."
+            f"'motion'. Export without ONNX, or add its layers to export/onnx/encoders.py."
         )
     for head in [name for name in outputs if name != "emb"]:
         results[head] = shared

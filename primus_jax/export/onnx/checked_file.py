@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.onnx_encoder import onnx_encoder
-from primus_jax.export.onnx_graph import OPSET, import_onnx
+from primus_jax.export.onnx.encoders import onnx_encoder
+from primus_jax.export.onnx.graph import OPSET, import_onnx
 from primus_jax.hub.torch_names import to_torch_names
 from primus_jax.models.base import EncoderConfig
 from primus_jax.trees import Params
