@@ -14,7 +14,8 @@ from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import warn
 from primus_jax.recordings.clock import RATE_TOLERANCE
 from primus_jax.recordings.embedding import no_window
-from primus_jax.recordings.stream import Report, name_of, recording_windows
+from primus_jax.recordings.report import Report, name_of
+from primus_jax.recordings.stream import recording_windows
 from primus_jax.recordings.table_format import TableFormat
 
 

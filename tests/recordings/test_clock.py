@@ -11,7 +11,8 @@ from support.recording_files import table_columns, write_csv
 from data_prep.user.tables import Tables
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.clock import TIME_UNITS, Clock, check_order
-from primus_jax.recordings.stream import Report, recording_windows
+from primus_jax.recordings.report import Report
+from primus_jax.recordings.stream import recording_windows
 from primus_jax.recordings.table_format import TableFormat
 
 EPOCH = 1_717_000_000

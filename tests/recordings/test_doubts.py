@@ -12,7 +12,8 @@ from primus_jax import SignalWarning
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.plausible import pooled, stretches
-from primus_jax.recordings.stream import Report, recording_windows
+from primus_jax.recordings.report import Report
+from primus_jax.recordings.stream import recording_windows
 from primus_jax.recordings.table_format import TableFormat
 
 ROWS, RATE = 600, 50.0

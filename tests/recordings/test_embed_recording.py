@@ -7,7 +7,9 @@ from support.user_files import moving, tiny_encoder
 
 from primus_jax import SignalWarning
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.stream import Report, Resampler, recording_windows
+from primus_jax.recordings.report import Report
+from primus_jax.recordings.resampler import Resampler
+from primus_jax.recordings.stream import recording_windows
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import CHANNELS, GRAVITY, resample
 

@@ -1,0 +1,35 @@
+"""What is found in a recording while it is read, and how it is called."""
+
+import dataclasses
+import os
+from typing import Any
+
+
+@dataclasses.dataclass
+class Report:
+    """What was found in a recording while it was read."""
+
+    rate_hz: float = 0.0
+    rows: int = 0
+    seconds: float = 0.0
+    gaps: int = 0
+    gap_seconds: float = 0.0
+    missing: int = 0
+    short: int = 0
+    windows: int = 0
+
+    def problems(self) -> str:
+        """What is missing, in a sentence; "" if nothing is."""
+        parts = []
+        if self.gaps:
+            parts.append(f"{self.gaps} gaps, together {self.gap_seconds:.4g} s, were skipped")
+        if self.missing:
+            parts.append(f"{self.missing} rows held missing values")
+        if self.short:
+            parts.append(f"{self.short} stretches between gaps were shorter than a window")
+        return "; ".join(parts)
+
+
+def name_of(recording: Any) -> str:
+    """Name a recording for a person: its file, or "the recording"."""
+    return str(recording) if isinstance(recording, str | os.PathLike) else "the recording"
