@@ -129,7 +129,10 @@ def labelled_windows(
     label = np.searchsorted(np.array(names), table[rows, 0])
     embedding = encoder.encode_windows(np.concatenate(windows)[rows], head)
     start = np.concatenate(starts)[rows]
-    return Labelled(embedding, label, names, *table[rows, 1:].T, start, spec.samples, all(gyro))
+    subject, recorded, bout = table[rows, 1:].T
+    return Labelled(
+        embedding, label, names, subject, recorded, bout, start, spec.samples, all(gyro)
+    )
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:
@@ -169,5 +172,7 @@ def evaluate(data: Labelled) -> Evaluation:
 def train(data: Labelled, held: Held, description: dict[str, Any]) -> Classifier:
     """The classifier of all windows, its penalty chosen over the folds of `held`."""
     everything = np.ones(len(data.label), bool)
-    *numbers, c = fit(data.embedding, data.label, len(data.names), everything, held.fold % INNER)
-    return Classifier(data.names, *numbers, description | {"c": c})
+    mean, deviation, kernel, bias, c = fit(
+        data.embedding, data.label, len(data.names), everything, held.fold % INNER
+    )
+    return Classifier(data.names, mean, deviation, kernel, bias, description | {"c": c})

@@ -123,11 +123,12 @@ def _check_description(row: Any, path: Path) -> None:
     """Raise PrimusError unless classifier.json holds what prediction needs."""
     if not isinstance(row, dict) or row.get("format") != FORMAT:
         raise PrimusError(f"{path}: expected the format {FORMAT!r}. Adapt again.")
-    labels, seconds = row.get("labels"), row.get("window_seconds")
+    labels: Any = row.get("labels")
+    seconds: Any = row.get("window_seconds")
     right = {
         "labels": isinstance(labels, list) and all(isinstance(name, str) for name in labels),
         "weights_sha256": isinstance(row.get("weights_sha256"), str),
-        "window_seconds": type(seconds) in (int, float) and 0 < seconds < float("inf"),
+        "window_seconds": type(seconds) in (int, float) and 0 < float(seconds) < float("inf"),
         "head": isinstance(row.get("head"), str),
         "gyro": isinstance(row.get("gyro"), bool),
     }

@@ -107,7 +107,7 @@ def _by(unit: np.ndarray, by: str, meaning: str, label: np.ndarray | None = None
     size = np.bincount(index)
     folds = min(len(names), MOST_FOLDS if by != "bout" else BLOCKS)
     fold_of = np.empty(len(names), np.int64)
-    if by == "bout":
+    if by == "bout" and label is not None:
         for k in range(label.max() + 1):
             mine = np.unique(index[label == k])
             fold_of[mine] = np.arange(len(mine)) % folds

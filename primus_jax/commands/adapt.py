@@ -63,7 +63,8 @@ def _adapt(args: argparse.Namespace) -> None:
     window = encoder.window_seconds if args.window is None else args.window
     hop = window if args.hop is None else args.hop
     head = encoder.head if args.head is None else args.head
-    tables, drops = Tables(args.files, table_format(args)), Counter()
+    tables = Tables(args.files, table_format(args))
+    drops: Counter[str] = Counter()
     own = (WEIGHTS, DESCRIPTION, ENCODER, PICTURE)
     with new_folder(args.out, overwrite=args.overwrite, own=own) as folder:
         data = labelled_windows(

@@ -28,6 +28,7 @@ from primus_jax.commands.table_options import add_names, add_table_format, table
 from primus_jax.reports.dataset import describe_dataset
 
 if TYPE_CHECKING:
+    from primus_jax.data.embeddings import Embeddings
     from primus_jax.data.folder import DatasetFolder
 
 SOME_FAILED = 3
@@ -167,7 +168,7 @@ def _public(args: argparse.Namespace) -> "DatasetFolder":
     )
 
 
-def _embeddings(args: argparse.Namespace):
+def _embeddings(args: argparse.Namespace) -> "Embeddings | None":
     from primus_jax.data.embeddings import load_embeddings
 
     return load_embeddings(args.embeddings) if args.embeddings else None

@@ -128,9 +128,9 @@ def splits(args: argparse.Namespace, published: Mapping[str, str] | None = None)
             )
         return Splits((0.9, 0.1, 0.0), args.seed, test)
     try:
-        fractions = tuple(float(value) for value in args.splits)
+        train, validation, test_share = (float(value) for value in args.splits)
     except ValueError:
         raise PrimusError(
             f"--splits {' '.join(args.splits)}; expected three fractions, or the word official."
         ) from None
-    return Splits(fractions, args.seed)
+    return Splits((train, validation, test_share), args.seed)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from primus_jax.recordings.table_format import TableFormat
 
 
-def add_table_format(parser: argparse.ArgumentParser, remembered: str = "") -> None:
+def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -> None:
     """Declare names and units of the channels, and the clock.
 
     Args:
@@ -61,7 +61,7 @@ def add_table_format(parser: argparse.ArgumentParser, remembered: str = "") -> N
     )
 
 
-def add_names(parser: argparse.ArgumentParser, *names: str) -> None:
+def add_names(parser: argparse._ActionsContainer, *names: str) -> None:
     """Declare the columns that identify a row: recording, label, text, subject."""
     for name in names:
         parser.add_argument(
