@@ -196,17 +196,39 @@ def _part_used(
 
 
 def _groups(line: Instruction) -> tuple[tuple[int, ...], ...]:
-    """Devices that take part together, in any of the three ways in which XLA writes them."""
+    """Devices that take part together, in any of the four ways in which XLA writes them.
+
+    Raises:
+        ValueError: a fifth way, which would count as nothing sent.
+    """
     iota = re.search(
         r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", line.attributes
     )
     if iota:
         return _iota(*iota.groups())
+    mesh = re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", line.attributes)
+    if mesh:
+        return _along(*mesh.groups())
     listed = re.search(r"(?:source_target_pairs|replica_groups)=\{(\{.*?\})\}", line.attributes)
     if listed is None:
+        if re.search(r"replica_groups=(?!\{\})", line.attributes):
+            raise ValueError(f"groups of devices in an unknown form: {line.attributes[:200]}")
         return ()
     groups = re.findall(r"\{([\d,]+)\}", listed[1])
     return tuple(tuple(int(number) for number in group.split(",")) for group in groups)
+
+
+def _along(axes: str, together: str) -> tuple[tuple[int, ...], ...]:
+    """`mesh['replica'=2,'data'=4] {'data'}` (jaxlib 0.12): all places along the named axes."""
+    sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
+    named = re.findall(r"'([^']+)'", together)
+    if together != ",".join(f"'{name}'" for name in named) or not sizes.keys() >= set(named):
+        raise ValueError(f"groups of devices in an unknown form: mesh[{axes}] {{{together}}}")
+    numbers = np.arange(math.prod(sizes.values())).reshape(list(sizes.values()))
+    order = [name for name in sizes if name not in named] + named
+    numbers = numbers.transpose([list(sizes).index(name) for name in order])
+    length = math.prod(sizes[name] for name in named)
+    return tuple(tuple(int(n) for n in group) for group in numbers.reshape(-1, length))
 
 
 def _iota(shape: str, dims: str, order: str | None) -> tuple[tuple[int, ...], ...]:

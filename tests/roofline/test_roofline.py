@@ -255,6 +255,35 @@ def test_what_is_sliced_deep_inside_or_into_on_chip_memory_counts_as_its_part():
     assert memory_traffic(parse(NESTED)) == 10 * 8 * 4 + read + asked + written
 
 
+WRITTEN = """ENTRY %main (p: f32[4,6]) -> f32[4,6] {{
+  %p = f32[4,6]{{1,0}} parameter(0)
+  ROOT %r = f32[4,6]{{1,0}} all-reduce(%p), {groups}, to_apply=%add
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "groups"),
+    [
+        ("replica_groups={{0,1},{2,3}}", ((0, 1), (2, 3))),
+        ("replica_groups=[2,2]<=[2,2]T(1,0)", ((0, 2), (1, 3))),
+        ("replica_groups=mesh['replica'=2,'data'=2] {'data'}", ((0, 1), (2, 3))),
+        ("replica_groups=mesh['replica'=2,'data'=2] {'replica'}", ((0, 2), (1, 3))),
+        ("replica_groups=mesh['replica'=2,'data'=2] {'replica','data'}", ((0, 1, 2, 3),)),
+        ("replica_groups=mesh['data'=4] {'data'}", ((0, 1, 2, 3),)),
+    ],
+)
+def test_every_way_to_write_groups_of_devices_is_read(written, groups):
+    found = collectives(parse(WRITTEN.format(groups=written)))
+    assert [one.groups for one in found] == [groups]
+
+
+@pytest.mark.parametrize("written", ["mesh['data'=4] {'data':(1)2}", "V3<=[4]"])
+def test_groups_in_an_unknown_form_are_not_counted_as_nothing(written):
+    with pytest.raises(ValueError, match="unknown form"):
+        collectives(parse(WRITTEN.format(groups=f"replica_groups={written}")))
+
+
 def one(kind, operand, groups, times=1.0, place="main"):
     return Collective(kind, operand, groups, times, place)
 
