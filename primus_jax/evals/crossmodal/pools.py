@@ -162,7 +162,7 @@ def _number_within(place: np.ndarray) -> np.ndarray:
 
 
 def pooled_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: each direction and pool with intervals, and chance below it; recalls in per cent."""
+    """Markdown: each direction and pool with intervals, chance below it; recalls in per cent."""
     body = []
     for row in rows:
         cells = [_cell(row, f"recall_at_{k}", 100, 2) for k in KS] + [_cell(row, "mrr", 1, 4)]
