@@ -23,13 +23,14 @@ COMMANDS = {
     "import": "PyTorch weights -> a folder like that of export",
     "adapt": "your labelled recordings -> a classifier and its expected accuracy",
     "predict": "a classifier and a new recording -> times, labels and a timeline",
+    "summarise": "a recording -> activity over time, bouts, a timeline and a summary in words",
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
     "study": "methods x pretraining seeds x datasets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with pool and chance",
 }
 # Their one word may be an address; all other words that are, stand where a path belongs.
-FREE_TEXT = ("--license", "--licence", "--source", "--beam-options", "--coordinator")
+FREE_TEXT = ("--license", "--licence", "--source", "--beam-options", "--coordinator", "--llm")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ FLOORS = (
     {"evals.crossmodal"},
     {"evals.fewshot"},
     {"classify", "demo", "study"},
-    {"using"},
+    {"using", "summary"},
     {"commands"},
     {"cli"},
     {"__main__"},
