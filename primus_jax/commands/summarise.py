@@ -11,8 +11,9 @@ PRIMUS_LLM_KEY. If the endpoint fails, the other files stay, and the exit status
 
 primus-jax summarise data/mine --encoder encoder --pairs --out pairs
 
-writes (embedding, sentence) pairs of a dataset folder, to fine-tune a text model on. Of a recording,
---pairs takes --narrations FILE.csv with recording, seconds, text. docs/summary.md has the formats.
+writes (embedding, sentence) pairs of a dataset folder, to fine-tune a text model on. Of a
+recording, --pairs takes --narrations FILE.csv with recording, seconds, text. docs/summary.md has
+the formats.
 """
 
 import argparse
@@ -114,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 def _summarise(args: argparse.Namespace) -> int:
     from primus_jax.files import new_folder, replace_file
     from primus_jax.summary.bouts import write_bouts
-    from primus_jax.summary.endpoint import EndpointError, ask, read_key
+    from primus_jax.summary.endpoint import ask, read_key
     from primus_jax.summary.pairs import write_pairs
     from primus_jax.summary.pictures import plot_bouts
     from primus_jax.summary.prompt import messages
@@ -140,7 +141,7 @@ def _summarise(args: argparse.Namespace) -> int:
     if endpoint is not None:
         try:
             answer = ask(endpoint, messages(activity, endpoint.tokens), key)
-        except EndpointError as error:
+        except PrimusError as error:
             print(f"warning: no {ASKED}: {error} {TEXT} is complete.", file=sys.stderr)
             status = NO_ANSWER
         else:

@@ -157,7 +157,8 @@ def merge(
     """Runs of at least `least` seconds -> (number of the first joined run, label) of each.
 
     The shortest run joins the longer of its touching neighbours, of equal ones the earlier, until
-    none is too short. Runs of equal labels that come to touch are one. A run between two gaps stays.
+    none is too short. Runs of equal labels that come to touch are one. A run between two gaps
+    stays.
 
     Args:
         begin: seconds `[runs]`; end: likewise.

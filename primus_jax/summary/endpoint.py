@@ -139,7 +139,7 @@ def ask(
                 raise EndpointError(f"{endpoint.host} {fault}.") from None
         except TimeoutError:
             fault = f"gave no whole answer within {endpoint.timeout_seconds:g} s"
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 fault = f"gave no whole answer within {endpoint.timeout_seconds:g} s"
