@@ -281,7 +281,8 @@ def _head(args: argparse.Namespace, encoder: "Encoder") -> str:
 
 def _print_pairs(description: dict) -> None:
     left_out = "; ".join(f"{count:,} {why}" for why, count in description["left_out"].items())
+    count = "1 pair" if description["pairs"] == 1 else f"{description['pairs']:,} pairs"
     print(
-        f"{description['pairs']:,} pairs of an embedding of {description['dim']} values and a "
+        f"{count} of an embedding of {description['dim']} values and a "
         f"sentence{f'; left out: {left_out}' if left_out else ''}"
     )

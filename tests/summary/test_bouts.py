@@ -1,6 +1,7 @@
 """Bouts: hysteresis, gaps, the least length, and that time is neither lost nor counted twice."""
 
 import csv
+import itertools
 
 import numpy as np
 import pytest
@@ -44,7 +45,12 @@ def test_a_label_enters_high_stays_lower_and_then_nothing_is_sure():
 
 def test_another_label_enters_at_once_and_a_gap_starts_anew():
     probability = np.array([[0.7, 0.3, 0.0], [0.4, 0.6, 0.0], [0.45, 0.55, 0], [0.5, 0.5, 0]])
-    assert hysteresis(probability, np.array([1, 0, 0, 0], bool), BoutRule()).tolist() == [0, 1, 1, 1]
+    assert hysteresis(probability, np.array([1, 0, 0, 0], bool), BoutRule()).tolist() == [
+        0,
+        1,
+        1,
+        1,
+    ]
     assert hysteresis(probability, np.array([1, 0, 1, 0], bool), BoutRule()).tolist() == [
         0, 1, -1, -1,
     ]  # fmt: skip
@@ -68,7 +74,7 @@ def test_bouts_cover_every_stretch_and_no_gap():
         assert sum(bout.windows for bout in found) == len(start)
         starts = [bout.start_seconds for bout in found]
         assert starts == sorted(starts)
-        for left, right in zip(found[:-1], found[1:], strict=True):
+        for left, right in itertools.pairwise(found):
             gap = right.start_seconds - left.end_seconds
             assert gap == pytest.approx(0) or gap > 15
             assert gap > 15 or left.label != right.label
