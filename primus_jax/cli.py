@@ -16,6 +16,7 @@ from primus_jax.parallel.backend import missing_backend
 COMMANDS = {
     "demo": "simulate, pretrain, interrupt, resume, export, evaluate and report, in minutes",
     "prepare": "recordings -> a dataset folder",
+    "annotate": "Ego4D's narrations -> soft labels of movements",
     "embed": "a dataset folder -> the same with CLIP text and image embeddings; resumes",
     "info": "a dataset folder -> its contents, printed",
     "pretrain": "dataset folders and a config file -> a run; resumes after a stop",

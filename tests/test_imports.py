@@ -25,7 +25,7 @@ FLOORS = (
 )
 # The package of the recordings' side: what its rooms may import of each other.
 PREPARATION = (
-    {"narration_text", "quality", "streams", "video"},
+    {"narration_text", "quality", "soft_labels", "streams", "video"},
     {"dataset", "user", "simulated"},
     {"har", "ego4d", "egoexo4d", "embed"},
 )
