@@ -22,7 +22,8 @@ class BoutRule:
     Attributes:
         enter: a bout of a label begins with a window that gives the label at least this.
         stay: the bout lasts while the label keeps at least this and no other label enters.
-        min_seconds: a shorter bout joins the longer of the two that touch it.
+        min_seconds: a shorter bout joins the longer of the two that touch it. A joined bout whose
+            label has less than `stay` on average is unsure.
 
     Raises:
         PrimusError: not 0 <= stay <= enter <= 1, or a length that is negative or not finite.
@@ -99,20 +100,44 @@ def find_bouts(
     begin, end, first = spans(start_seconds, window_seconds, hop_seconds, tolerance)
     state = hysteresis(probability, first, rule)
     cuts = np.flatnonzero(first | (np.diff(state, prepend=state[0] - 1) != 0))
-    runs = merge(begin[cuts], end[np.append(cuts[1:], len(state)) - 1], state[cuts],
-                 first[cuts], rule.min_seconds)  # fmt: skip
-    starts = [cuts[a] for a, _ in runs]
-    stops = [*starts[1:], len(state)]
+    joined = merge(begin[cuts], end[np.append(cuts[1:], len(state)) - 1], state[cuts],
+                   first[cuts], rule.min_seconds)  # fmt: skip
+    runs = doubted([(int(cuts[k]), label) for k, label in joined], probability, first, rule)
+    stops = [*(a for a, _ in runs[1:]), len(state)]
     return [
         Bout(
             float(begin[a]),
             float(end[b - 1]),
             labels[label] if label >= 0 else None,
             float((probability[a:b, label] if label >= 0 else probability[a:b].max(1)).mean()),
-            int(b - a),
+            b - a,
         )
-        for a, b, (_, label) in zip(starts, stops, runs, strict=True)
+        for (a, label), b in zip(runs, stops, strict=True)
     ]
+
+
+def doubted(
+    runs: Sequence[tuple[int, int]], probability: np.ndarray, first: np.ndarray, rule: BoutRule
+) -> list[tuple[int, int]]:
+    """Runs (first window, label) with -1 for labels that their windows do not carry together.
+
+    Joining can make a long bout of windows that disagree; below `stay` on average its label is not
+    sure. Such runs that touch become one.
+
+    Args:
+        runs: in order of time.
+        probability: float `[n, classes]`.
+        first: bool `[n]`, whether a gap precedes a window.
+        rule: `stay`.
+    """
+    found: list[tuple[int, int]] = []
+    stops = [*(a for a, _ in runs[1:]), len(probability)]
+    for (a, label), b in zip(runs, stops, strict=True):
+        sure = label >= 0 and probability[a:b, label].mean() >= rule.stay - 1e-6
+        if not sure and found and found[-1][1] < 0 and not first[a]:
+            continue
+        found.append((a, label if sure else -1))
+    return found
 
 
 def spans(

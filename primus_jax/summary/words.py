@@ -136,7 +136,8 @@ def limits(activity: Activity) -> list[str]:
     return [
         activity.source,
         f"A bout begins at a probability of {rule.enter:g}, lasts while it is {rule.stay:g} or "
-        f"more, and is at least {rule.min_seconds:g} s long unless gaps bound it.",
+        f"more, and is at least {rule.min_seconds:g} s long unless gaps bound it. Shorter bouts "
+        f"are part of their neighbours.",
         "Another activity than those named is given the label that it resembles, or none.",
     ]
 

@@ -103,6 +103,19 @@ def test_unsure_time_is_a_bout_without_a_label():
     assert unsure.confidence == pytest.approx(0.4)
 
 
+def test_windows_that_disagree_do_not_add_up_to_a_claim():
+    probability = np.random.default_rng(0).dirichlet([0.3] * 3, 5000)
+    for start in (np.arange(5000.0), np.arange(5000) + 100.0 * (np.arange(5000) >= 2000)):
+        found = bouts_of(probability, start, BoutRule(stay=0.5))
+        unsure = [bout for bout in found if bout.label is None]
+        assert sum(bout.windows for bout in unsure) > 4800
+        assert sum(bout.windows for bout in found) == 5000
+        assert all(bout.confidence >= 0.5 for bout in found if bout.label)
+        for left, right in itertools.pairwise(found):
+            gap = right.start_seconds - left.end_seconds > 1
+            assert gap or left.label != right.label
+
+
 def brute_force(begin, end, label, first, least):
     """The rule in its words, on a list."""
     runs = [[i, b, e, k, bool(f)] for i, (b, e, k, f) in
