@@ -108,7 +108,7 @@ def test_windows_that_disagree_do_not_add_up_to_a_claim():
     for start in (np.arange(5000.0), np.arange(5000) + 100.0 * (np.arange(5000) >= 2000)):
         found = bouts_of(probability, start, BoutRule(stay=0.5))
         unsure = [bout for bout in found if bout.label is None]
-        assert sum(bout.windows for bout in unsure) > 4800
+        assert sum(bout.windows for bout in unsure) > 4500
         assert sum(bout.windows for bout in found) == 5000
         assert all(bout.confidence >= 0.5 for bout in found if bout.label)
         for left, right in itertools.pairwise(found):
