@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from primus_jax.summary.pairs import PairSource
 
 BOUTS, TEXT, MARKDOWN, PICTURE = "bouts.csv", "summary.txt", "summary.md", "timeline.png"
+WINDOWS = "predictions.csv"
 ASKED, PAIRS = "summary_llm.md", "pairs"
-FILES = (BOUTS, TEXT, MARKDOWN, PICTURE)
+FILES = (BOUTS, TEXT, MARKDOWN, PICTURE, WINDOWS)
 NO_ANSWER = 3
 
 
@@ -131,6 +132,7 @@ def _summarise(args: argparse.Namespace) -> int:
         (folder / TEXT).write_text(text, encoding="utf-8")
         (folder / MARKDOWN).write_text(summary_markdown(activity), encoding="utf-8")
         plot_bouts(activity, folder / PICTURE)
+        activity.prediction.write_csv(folder / WINDOWS)
         if args.pairs:
             (folder / PAIRS).mkdir()
             source, head = _recording_pairs(args, encoder)

@@ -18,7 +18,7 @@ from primus_jax.evals.crossmodal.prompts import ClassPrompts, embed_prompts, rea
 from primus_jax.numerics import unit_rows
 from primus_jax.recordings.search import embed_sentences, trained_head
 from primus_jax.recordings.table_format import TableFormat
-from primus_jax.summary.bouts import Bout, BoutRule, find_bouts
+from primus_jax.summary.bouts import Bout, BoutRule, check_labels, find_bouts
 
 # IMU2CLIP's temperature of training, at which cosines of windows and sentences were compared.
 TEMPERATURE = 0.1
@@ -164,7 +164,8 @@ def find_activity(
         rule: of the bouts; None: the defaults.
 
     Raises:
-        PrimusError: windows further apart than they are long, or what `predict` raises.
+        PrimusError: windows further apart than they are long, a class named "unsure", or what
+            `predict` raises.
     """
     rule = rule or BoutRule()
     seconds = classifier.description["window_seconds"]
@@ -173,6 +174,7 @@ def find_activity(
             f"--hop {hop_seconds:g} leaves time between windows of {seconds:g} s that none covers; "
             f"expected at most {seconds:g}."
         )
+    check_labels(classifier.labels)
     found = predict(classifier, encoder, recording, layout, hop_seconds)
     # Starts lie on samples, at most half a one from the hop.
     tolerance = 1.5 / min(encoder.rate_hz, found.report.rate_hz)

@@ -93,10 +93,7 @@ def find_bouts(
     Raises:
         PrimusError: a class named "unsure".
     """
-    if UNSURE in labels:
-        raise PrimusError(
-            f"a class is named {UNSURE!r}, which here names time without a sure label. Rename it."
-        )
+    check_labels(labels)
     begin, end, first = spans(start_seconds, window_seconds, hop_seconds, tolerance)
     state = hysteresis(probability, first, rule)
     cuts = np.flatnonzero(first | (np.diff(state, prepend=state[0] - 1) != 0))
@@ -114,6 +111,14 @@ def find_bouts(
         )
         for (a, label), b in zip(runs, stops, strict=True)
     ]
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Raise PrimusError for a class named "unsure"."""
+    if UNSURE in labels:
+        raise PrimusError(
+            f"a class is named {UNSURE!r}, which here names time without a sure label. Rename it."
+        )
 
 
 def doubted(

@@ -126,7 +126,7 @@ def test_a_failing_endpoint_leaves_the_summary(folder, tmp_path, capsys, monkeyp
         assert main(words) == 3
     assert "summary.txt is complete" in capsys.readouterr().err
     assert {path.name for path in out.iterdir()} == {
-        "bouts.csv", "summary.txt", "summary.md", "timeline.png",
+        "bouts.csv", "summary.txt", "summary.md", "timeline.png", "predictions.csv",
     }  # fmt: skip
 
 
