@@ -4,6 +4,7 @@ Nobody looked at the signal: these labels are soft. A sentence that fits no clas
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections import Counter
@@ -84,12 +85,16 @@ class TfIdf:
     def match(self, sentence: str) -> Match:
         """The class of largest score, of equal ones none."""
         vector = self.vector(sentence)
-        scores = {label: _dot(vector, self.vector(label)) for label in self.labels}
+        scores = {label: _dot(vector, query) for label, query in self._queries.items()}
         best = max(scores.values())
         if best < self.least:
             return Match("", best, NONE)
         found = [label for label, score in scores.items() if score > best - 1e-9]
         return Match(found[0], best) if len(found) == 1 else Match("", best, SEVERAL)
+
+    @functools.cached_property
+    def _queries(self) -> dict[str, dict[str, float]]:
+        return {label: self.vector(label) for label in self.labels}
 
     def vector(self, sentence: str) -> dict[str, float]:
         """Weights of the words of a sentence, of unit length; {} without words."""
