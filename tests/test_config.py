@@ -52,7 +52,7 @@ def test_the_norm_of_the_released_encoder_is_a_flag():
     values = to_dict(config)
     del values["encoder"]["norm"]
     assert from_dict(values).encoder.norm == "group"
-    with pytest.raises(PrimusError, match="encoder.norm is 'batch'; expected one of"):
+    with pytest.raises(PrimusError, match=r"encoder\.norm is 'batch'; expected one of"):
         read_config(path, [data, "--config.encoder.norm=batch"]).validate()
 
 
