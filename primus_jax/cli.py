@@ -16,6 +16,7 @@ from primus_jax.parallel.backend import missing_backend
 COMMANDS = {
     "demo": "simulate, pretrain, interrupt, resume, export, evaluate and report, in minutes",
     "prepare": "recordings -> a dataset folder",
+    "annotate": "Ego4D's narrations -> soft labels of movements",
     "embed": "a dataset folder -> the same with CLIP text and image embeddings; resumes",
     "info": "a dataset folder -> its contents, printed",
     "pretrain": "dataset folders and a config file -> a run; resumes after a stop",
@@ -23,13 +24,14 @@ COMMANDS = {
     "import": "PyTorch weights -> a folder like that of export",
     "adapt": "your labelled recordings -> a classifier and its expected accuracy",
     "predict": "a classifier and a new recording -> times, labels and a timeline",
+    "summarise": "a recording -> activity over time, bouts, a timeline and a summary in words",
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
     "study": "methods x pretraining seeds x datasets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with pool and chance",
 }
 # Their one word may be an address; all other words that are, stand where a path belongs.
-FREE_TEXT = ("--license", "--licence", "--source", "--beam-options", "--coordinator")
+FREE_TEXT = ("--license", "--licence", "--source", "--beam-options", "--coordinator", "--llm")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -41,6 +41,21 @@ def test_overrides_keep_the_rest_and_reach_every_depth():
     assert config.optim == read_config(str(CONFIGS[0]), []).optim
 
 
+def test_the_norm_of_the_released_encoder_is_a_flag():
+    path = str(Path(__file__).parents[1] / "configs" / "primus.py")
+    data = "--config.data.train=('somewhere',)"
+    for norm in ("group", "layer", "instance"):
+        config = read_config(path, [data, f"--config.encoder.norm={norm}"])
+        config.validate()
+        assert config.encoder.norm == norm
+        assert from_dict(to_dict(config)) == config
+    values = to_dict(config)
+    del values["encoder"]["norm"]
+    assert from_dict(values).encoder.norm == "group"
+    with pytest.raises(PrimusError, match=r"encoder\.norm is 'batch'; expected one of"):
+        read_config(path, [data, "--config.encoder.norm=batch"]).validate()
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

@@ -18,14 +18,14 @@ FLOORS = (
     {"evals.crossmodal"},
     {"evals.fewshot"},
     {"classify", "demo", "study"},
-    {"using"},
+    {"using", "summary"},
     {"commands"},
     {"cli"},
     {"__main__"},
 )
 # The package of the recordings' side: what its rooms may import of each other.
 PREPARATION = (
-    {"narration_text", "quality", "streams", "video"},
+    {"narration_text", "quality", "soft_labels", "streams", "video"},
     {"dataset", "user", "simulated"},
     {"har", "ego4d", "egoexo4d", "embed"},
 )

@@ -5,6 +5,11 @@ primus-jax retrieve --encoder runs/primus/export --data data/mine --split test -
 Every window of the split is a query for its own sentence (video) among those of all windows, and
 the reverse. Ties count as their expectation. `--equal-texts` counts any window of the same sentence
 as right; without it, the k copies of a sentence tie.
+
+primus-jax retrieve --encoder runs/primus/export --data data/mine --split all --protocol imu2clip
+
+reports Recall@1, 10, 50 and MRR in the pool of IMU2CLIP's evaluation, 288 windows of which at most
+two are of one recording, beside pools of 1,000 and 10,000. Each pool is drawn five times.
 """
 
 import argparse
@@ -25,10 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="count windows of the same sentence as right answers too",
     )
-    parser.add_argument(
+    pools = parser.add_mutually_exclusive_group()
+    pools.add_argument(
         "--pool", type=int, metavar="N", help="only N windows, drawn by --seed (default: all)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="random seed of --pool")
+    pools.add_argument(
+        "--protocol",
+        choices=("imu2clip",),
+        help="pools of 288 (at most two windows of a recording), 1,000 and 10,000, five draws each",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed of --pool, or the first of --protocol"
+    )
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -50,17 +63,20 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the figures beside chance, and write them where asked."""
     from primus_jax.evals.crossmodal.inputs import open_inputs
-    from primus_jax.evals.crossmodal.retrieval_report import FILES, retrieval_report
+    from primus_jax.evals.crossmodal.retrieval_report import (
+        FILES,
+        pooled_report,
+        retrieval_report,
+    )
     from primus_jax.reports.rows import results_folder
 
     with results_folder(args.out, args.overwrite, FILES) as out:
-        report = retrieval_report(
-            open_inputs(args.encoder, args.data, args.split, args.head),
-            args.targets,
-            equal_texts=args.equal_texts,
-            pool=args.pool,
-            seed=args.seed,
-        )
+        inputs = open_inputs(args.encoder, args.data, args.split, args.head)
+        same = {"equal_texts": args.equal_texts, "seed": args.seed}
+        if args.protocol is None:
+            report = retrieval_report(inputs, args.targets, pool=args.pool, **same)
+        else:
+            report = pooled_report(inputs, args.targets, **same)
         print(report.text, end="")
         if out is not None:
             report.write(out)

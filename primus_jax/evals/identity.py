@@ -11,6 +11,7 @@ import numpy as np
 from primus_jax.encoder import Encoder
 from primus_jax.evals.hand_features import HandFeatures
 from primus_jax.evals.resampled import ResampledEncoder
+from primus_jax.models.released import ReleasedConfig
 
 Method = Encoder | ResampledEncoder | HandFeatures
 
@@ -33,7 +34,11 @@ def encoder_description(method: Method) -> dict[str, Any]:
 def encoder_hash(method: Method) -> str:
     """blake2b of the architecture, the rate and every parameter, 32 hex digits."""
     digest = hashlib.blake2b(digest_size=16)
-    config = json.dumps(encoder_description(method), sort_keys=True)
+    described = encoder_description(method)
+    if described.get("norm") == ReleasedConfig.norm:
+        # Hashes of before there was a norm to choose stay valid.
+        del described["norm"]
+    config = json.dumps(described, sort_keys=True)
     digest.update(f"{config} {method.rate_hz}".encode())
     encoder = trained_encoder(method)
     params = {} if encoder is None else encoder.params

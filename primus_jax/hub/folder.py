@@ -20,6 +20,7 @@ from primus_jax.hub.recognise import recognise
 from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.base import EncoderConfig, check_window
 from primus_jax.models.encoders import encoder_from_dict, encoder_to_dict
+from primus_jax.models.released import ReleasedConfig
 from primus_jax.reports.rows import ResultRow
 from primus_jax.trees import Params
 from primus_jax.weights.printable import MOST_SAID, shown, shown_value
@@ -37,9 +38,11 @@ ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
 # Keys of `config.json` that equal parameters need not share.
 OF_THE_TRAINING = ("metrics", "provenance")
 FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
+FIXED = "none outside; the encoder divides by (9.80665 m/s2, 2 rad/s)"
 NORMALISATION = {
     "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
-    "fixed": "none outside; the encoder divides by (9.80665 m/s2, 2 rad/s)",
+    "layer": "none outside; LayerNorm per window over time and channels is the first layer",
+    "instance": "none outside; InstanceNorm per window and channel is the first layer",
 }
 # No encoder is deeper; a hostile description must not make a loop of it.
 MOST_BLOCKS = 64
@@ -100,7 +103,7 @@ def write_folder(
         "channels": list(CHANNELS),
         "axes": "right-handed, fixed to the device; gyroscope axes are the accelerometer's",
         "units": {"acc": "m/s2 with gravity", "gyro": "rad/s"},
-        "normalisation": NORMALISATION[getattr(config, "input_norm", "fixed")],
+        "normalisation": _normalisation(config),
         "head": head,
         "heads": list(config.heads),
         "parameters": sum(tensor.size for tensor in tensors.values()),
@@ -127,6 +130,13 @@ def write_folder(
         (temporary / CARD).write_text(model_card(description, results), encoding="utf-8")
         shutil.copyfile(Path(__file__).with_name(MODULE), temporary / MODULE)
     return description
+
+
+def _normalisation(config: EncoderConfig) -> str:
+    """What `config.json` tells of the scale of the input."""
+    if isinstance(config, ReleasedConfig) and config.input_norm == "group":
+        return NORMALISATION[config.norm]
+    return FIXED
 
 
 def read_folder(

@@ -21,8 +21,9 @@ ssl_head0/*, ssl_head/* here. With kind "motion" the trunk's names are its paths
 `pool` stands in place of `backbone.5` for `readout="pool"`; its input is the mean, the standard
 deviation sqrt(variance + 1e-5), the maximum and the minimum over time, in this order. With
 `input_norm="fixed"`, `backbone.0` is no GroupNorm but x / (9.80665, 2.0) * weight + bias, the two
-numbers for the three channels of each sensor. "gru_time" transposes before the GRU, "gelu" adds no
-tensor. So the names alone do not tell architectures apart: the export folder says which it is.
+numbers for the three channels of each sensor. `norm` changes no name and no shape. "gru_time"
+transposes before the GRU, "gelu" adds no tensor. So the names alone do not tell architectures
+apart: the export folder says which it is.
 """
 
 from collections.abc import Callable

@@ -112,7 +112,7 @@ def assumption(
     """What was assumed of weights that say nothing about themselves, and how to state it."""
     fields = ""
     if isinstance(config, ReleasedConfig):
-        told = ("input_norm", "activation", "readout", "third_pool")
+        told = ("norm", "input_norm", "activation", "readout", "third_pool")
         fields = "".join(f", {name} {getattr(config, name)}" for name in told)
     return (
         f"{path} does not say what windows its encoder was trained on; taken as {window_seconds:g} "

@@ -280,16 +280,19 @@ def sample_range(architecture: dict[str, Any]) -> tuple[int, float]:
 def released_layers(architecture: dict[str, Any]) -> list[nn.Module]:
     """Normalisation, three blocks, normalisation and, unless it pools, the GRU."""
     channels, bins, readout = (architecture[key] for key in ("channels", "bins", "readout"))
+    # One group is layer, a group for each channel instance normalisation. Older folders have group.
+    groups = {"group": (2, 4), "layer": (1, 1), "instance": (6, channels)}
+    first, second = groups[architecture.get("norm", "group")]
     third: nn.Module = nn.MaxPool1d(3)
     if architecture["third_pool"] == "adaptive":
         third = nn.Identity() if readout == "pool" else MeanIntoBins(bins, readout == "gru_time")
     activation = architecture["activation"]
     layers: list[nn.Module] = [
-        GroupNorm(2, 6) if architecture["input_norm"] == "group" else FixedScale(),
+        GroupNorm(first, 6) if architecture["input_norm"] == "group" else FixedScale(),
         Block(6, channels, 10, nn.MaxPool1d(3), activation),
         Block(channels, channels, 5, nn.MaxPool1d(3), activation),
         Block(channels, channels, 5, third, activation),
-        GroupNorm(4, channels),
+        GroupNorm(second, channels),
     ]
     if readout != "pool":
         features = bins if readout == "gru_channels" else channels

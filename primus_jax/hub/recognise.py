@@ -31,7 +31,7 @@ def recognise(
     """Names and shapes of a state dict -> (architecture, our names for PyTorch -> theirs).
 
     Kind, sizes, heads and their layers come from names and shapes.
-    What these cannot tell is as released: GroupNorm input, no activation, GRU over channels,
+    What these cannot tell is as released: group normalisation, no activation, GRU over channels,
     adaptive pooling in PRIMUS (`backbone.*`) and max-pooling in IMU2CLIP (`net.*`).
 
     Args:

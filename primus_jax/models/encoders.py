@@ -56,12 +56,14 @@ def of_this_version(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of an encoder as this version names them.
 
     Version 0.1.0 had one class for all architectures, with the kind under "trunk". Fields without
-    effect on that kind go; "head_dim", which came last, is 0 where it is missing.
+    effect on that kind go; "head_dim", which came last, is 0 where it is missing. The released
+    encoder had the norm "group" before that field was there.
     """
-    if "trunk" not in values:
-        return dict(values)
-    kept = {name: value for name, value in values.items() if name != "trunk"}
-    kind = values["trunk"]
-    if isinstance(kind, str):
-        kept = {n: v for n, v in kept.items() if n not in _NOT_CHOSEN.get(kind, ())}
-    return {"kind": kind, "head_dim": 0, **kept}
+    found = dict(values)
+    if "trunk" in found:
+        kind = found.pop("trunk")
+        if isinstance(kind, str):
+            found = {n: v for n, v in found.items() if n not in _NOT_CHOSEN.get(kind, ())}
+        found = {"kind": kind, "head_dim": 0, **found}
+    before = {"norm": ReleasedConfig.norm} if found.get("kind") == ReleasedConfig.kind else {}
+    return before | found

@@ -26,6 +26,7 @@ from primus_jax.window import GRAVITY
 
 KERNELS = (10, 5, 5)
 CHOICES = {
+    "norm": ("group", "layer", "instance"),
     "input_norm": ("group", "fixed"),
     "activation": ("none", "gelu"),
     "readout": ("gru_channels", "gru_time", "pool"),
@@ -41,9 +42,9 @@ class ReleasedConfig(HeadOptions):
     """The architecture. The defaults are the released multi-head PRIMUS encoder.
 
     Attributes:
-        input_norm: "group", GroupNorm(2, 6) per window and sensor, as released; "fixed", division
-            by (9.80665 m/s^2, 2 rad/s) and a learned scale and offset per channel, which keeps
-            gravity and amplitude.
+        input_norm: "group", the first place is the layer that `norm` names, as released; "fixed",
+            division by (9.80665 m/s^2, 2 rad/s) and a learned scale and offset per channel, which
+            keeps gravity and amplitude. `norm` then names the second place only.
         activation: after each of the three blocks: "none", as released; "gelu", the exact GELU.
         readout: "gru_channels", as released: a GRU over the channels in order, whose features are
             the time bins; "gru_time": a GRU over time, whose features are the channels; "pool":
@@ -52,8 +53,12 @@ class ReleasedConfig(HeadOptions):
             "adaptive" (PRIMUS), the average into `bins`. Only the read-out "gru_channels" repeats
             steps to fill bins: "gru_time" averages into at most `bins`, "pool" keeps every step.
         bins: time bins before the read-out.
-        channels: of each convolution; a multiple of 4, the groups of the second GroupNorm.
+        channels: of each convolution; with `norm` "group" a multiple of 4, the number of groups.
         embed_dim: of the embedding.
+        norm: in both places, over time and "group", one sensor of the input and a quarter of the
+            convolutions' channels, as released; "layer", all channels; "instance", each channel by
+            itself. Every channel has a learned scale and offset. With the read-out "pool",
+            "instance" leaves nothing to the mean and the deviation over time.
     """
 
     kind: ClassVar[str] = "released"
@@ -65,6 +70,7 @@ class ReleasedConfig(HeadOptions):
     bins: int = 32
     channels: int = 32
     embed_dim: int = 512
+    norm: str = "group"
 
     def validate(self) -> None:
         """Raise PrimusError for a field with a value that the attributes do not allow."""
@@ -74,12 +80,21 @@ class ReleasedConfig(HeadOptions):
                     f"encoder.{field} is {getattr(self, field)!r}; expected one of {allowed}."
                 )
         check_sizes(self, "bins", "channels", "embed_dim")
-        if self.channels % 4:
+        if self.channels % self.norm_groups[1]:
             raise PrimusError(
                 f"encoder.channels is {self.channels}; expected a multiple of 4 (normalisation "
-                f"groups)."
+                f"groups), or another encoder.norm than 'group'."
             )
         self.validate_heads()
+
+    @property
+    def norm_groups(self) -> tuple[int, int]:
+        """Groups of channels that are normalised together: of the six, and of the convolutions'.
+
+        One group of all channels is layer normalisation, and a group for each channel is instance
+        normalisation (Ambient AI report, section 4.2 b, which names the three and no more).
+        """
+        return {"group": (2, 4), "layer": (1, 1), "instance": (6, self.channels)}[self.norm]
 
     def sample_range(self) -> tuple[int, int | None]:
         """Smallest and largest window (samples): from 123 as in PRIMUS, from 978 in IMU2CLIP.
@@ -130,12 +145,12 @@ class ReleasedEncoder(nn.Module):
     def __call__(self, imu: jax.Array) -> dict[str, jax.Array]:
         config = self.config
         check_window(config, imu.shape)
-        fixed = config.input_norm == "fixed"
-        x = (FixedScale(name="norm0") if fixed else GroupNorm(2, name="norm0"))(imu)
+        fixed, (first, second) = config.input_norm == "fixed", config.norm_groups
+        x = (FixedScale(name="norm0") if fixed else GroupNorm(first, name="norm0"))(imu)
         block = nn.remat(conv_block, static_argnums=2) if self.compute.remat else conv_block
         for i in range(len(KERNELS)):
             x = block(self, x, i)
-        embedding = self.read_out(GroupNorm(4, name="norm1")(x))
+        embedding = self.read_out(GroupNorm(second, name="norm1")(x))
         return {"emb": embedding, **apply_heads(config, embedding, self.compute.activations)}
 
     def read_out(self, x: jax.Array) -> jax.Array:

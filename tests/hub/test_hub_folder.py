@@ -1,5 +1,6 @@
 """The exported folder, written and read: equal files, descriptions, damage, folders of before."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -11,11 +12,12 @@ from safetensors.numpy import load_file, save_file
 from support.random_weights import assert_equal_trees, random_params
 from support.tiny_config import IMU2CLIP, READOUTS
 
+from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.hub.folder import read_folder, write_folder
 from primus_jax.hub.loading import read_encoder
 from primus_jax.hub.torch_names import to_torch_names
-from primus_jax.models.released import ReleasedConfig
+from primus_jax.models.released import CHOICES, ReleasedConfig
 
 ABOUT = {"rate_hz": 50, "window_seconds": 5, "provenance": {"steps": 7}}
 
@@ -159,6 +161,31 @@ def test_a_folder_from_before_heads_had_a_width_still_loads(tmp_path):
     description["format"] = "primus-jax encoder 1"
     path.write_text(json.dumps(description))
     assert read_folder(tmp_path / "out")[1] == READOUTS[0]
+
+
+@pytest.mark.parametrize("norm", CHOICES["norm"])
+def test_folder_and_lone_weights_tell_the_norm(norm, tmp_path):
+    config = dataclasses.replace(READOUTS[0], norm=norm)
+    params = random_params(config)
+    described = write_folder(tmp_path / "out", params, config, **ABOUT)
+    assert f"{norm.capitalize()}Norm" in described["normalisation"]
+    assert read_folder(tmp_path / "out")[1] == config
+    assert load_encoder(tmp_path / "out" / "model.safetensors").config == config
+
+
+def test_a_folder_from_before_there_was_a_norm_to_choose_still_loads(tmp_path):
+    torch = pytest.importorskip("torch")
+    from primus_jax.hub.modeling_primus import PrimusEncoder
+
+    write_folder(tmp_path / "out", random_params(READOUTS[0]), READOUTS[0], **ABOUT)
+    path = tmp_path / "out" / "config.json"
+    imu = torch.ones(1, 200, 6)
+    then = PrimusEncoder.from_pretrained(tmp_path / "out").embed(imu)
+    description = json.loads(path.read_text())
+    assert description["encoder"].pop("norm") == "group"
+    path.write_text(json.dumps(description))
+    assert read_folder(tmp_path / "out")[1] == READOUTS[0]
+    assert torch.equal(PrimusEncoder.from_pretrained(tmp_path / "out").embed(imu), then)
 
 
 def test_pytorch_loads_the_export(tmp_path):

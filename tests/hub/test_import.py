@@ -1,5 +1,6 @@
 """Weights of other programs: the Lightning layout, prefixes, recognition, `primus-jax import`."""
 
+import dataclasses
 import json
 import os
 import tracemalloc
@@ -174,7 +175,10 @@ def test_import_takes_what_shapes_do_not_tell(tmp_path, capsys):
     said = ["--encoder", "readout=gru_time", "--encoder", "activation=gelu"]
     assert main([*command, *said]) == 0
     assert_loads(tmp_path / "out", tensors, config)
+    assert main([*command, *said, "--encoder", "norm=layer"]) == 0
+    assert_loads(tmp_path / "out", tensors, dataclasses.replace(config, norm="layer"))
     for word, message in (
+        ("norm=batch", "encoder.norm is 'batch'; expected one of ('group', 'layer', 'instance')"),
         ("readout", "expected one of"),
         ("depth=3", "expected FIELD=VALUE"),
         ("bins=many", "expected a whole number"),

@@ -49,6 +49,10 @@ def test_pytorch_agrees_in_outputs_and_gradients(config):
     theirs = {name: parameter.grad.numpy() for name, parameter in module.named_parameters()}
     expected = to_torch_names(grad, config)
     assert theirs.keys() == expected.keys()
+    if config.kind == "released" and config.norm == "instance":
+        # Instance normalisation takes the bias in front of it away: what is left is rounding.
+        both = np.abs([theirs.pop("net.0.bias"), expected.pop("net.0.bias")])
+        assert both.max() < 1e-3 * max(np.abs(value).max() for value in expected.values())
     for name, value in expected.items():
         largest = np.abs(value).max()
         np.testing.assert_allclose(theirs[name], value, rtol=0, atol=1e-3 * largest, err_msg=name)

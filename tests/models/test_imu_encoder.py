@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,11 @@ from primus_jax.models.released import CHOICES, ReleasedConfig
 
 IMU2CLIP = ReleasedConfig(third_pool="max", multihead=False)
 PRIMUS = ReleasedConfig()
+NORMS = [
+    ReleasedConfig(norm="layer", embed_dim=24, channels=6),
+    ReleasedConfig(norm="instance", embed_dim=24, channels=6, readout="gru_time"),
+    ReleasedConfig(norm="instance", embed_dim=24, third_pool="max", multihead=False),
+]
 VARIANTS = [
     ReleasedConfig(input_norm=norm, activation=activation, readout=readout, embed_dim=40)
     for norm, activation, readout in itertools.product(
@@ -30,7 +36,7 @@ VARIANTS = [
 
 def describe(config):
     return "-".join(
-        [config.input_norm, config.activation, config.readout, config.third_pool]
+        [config.norm, config.input_norm, config.activation, config.readout, config.third_pool]
         + ([] if config.multihead else ["single"])
     )
 
@@ -135,6 +141,7 @@ def test_wrong_input_and_config():
     with pytest.raises(PrimusError, match=r"expected \[batch, time, 6\]"):
         PRIMUS.build().init(jax.random.key(0), jnp.zeros((250, 6)))
     for field, value in (
+        ("norm", "batch"),
         ("readout", "mean"),
         ("channels", 30),
         ("bins", 0),
@@ -203,6 +210,53 @@ def test_max_pool_passes_nan_and_gives_the_gradient_to_the_first():
     np.testing.assert_array_equal(grad[3:], [1, 0, 0, 0, 1, 0, 0])
 
 
+def test_each_norm_sees_its_own_channels():
+    """Scaling one channel changes what is normalised with it, and nothing else."""
+    imu = np.random.default_rng(0).normal(size=(1, 130, 6)).astype(np.float32)
+    louder = imu * np.array([3, 1, 1, 1, 1, 1], np.float32)
+    for norm, touched in (("instance", [0]), ("group", [0, 1, 2]), ("layer", range(6))):
+        config = ReleasedConfig(norm=norm, readout="pool", embed_dim=4, channels=4)
+        first, second = (outputs_and_layers(config, x)[1]["norm0"] for x in (imu, louder))
+        changed = np.abs(first - second).max((0, 1)) > 1e-3
+        # By itself a channel is what it was, whatever its scale.
+        expected = np.zeros(6, bool) if norm == "instance" else np.isin(np.arange(6), touched)
+        np.testing.assert_array_equal(changed, expected)
+
+
+@pytest.mark.parametrize("norm", CHOICES["norm"])
+def test_golden_norms(norm):
+    """Outputs and gradients that the published class gives with both norms replaced."""
+    path = Path(__file__).resolve().parents[3] / "shared" / "spec" / "golden" / "ambient.npz"
+    if not path.is_file():
+        pytest.skip("no folder of golden numbers (../shared/spec/golden) beside this checkout")
+    with np.load(path, allow_pickle=False) as file:
+        golden = {name: file[name] for name in file.files if name.startswith("norm")}
+    weights, case = "norm/weights/param/", f"norm.{norm}/x"
+    tensors = {n.removeprefix(weights): v for n, v in golden.items() if n.startswith(weights)}
+    config = ReleasedConfig(norm=norm, third_pool="max", multihead=False, embed_dim=24)
+    assert config.norm_groups == tuple(golden[f"{case}/opt/groups_{end}"] for end in ("in", "out"))
+
+    def half_square(params, imu):
+        embedding = config.build().apply({"params": params}, imu)["emb"]
+        return jnp.square(embedding).sum() / 2, embedding
+
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda v: v.astype(np.float64), from_torch_names(tensors, config)[0])
+        imu = golden["norm/x/in/imu"].astype(np.float64).swapaxes(1, 2)
+        run = jax.jit(jax.value_and_grad(half_square, has_aux=True))
+        (_, embedding), grads = run(params, imu)
+    assert relative_error(embedding, golden[f"{case}/out/embedding"]) < 1e-9
+    check_gradients(grads, {name: golden[f"{case}/grad/{name}"] for name in layout(config)}, config)
+
+
+def check_gradients(grads, expected, config):
+    """To 1e-9 of the largest; those that are zero but for rounding, of all gradients."""
+    smallest = 1e-4 * max(np.abs(value).max() for value in expected.values())
+    for name, ((module, leaf), _) in layout(config).items():
+        difference = np.abs(np.asarray(grads[module][leaf]).T - expected[name]).max()
+        assert difference < 1e-9 * max(np.abs(expected[name]).max(), smallest), name
+
+
 def relative_error(ours, theirs):
     theirs = np.asarray(theirs)
     return np.abs(np.asarray(ours) - theirs).max() / max(np.abs(theirs).max(), 1e-30)
@@ -241,19 +295,19 @@ def compare_gradients(config, imu):
     for head, value in expected.items():
         assert relative_error(outputs[head], value.detach()) < 1e-9
     assert relative_error(signal_grad, signal.grad) < 1e-9
-    for name, ((module, leaf), _) in layout(config).items():
-        assert relative_error(np.asarray(grads[module][leaf]).T, gradients[name]) < 1e-9, name
+    check_gradients(grads, gradients, config)
 
 
 def slow_unless_needed(config):
     """Every pair of settings occurs among the quick ones; the other combinations are slow."""
     first = config.readout != "gru_time"
     quick = (config.activation == "none") == ((config.input_norm == "group") == first)
+    quick = quick or config in NORMS
     marks = () if quick or not config.multihead else pytest.mark.slow
     return pytest.param(config, id=describe(config), marks=marks)
 
 
-@pytest.mark.parametrize("config", [slow_unless_needed(c) for c in VARIANTS])
+@pytest.mark.parametrize("config", [slow_unless_needed(c) for c in VARIANTS + NORMS])
 def test_gradients_equal_pytorch(config):
     """Random windows and one of zeros, whose max-pooling ties exactly."""
     samples = 150 if config.third_pool == "adaptive" else 1000
@@ -277,7 +331,7 @@ def compare_outputs(config, imu):
         np.testing.assert_allclose(outputs[head], value, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("config", [PRIMUS, *VARIANTS[-2:]], ids=describe)
+@pytest.mark.parametrize("config", [PRIMUS, *VARIANTS[-2:], *NORMS], ids=describe)
 def test_outputs_equal_pytorch(config):
     samples = 250 if config.third_pool == "adaptive" else 1000
     imu = np.random.default_rng(1).normal([0, 9.8, 0, 0, 0, 0], 1.0, (4, samples, 6))

@@ -23,6 +23,9 @@ CONFIGS = [
     ReleasedConfig(channels=8, embed_dim=16, readout="gru_time", third_pool="max", multihead=False),
     ReleasedConfig(channels=8, embed_dim=16, readout="pool", activation="gelu", head_layers=2),
     ReleasedConfig(channels=8, embed_dim=16, readout="pool", third_pool="max"),
+    ReleasedConfig(channels=6, embed_dim=16, norm="layer"),
+    ReleasedConfig(channels=6, embed_dim=16, norm="instance", third_pool="max", multihead=False),
+    ReleasedConfig(channels=6, embed_dim=16, norm="layer", input_norm="fixed", readout="gru_time"),
     MOTION,
     MotionConfig(channels=4, multihead=False),
 ]

@@ -25,6 +25,12 @@ class Block(nn.Module):
         return self.net(x)
 
 
+def norm(config, channels, groups):
+    if config.norm == "instance":
+        return nn.InstanceNorm1d(channels, affine=True)
+    return nn.GroupNorm(1 if config.norm == "layer" else groups, channels)
+
+
 class AtMostBins(nn.Module):
     def __init__(self, bins):
         super().__init__()
@@ -46,11 +52,11 @@ class TorchEncoder(nn.Module):
         }[config.readout]
         third = nn.MaxPool1d(3) if config.third_pool == "max" else adaptive
         layers = [
-            nn.GroupNorm(2, 6) if config.input_norm == "group" else FixedScale(),
+            norm(config, 6, 2) if config.input_norm == "group" else FixedScale(),
             Block(6, c, 10, nn.MaxPool1d(3), config.activation),
             Block(c, c, 5, nn.MaxPool1d(3), config.activation),
             Block(c, c, 5, third, config.activation),
-            nn.GroupNorm(4, c),
+            norm(config, c, 4),
         ]
         if config.readout == "pool":
             self.pool = nn.Linear(4 * c, e)

@@ -19,7 +19,8 @@ class PairedWindows:
 
     `embedding` is float32 `[n, dim]`; `label` int `[n]`, an index into the dataset's names or -1;
     `text` str `[n]`; `targets` has, for "text" and "video" where the dataset stores them, float32
-    `[n, dim]`, and `present` bool `[n]` which windows have one.
+    `[n, dim]`, and `present` bool `[n]` which windows have one; `recording` str `[n]` names the
+    recording of each, or is None where that is not known.
     """
 
     embedding: np.ndarray
@@ -27,6 +28,7 @@ class PairedWindows:
     text: np.ndarray
     targets: dict[str, np.ndarray]
     present: dict[str, np.ndarray]
+    recording: np.ndarray | None = None
 
 
 def chosen_splits(folder: DatasetFolder, split: str) -> list[str]:
@@ -67,7 +69,7 @@ def paired_windows(
     """
     folder.check_rate(encoder.rate_hz)
     stored = [name for name in TARGETS if f"{name}_embedding" in folder.metadata.tensors]
-    embedding, label, text = [], [], []
+    embedding, label, text, recording = [], [], [], []
     targets: dict[str, list[np.ndarray]] = {name: [] for name in stored}
     present: dict[str, list[bool]] = {name: [] for name in stored}
     for split in splits:
@@ -76,6 +78,7 @@ def paired_windows(
             embedding.append(encoder.encode_windows(imu, head=head))
             label += [row["label"] for row in rows]
             text += [row["text"] for row in rows]
+            recording += [row["recording"] for row in rows]
             for name in stored:
                 block = np.stack([row[f"{name}_embedding"] for row in rows])
                 targets[name].append(block.astype(np.float32))
@@ -86,4 +89,5 @@ def paired_windows(
         text=np.asarray(text, dtype=str),
         targets={name: np.concatenate(blocks) for name, blocks in targets.items()},
         present={name: np.asarray(flags, bool) for name, flags in present.items()},
+        recording=np.asarray(recording, dtype=str),
     )

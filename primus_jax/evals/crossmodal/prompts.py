@@ -29,8 +29,12 @@ class ClassPrompts:
     origin: str
 
 
-def read_prompts(path: Path, label_names: Sequence[str]) -> dict[str, list[str]]:
-    """Read {class: [sentence, ...]} from a JSON file; it may leave classes of the dataset out.
+def read_prompts(path: Path, label_names: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Read {class: [sentence, ...]} from a JSON file.
+
+    Args:
+        path: the file.
+        label_names: classes of a dataset, of which the file may leave some out; None: any.
 
     Raises:
         PrimusError: no such file, not such JSON, a class given twice, or one that the dataset
@@ -48,11 +52,10 @@ def read_prompts(path: Path, label_names: Sequence[str]) -> dict[str, list[str]]
         strings = isinstance(sentences, list) and all(isinstance(s, str) and s for s in sentences)
         if not sentences or not strings:
             raise PrimusError(f"{path}: class {name!r}: expected a list of one or more sentences.")
-    unknown = [name for name in found if name not in label_names]
+    known = found if label_names is None else label_names
+    unknown = [name for name in found if name not in known]
     if unknown:
-        raise PrimusError(
-            f"{path}: the dataset has no class {unknown[0]!r}; it has {list(label_names)}."
-        )
+        raise PrimusError(f"{path}: the dataset has no class {unknown[0]!r}; it has {list(known)}.")
     return found
 
 

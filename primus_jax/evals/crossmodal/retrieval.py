@@ -81,37 +81,51 @@ def retrieve(
     """
     results = []
     for target in targets:
-        rows = np.flatnonzero(windows.present.get(target, ()))
-        left_out = len(windows.label) - len(rows)
-        if not len(rows):
-            raise PrimusError(
-                f"no window has a {target} embedding; there is nothing to retrieve. Prepare the "
-                f"dataset with --embeddings, or choose other --targets."
-            )
+        rows = rows_with(windows, target)
         if pool is not None:
             if not 1 <= pool <= len(rows):
                 raise PrimusError(
                     f"a pool of {pool} windows; {len(rows)} have a {target} embedding."
                 )
             rows = np.sort(np.random.default_rng(seed).permutation(rows)[:pool])
-        imu, other = unit_rows(windows.embedding[rows]), unit_rows(windows.targets[target][rows])
-        if imu.shape[1] != other.shape[1]:
-            raise PrimusError(
-                f"windows have embeddings of {imu.shape[1]} values, the {target} {other.shape[1]}: "
-                f"they cannot be compared."
-            )
-        key = _keys(windows.text[rows], equal_texts)
-        chance = chance_distribution(np.bincount(key)[key], len(rows))
-        distinct = len({row.tobytes() for row in other})
-        ways = ((f"imu->{target}", imu, other), (f"{target}->imu", other, imu))
-        for direction, query, candidate in ways:
-            counts = rank_counts(query, candidate, key, key)
-            distribution = rank_distribution(counts, len(rows))
-            results.append(
-                Retrieval(
-                    direction, len(rows), left_out, distinct, equal_texts, distribution, chance
-                )
-            )
+        results += both_ways(windows, rows, target, equal_texts)
+    return results
+
+
+def rows_with(windows: PairedWindows, target: str) -> np.ndarray:
+    """Numbers of the windows with that target, int `[m]`; PrimusError where there is none."""
+    rows = np.flatnonzero(windows.present.get(target, ()))
+    if not len(rows):
+        raise PrimusError(
+            f"no window has a {target} embedding; there is nothing to retrieve. Prepare the "
+            f"dataset with --embeddings, or choose other --targets."
+        )
+    return rows
+
+
+def both_ways(
+    windows: PairedWindows, rows: np.ndarray, target: str, equal_texts: bool
+) -> list[Retrieval]:
+    """IMU to target and back among the windows `rows`, int `[pool]`; see `retrieve`."""
+    left_out = len(windows.label) - int(windows.present[target].sum())
+    imu, other = unit_rows(windows.embedding[rows]), unit_rows(windows.targets[target][rows])
+    if imu.shape[1] != other.shape[1]:
+        raise PrimusError(
+            f"windows have embeddings of {imu.shape[1]} values, the {target} {other.shape[1]}: "
+            f"they cannot be compared."
+        )
+    key = _keys(windows.text[rows], equal_texts)
+    chance = chance_distribution(np.bincount(key)[key], len(rows))
+    distinct = len({row.tobytes() for row in other})
+    results = []
+    for direction, query, candidate in (
+        (f"imu->{target}", imu, other),
+        (f"{target}->imu", other, imu),
+    ):
+        distribution = rank_distribution(rank_counts(query, candidate, key, key), len(rows))
+        results.append(
+            Retrieval(direction, len(rows), left_out, distinct, equal_texts, distribution, chance)
+        )
     return results
 
 
@@ -129,19 +143,19 @@ def retrieval_table(rows: Sequence[RetrievalRow]) -> str:
 
 
 def plot_retrieval(results: Sequence[Retrieval], path: Path, title: str = "Retrieval") -> None:
-    """Recall over the number of candidates returned, every direction against its chance.
+    """Recall over the number of candidates returned, every direction and pool against its chance.
 
     Args:
         results: of `retrieve`.
         path: the PNG.
         title: above the figure.
     """
-    targets = list(dict.fromkeys(_target(result) for result in results))
-    with figure_file(path, (1.0 + 3.8 * len(targets), 3.6)) as figure:
-        for axes, target in zip(
-            figure.subplots(1, len(targets), squeeze=False, sharey=True)[0], targets, strict=True
+    pools = list(dict.fromkeys((result.pool, _target(result)) for result in results))
+    with figure_file(path, (1.0 + 3.8 * len(pools), 3.6)) as figure:
+        for axes, (pool, target) in zip(
+            figure.subplots(1, len(pools), squeeze=False, sharey=True)[0], pools, strict=True
         ):
-            chosen = [result for result in results if _target(result) == target]
+            chosen = [r for r in results if (r.pool, _target(r)) == (pool, target)]
             k = np.arange(1, chosen[0].pool + 1)
             for i, result in enumerate(chosen):
                 recall = 100 * np.cumsum(result.distribution)

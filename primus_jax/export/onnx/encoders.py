@@ -80,7 +80,7 @@ def released_trunk(graph: Graph, config: ReleasedConfig, x: str, time: int) -> s
         x = graph.node("Div", x, graph.constant(FIXED_SCALE[:, None]))
         x = affine(graph, x, f"{prefix}.0")
     else:
-        x = group_norm(graph, x, f"{prefix}.0", 2)
+        x = group_norm(graph, x, f"{prefix}.0", config.norm_groups[0])
     for i, kernel in enumerate(KERNELS):
         x = graph.conv(x, f"{prefix}.{i + 1}.net.0", dilations=[2])
         time -= 2 * (kernel - 1)
@@ -93,7 +93,7 @@ def released_trunk(graph: Graph, config: ReleasedConfig, x: str, time: int) -> s
             x = graph.node("MatMul", x, graph.constant(mean))
         if config.activation == "gelu":
             x = graph.gelu(x)
-    x = group_norm(graph, x, f"{prefix}.4", 4)
+    x = group_norm(graph, x, f"{prefix}.4", config.norm_groups[1])
     if config.readout == "pool":
         pooled = graph.concat([level_and_spread(graph, x), extremes(graph, x)], 1)
         return graph.linear(pooled, "pool")
