@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from primus_jax.errors import PrimusError
 
@@ -36,7 +37,8 @@ def _why_no_device() -> str | None:
     try:
         jax.devices()
     except (AssertionError, RuntimeError) as error:
-        asked = jax.config.jax_platforms or os.environ.get("JAX_PLATFORMS")  # type: ignore[attr-defined]
+        settings: Any = jax.config
+        asked = settings.jax_platforms or os.environ.get("JAX_PLATFORMS")
         said = str(error).strip().split("\n")[0].split(" (set JAX_PLATFORMS")[0]
         why = f" ({said[:200]})" if said else ""
         if not asked:

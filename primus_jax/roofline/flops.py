@@ -87,6 +87,7 @@ def _precision(value: Any) -> str:
     """Name of the `lax.Precision` of a product's parameter, which may be one for each input."""
     first = value[0] if isinstance(value, tuple) else value
     if first is None:
-        default = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+        settings: Any = jax.config
+        default = settings.jax_default_matmul_precision
         first = lax.Precision(default) if default else lax.Precision.DEFAULT
     return first.name if isinstance(first, lax.Precision) else "DEFAULT"

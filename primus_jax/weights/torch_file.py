@@ -19,7 +19,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.weights.pickle_program import LARGEST_PROGRAM, Global, PickleMachine, RefusedCall
 from primus_jax.weights.printable import shown
 
-STORAGES = {
+STORAGES: dict[str, np.dtype[Any]] = {
     "torch.DoubleStorage": np.dtype("<f8"),
     "torch.FloatStorage": np.dtype("<f4"),
     "torch.HalfStorage": np.dtype("<f2"),

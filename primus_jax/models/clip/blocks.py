@@ -10,17 +10,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from primus_jax.models.clip.config import TransformerConfig
 from primus_jax.models.layers import gelu
 
 
-def precision(dtype: jnp.dtype) -> lax.Precision:
+def precision(dtype: DTypeLike) -> lax.Precision:
     """Of matrix products in `dtype`."""
     return lax.Precision.HIGHEST if dtype == jnp.float32 else lax.Precision.DEFAULT
 
 
-def linear(width: int, dtype: jnp.dtype, name: str, bias: bool = True) -> nn.Dense:
+def linear(width: int, dtype: DTypeLike, name: str, bias: bool = True) -> nn.Dense:
     """A linear layer, `[..., n]` -> `[..., width]`."""
     return nn.Dense(width, use_bias=bias, dtype=dtype, precision=precision(dtype), name=name)
 
@@ -55,7 +56,7 @@ class Block(nn.Module):
     """
 
     config: TransformerConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: jax.Array, allowed: jax.Array) -> tuple[jax.Array, None]:
@@ -86,7 +87,7 @@ class Transformer(nn.Module):
     """
 
     config: TransformerConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: jax.Array, allowed: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from primus_jax.models.clip.blocks import LayerNorm, Transformer, linear
 from primus_jax.models.clip.config import TextConfig
@@ -29,7 +30,7 @@ class TextTower(nn.Module):
     """
 
     config: TextConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, tokens: jax.Array, mask: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.clip import weights
@@ -87,7 +88,7 @@ def embed_text(
     tokens: jax.Array | np.ndarray,
     mask: jax.Array | np.ndarray | None = None,
     *,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """Embed sentences: the projection at their end, not normalised.
 
@@ -122,7 +123,7 @@ def embed_image(
     config: ClipConfig,
     images: jax.Array | np.ndarray,
     *,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """Embed images, uint8 `[n, H, W, 3]`: the projection float32 `[n, dim]`, not normalised.
 
@@ -146,7 +147,7 @@ def embed_video(
     config: ClipConfig,
     frames: jax.Array | np.ndarray,
     *,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> jax.Array:
     """Embed videos, uint8 `[n, frames, H, W, 3]` -> float32 `[n, dim]` of unit norm.
 

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from primus_jax.models.clip.blocks import LayerNorm, Transformer, linear
 from primus_jax.models.clip.config import VisionConfig
@@ -17,7 +18,7 @@ class VisionTower(nn.Module):
     """
 
     config: VisionConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
