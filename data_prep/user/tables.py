@@ -13,12 +13,13 @@ from primus_jax.recordings.clock import (
     Clock,
     check_order,
     check_stated,
+    check_steady,
     measured_rate,
     sampling_rate,
 )
 from primus_jax.recordings.columns import column_names
 from primus_jax.recordings.grid import NOTHING_FINITE, REPEATED, uniform_pieces
-from primus_jax.recordings.numbers import refuse_contradictions, refuse_impossible
+from primus_jax.recordings.numbers import Seen, refuse_contradictions, refuse_impossible
 from primus_jax.recordings.plausible import ALONE, pooled, stretches
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.rows import Rows, file_rows, joined
@@ -52,6 +53,12 @@ class Tables:
     A gap in time or a change of label or sentence cuts a recording into pieces `id#1`, `id#2`...,
     which stay in one split group.
 
+    Args:
+        paths: CSV and Parquet files.
+        layout: names and units of their columns.
+        narrations: (seconds, sentence) by recording; recordings without one are left out.
+        needed: which of recording, label, text, subject every file has to have.
+
     Attributes:
         drops: counts what was left out since iteration began.
         rates: measured or stated, of the recordings since iteration began, in Hz.
@@ -66,10 +73,12 @@ class Tables:
         paths: Sequence[Path],
         layout: TableFormat,
         narrations: Mapping[str, list[tuple[float, str]]] | None = None,
+        needed: Sequence[str] = (),
     ) -> None:
         self.paths = [Path(path) for path in paths]
         self.layout = layout
         self.narrations = narrations
+        self.needed = tuple(needed)
         self.drops: Counter[str] = Counter()
         self.rates: set[float] = set()
         self.times: set[str | None] = set()
@@ -106,21 +115,30 @@ class Tables:
     def remembered(self) -> TableFormat:
         """The format of the files that were read, for others of the same kind.
 
-        A column of times that was found by its name is named; a rate is kept where rows are even.
+        A column of times that every file had is named; a rate is kept where one had none.
         """
-        time = next(iter(self.times)) if len(self.times) == 1 else self.layout.time
-        rate_hz = self.layout.rate_hz if None in self.times else None
-        return dataclasses.replace(self.layout, time=time, rate_hz=rate_hz, names={})
+        time, rate_hz = self.layout.time, self.layout.rate_hz if None in self.times else None
+        if self.times == {"time"}:
+            time = "time"
+        names = {"recording": self.layout.names.get("recording", "")}
+        return dataclasses.replace(self.layout, time=time, rate_hz=rate_hz, names=names)
 
     def _rows(self, path: Path, clock: Clock) -> Rows:
         """All rows of a file."""
-        found = self.layout.columns(column_names(path), str(path), need_gyro=True)
+        names = column_names(path, self.layout.text)
+        found = self.layout.columns(names, str(path), need_gyro=True)
         self.times.add(found.time)
         words = tuple(OPTIONAL)
         rows = joined(list(file_rows(path, self.layout, clock, need_gyro=True, words=words)))
-        for k, column in enumerate((*found.acc, *found.gyro)):
-            if not np.isfinite(rows.raw[:, k]).any():
-                raise PrimusError(f"{path}: column {column!r} holds no number at all.")
+        seen = Seen(self.layout)
+        seen.add(rows)
+        seen.check(str(path))
+        missing = [key for key in self.needed if key not in found.words]
+        if missing:
+            raise PrimusError(
+                f"{path}: no column {missing[0]!r}; the file has {names}. Name it with "
+                f"--{missing[0]}-column."
+            )
         return rows
 
     def _timed(self, name: str, path: Path, rows: Rows, clock: Clock) -> _Timed | None:
@@ -142,6 +160,7 @@ class Tables:
                 return None
             clock.check(measured_rate(time[:RATE_ROWS]), where)
             rate = sampling_rate(time[:RATE_ROWS], layout.rate_hz, where)
+            check_steady(time, rate, rows.name)
         self.rates.add(rate)
         si = to_si(rows.raw, layout.acc_unit, layout.gyro_unit)
         return _Timed(name, where, rows, time, si, rate)
@@ -152,12 +171,12 @@ class Tables:
         together = pooled(own)
         for timed, parts in zip(found, own, strict=True):
             judged = parts if len(parts.mean) >= ALONE else together
-            refuse_contradictions(timed.si, judged, timed.rows.gyro, self.layout, timed.where)
+            refuse_contradictions(timed.si, judged, self.layout, timed.where)
             refuse_impossible(timed.si, timed.rows.name)
 
     def _pieces(self, timed: _Timed) -> Iterator[Recording]:
         """A recording without gaps and of one label and sentence."""
-        subjects = sorted(set(timed.words("subject")))
+        subjects = sorted(set(timed.words("subject")) - {""}) or [""]
         if len(subjects) > 1:
             raise PrimusError(f"{timed.where}: two subjects, {subjects[0]!r} and {subjects[1]!r}.")
         label, text = timed.words("label"), timed.words("text")

@@ -131,6 +131,7 @@ def _check_description(row: Any, path: Path) -> None:
         "window_seconds": type(seconds) in (int, float) and 0 < float(seconds) < float("inf"),
         "head": isinstance(row.get("head"), str),
         "gyro": isinstance(row.get("gyro"), bool),
+        "rates_hz": _are_rates(row.get("rates_hz", [])),
     }
     if "recordings" in row:
         try:
@@ -145,6 +146,12 @@ def _check_description(row: Any, path: Path) -> None:
                 f"{path}: {name!r} is {row.get(name)!r:.80}, which `primus-jax adapt` does not "
                 f"write. Adapt again."
             )
+
+
+def _are_rates(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        type(rate) in (int, float) and 0 < rate < float("inf") for rate in value
+    )
 
 
 def fit(

@@ -63,12 +63,11 @@ def _adapt(args: argparse.Namespace) -> None:
     window = encoder.window_seconds if args.window is None else args.window
     hop = window if args.hop is None else args.hop
     head = encoder.head if args.head is None else args.head
-    tables = Tables(args.files, table_format(args))
-    drops: Counter[str] = Counter()
+    tables = Tables(args.files, table_format(args), needed=("label",))
     own = (WEIGHTS, DESCRIPTION, ENCODER, PICTURE)
     with new_folder(args.out, overwrite=args.overwrite, own=own) as folder:
         data = labelled_windows(
-            tables, encoder, drops,
+            tables, encoder, tables.drops,
             window_seconds=window, hop_seconds=hop, head=head, shots=args.shots,
         )  # fmt: skip
         people = len(set(data.subject))
@@ -77,7 +76,7 @@ def _adapt(args: argparse.Namespace) -> None:
             f"{people} {'person' if people == 1 else 'people'}, "
             f"{len(set(data.recording))} recordings"
         )
-        for reason, count in sorted((drops + tables.drops).items()):
+        for reason, count in sorted((+tables.drops).items()):
             print(f"  left out: {count:,} {reason}")
         result = evaluate(data)
         row = result.row()

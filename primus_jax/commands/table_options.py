@@ -4,10 +4,13 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
+from primus_jax.errors import PrimusError
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 if TYPE_CHECKING:
     from primus_jax.recordings.table_format import TableFormat
+
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " "}
 
 
 def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -> None:
@@ -59,6 +62,25 @@ def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -
     parser.add_argument(
         "--rate", type=float, help="Hz; needed without times, else compared with the times"
     )
+    _add_text(parser)
+
+
+def _add_text(group: argparse._ActionsContainer) -> None:
+    """Declare how a CSV file is written; what is left out is found in its first lines."""
+    group.add_argument("--encoding", help="such as cp1252 or utf-16 (default: found)")
+    group.add_argument(
+        "--delimiter", choices=sorted(_DELIMITERS), help="between columns (default: found)"
+    )
+    group.add_argument("--decimal", metavar="MARK", help="point or comma: . or , (default: found)")
+    above = group.add_mutually_exclusive_group()
+    above.add_argument(
+        "--header-line",
+        type=int,
+        metavar="N",
+        help="line of the column names, from 1; 0: there is none, and columns are called 1, 2... "
+        "(default: found)",
+    )
+    above.add_argument("--skip-lines", type=int, metavar="N", help="lines above the header")
 
 
 def add_names(parser: argparse._ActionsContainer, *names: str) -> None:
@@ -81,9 +103,13 @@ def table_format(
     Raises:
         PrimusError: impossible values.
     """
-    from primus_jax.recordings.table_format import OPTIONAL, TableFormat
+    from primus_jax.recordings.dialect import TextOptions
+    from primus_jax.recordings.table_format import TableFormat
 
+    delimiter = None if args.delimiter is None else _DELIMITERS[args.delimiter]
+    written = TextOptions(args.encoding, delimiter, args.decimal, args.header_line, args.skip_lines)
     given = {
+        "text": None if written == TextOptions() else written,
         "acc": args.acc and tuple(args.acc),
         "gyro": () if args.no_gyro else args.gyro and tuple(args.gyro),
         "gravity": args.gravity and tuple(args.gravity),
@@ -93,7 +119,7 @@ def table_format(
         "time": args.time,
         "time_unit": args.time_unit,
         "rate_hz": args.rate,
-        "names": {name: getattr(args, f"{name}_column", "") for name in OPTIONAL},
+        "names": _names(args, remembered),
     }
     given = {name: value for name, value in given.items() if value is not None}
     if args.no_time:
@@ -103,4 +129,15 @@ def table_format(
         given.setdefault("gravity", ())
     if "time" in given and args.rate is None:
         given["rate_hz"] = None
-    return dataclasses.replace(remembered or TableFormat(), **given)
+    layout = dataclasses.replace(remembered or TableFormat(), **given)
+    if layout.time is None and args.time_unit is not None:
+        raise PrimusError("--time-unit without times. Leave --no-time out, or the unit.")
+    return layout
+
+
+def _names(args: argparse.Namespace, remembered: "TableFormat | None") -> dict[str, str]:
+    """Mapped columns of recording, label, text and subject."""
+    from primus_jax.recordings.table_format import OPTIONAL
+
+    known = remembered.names if remembered else {}
+    return {name: getattr(args, f"{name}_column", "") or known.get(name, "") for name in OPTIONAL}

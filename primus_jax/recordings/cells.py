@@ -2,7 +2,10 @@
 
 # pandas, R, SQL and spreadsheets; compared in lower case.
 MISSING = frozenset(
-    ("", "nan", "null", "none", "na", "n/a", "#n/a", "#na", "<na>", "nat", "-", "--")
+    (
+        *("", "nan", "-nan", "null", "(null)", "#null!", "none", "na", "n/a", "#n/a", "#na"),
+        *("#n/a n/a", "<na>", "nat", "-", "--", "?"),
+    )
 )
 
 

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import is_table, no_gyroscope, plain_array
+from primus_jax.recordings.cells import word
 from primus_jax.recordings.clock import Clock
 from primus_jax.recordings.rows import Rows, array_rows, file_rows, frame_rows
 from primus_jax.recordings.table_format import TableFormat
@@ -83,15 +82,17 @@ def _is_nested(recording: Any) -> bool:
 
 
 def _values(parts: Iterable[Any], layout: TableFormat, clock: Clock) -> Iterator[Rows]:
-    """Rows of arrays and DataFrames."""
-    before = 0
+    """Rows of arrays and DataFrames.
+
+    Raises:
+        PrimusError: the column of recordings names two.
+    """
+    before, names = 0, _OneName("the table")
     for part in (piece for whole in parts for piece in _slices(whole)):
         if is_table(part):
-            if "recording" in part.columns and part["recording"].nunique() > 1:
-                raise PrimusError(
-                    "the table's column 'recording' names several recordings; expected one at a "
-                    "time."
-                )
+            column = layout.names.get("recording") or "recording"
+            if column in part.columns:
+                names.check(word(str(name)) for name in part[column].unique())
             yield frame_rows(part, layout, clock, before)
         else:
             yield array_rows(part, layout, before)
@@ -114,15 +115,28 @@ def _file(path: Path, layout: TableFormat, clock: Clock, need_gyro: bool) -> Ite
     Raises:
         PrimusError: the column of recordings names two.
     """
-    last = None
+    names = _OneName(str(path))
     for rows in file_rows(path, layout, clock, need_gyro=need_gyro, words=("recording",)):
-        names = rows.words.get("recording", np.empty(0, object))
-        if len(names):
-            other = names[names != (names[0] if last is None else last)]
-            if len(other):
-                raise PrimusError(
-                    f"{path}: the column 'recording' names {last or names[0]!r} and {other[0]!r}; "
-                    f"expected one recording in a file."
-                )
-            last = names[0]
+        names.check(dict.fromkeys(rows.words.get("recording", ())))
         yield rows
+
+
+class _OneName:
+    """The one recording that a column of recordings may name."""
+
+    def __init__(self, where: str) -> None:
+        self._where, self._name = where, ""
+
+    def check(self, names: Iterable[str]) -> None:
+        """Look at further names.
+
+        Raises:
+            PrimusError: two names.
+        """
+        for name in names:
+            if self._name and name and name != self._name:
+                raise PrimusError(
+                    f"{self._where}: the column of recordings names {self._name!r} and {name!r}; "
+                    f"expected one recording at a time."
+                )
+            self._name = self._name or name

@@ -1,5 +1,6 @@
 """Stamps of rows -> seconds, their order, and the sampling rate that they state."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,16 @@ TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 # Up to this many sample periods are bridged; a longer pause cuts the recording.
 MAX_GAP = 5
 RATE_TOLERANCE = 0.05
+# A block whose rows come this much faster than the first ones is another rate.
+FASTER = 1.2
 # The first so many rows decide the rate, in a file that is read whole and in one read in pieces.
 RATE_ROWS = 16384
 # A spreadsheet counts days since 1900: these are the years 1982 to 2064.
 _SPREADSHEET_DAYS = (30_000.0, 60_000.0)
+
+
+# The years 1990 to 2090 in units of 100 ns since the year 1.
+_TICKS = (6.27e17, 6.6e17)
 
 
 class Clock:
@@ -57,16 +64,26 @@ class Clock:
             PrimusError: a rate, by these stamps, that no body-worn sensor has; the message names
                 the unit that fits.
         """
-        if RATE[0] <= rate_hz <= RATE[1]:
+        if possible_rate(rate_hz):
             return
         second = rate_hz * TIME_UNITS[self.unit]
-        fitting = [u for u, scale in TIME_UNITS.items() if RATE[0] <= second / scale <= RATE[1]]
+        fitting = [u for u, scale in TIME_UNITS.items() if possible_rate(second / scale)]
         says = (
             f"{where}: times in {self.unit} say {rate_hz:.4g} samples a second; expected "
             f"{RATE[0]:g} to {RATE[1]:,.0f}."
         )
         if self.own:
             raise PrimusError(f"{says} The column itself states that unit: check the recording.")
+        if math.isclose(second, 1.0, rel_tol=1e-9):
+            raise PrimusError(
+                f"{says} The steps are exactly 1: the column counts rows. Leave it out (--no-time) "
+                f"and give --rate."
+            )
+        if _TICKS[0] < float(self.first) < _TICKS[1]:
+            raise PrimusError(
+                f"{says} They look like ticks of .NET, 100 ns each since the year 1: convert them "
+                f"to seconds, or leave them out (--no-time) and give --rate."
+            )
         if fitting:
             unit = fitting[0]
             raise PrimusError(
@@ -81,13 +98,18 @@ class Clock:
         )
 
 
+def possible_rate(rate_hz: float) -> bool:
+    """Whether a body-worn sensor samples at that rate, by a clock that may be wrong by 5 %."""
+    return RATE[0] / (1 + RATE_TOLERANCE) <= rate_hz <= RATE[1] * (1 + RATE_TOLERANCE)
+
+
 def check_stated(rate_hz: float, where: str) -> None:
     """Refuse a stated rate that no body-worn sensor has.
 
     Raises:
         PrimusError: a rate outside `plausible.RATE`.
     """
-    if not RATE[0] <= rate_hz <= RATE[1]:
+    if not possible_rate(rate_hz):
         raise PrimusError(
             f"{where}: rate {rate_hz:g} Hz; expected {RATE[0]:g} to {RATE[1]:,.0f} Hz: below, too "
             f"little of human movement is left; above, the unit of the times is another."
@@ -128,6 +150,28 @@ def check_order(time: np.ndarray, signal: np.ndarray, row: Callable[[int], str])
     return step > 0
 
 
+def check_steady(time: np.ndarray, rate_hz: float, row: Callable[[int], str]) -> None:
+    """Refuse later rows of a recording that are closer than those at its start.
+
+    They would be interpolated onto the slower grid, and alias.
+
+    Args:
+        time: float64 `[rows]`, increasing seconds.
+        rate_hz: of the recording's first `RATE_ROWS` rows.
+        row: names a row for a person.
+
+    Raises:
+        PrimusError: the times of a block of `RATE_ROWS` say another rate.
+    """
+    for first in range(0, len(time) - 2, RATE_ROWS):
+        rate = measured_rate(time[first : first + RATE_ROWS])
+        if rate > FASTER * rate_hz:
+            raise PrimusError(
+                f"{row(first)}: from about here the times say {rate:.4g} samples a second, before "
+                f"{rate_hz:.4g}. Cut the recording into files of one rate."
+            )
+
+
 def sampling_rate(time: np.ndarray, stated: float | None, where: str) -> float:
     """Return the rate of increasing times in seconds, leaving pauses out.
 
@@ -145,7 +189,8 @@ def sampling_rate(time: np.ndarray, stated: float | None, where: str) -> float:
     if abs(measured / stated - 1) > RATE_TOLERANCE:
         raise PrimusError(
             f"{where}: the times say {measured:.4g} samples a second, --rate says {stated:.4g}. "
-            f"Check --time-unit and --rate, or leave --rate out."
+            f"Check --time-unit and --rate, or leave --rate out (a classifier that was adapted on "
+            f"files without times remembers the rate)."
         )
     return stated
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings import csv_file, parquet_file
+from primus_jax.recordings.dialect import TextOptions, find_dialect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,25 +42,29 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def column_names(path: Path) -> list[str]:
-    """Return the header of a CSV or Parquet file.
+def column_names(path: Path, text: TextOptions | None = None) -> list[str]:
+    """Return the names of the columns; several of one name `x` are called "x#1", "x#2"...
+
+    Args:
+        path: a CSV or Parquet file.
+        text: what is stated of a CSV file.
 
     Raises:
-        PrimusError: no such file, an empty file, another kind of file, a repeated column name.
+        PrimusError: no such file, an empty file, another kind of file.
     """
     if not path.is_file():
         raise PrimusError(f"{path}: no such file.")
     if path.stat().st_size == 0:
         raise PrimusError(f"{path}: the file is empty; expected a header and rows.")
-    names = parquet_file.names(path) if is_parquet(path) else csv_file.header(path)[0]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise PrimusError(f"{path}: column {repeated[0]!r} appears twice; expected unique names.")
-    return names
+    return parquet_file.names(path) if is_parquet(path) else list(find_dialect(path, text).names)
 
 
 def column_batches(
-    path: Path, numeric: Sequence[str], textual: Sequence[str] = (), stamps: Sequence[str] = ()
+    path: Path,
+    numeric: Sequence[str],
+    textual: Sequence[str] = (),
+    stamps: Sequence[str] = (),
+    text: TextOptions | None = None,
 ) -> Iterator[Columns]:
     """Yield the named columns, some ten thousand rows at a time.
 
@@ -68,12 +73,13 @@ def column_batches(
         numeric: columns of numbers.
         textual: columns of text.
         stamps: columns of times, which keep all their digits.
+        text: what is stated of a CSV file.
 
     Raises:
         PrimusError: a missing column, text in a numeric column, a row of another length, no rows;
             all name the file and the row.
     """
-    names = column_names(path)
+    names = column_names(path, text)
     missing = [name for name in (*numeric, *textual, *stamps) if name not in names]
     if missing:
         raise PrimusError(f"{path}: no column {missing[0]!r}; the file has {names}.")
@@ -84,8 +90,9 @@ def column_batches(
             yield Columns(path, batch.numbers, batch.text, lines, "row", batch.own_units)
             found += batch.rows
     else:
-        for numbers, text, lines in csv_file.batches(path, numeric, textual, stamps):
-            yield Columns(path, numbers, text, lines, "line")
+        dialect = find_dialect(path, text)
+        for numbers, words, lines in csv_file.batches(path, dialect, numeric, textual, stamps):
+            yield Columns(path, numbers, words, lines, "line")
             found += len(lines)
     if not found:
         raise PrimusError(f"{path}: no rows below the header.")

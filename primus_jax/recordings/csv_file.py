@@ -5,16 +5,21 @@ goes through the csv module, which also finds the row of whatever is wrong.
 """
 
 import csv
+import gzip
 import itertools
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.cells import is_missing, word
+from primus_jax.recordings.dialect import Dialect
+from primus_jax.recordings.text_file import open_text
 
 ROWS = 65536
 # The first integer whose neighbour float64 cannot hold.
@@ -24,42 +29,26 @@ EXACT = 2.0**53
 Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]
 
 
-def header(path: Path) -> tuple[list[str], str]:
-    """Return the names in the first line, and the delimiter: a comma, a semicolon or a tab.
-
-    Raises:
-        PrimusError: not UTF-8, or no name.
-    """
-    try:
-        with _open(path) as file:
-            first = file.readline()
-    except UnicodeDecodeError as error:
-        raise PrimusError(f"{path}: not a CSV file in UTF-8 ({error}).") from error
-    delimiter = max(",;\t", key=first.count)
-    try:
-        names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
-    except csv.Error as error:
-        raise PrimusError(f"{path}, line 1: not a CSV header ({error}).") from error
-    if not any(names):
-        raise PrimusError(f"{path}, line 1: expected a header with column names.")
-    return names, delimiter
-
-
 def batches(
-    path: Path, numeric: Sequence[str], textual: Sequence[str], stamps: Sequence[str]
+    path: Path,
+    dialect: Dialect,
+    numeric: Sequence[str],
+    textual: Sequence[str],
+    stamps: Sequence[str],
 ) -> Iterator[Batch]:
     """Yield blocks of at most `ROWS` rows; columns as in `columns.Columns`.
 
     Raises:
-        PrimusError: text in a numeric column, a row of another length, not UTF-8, with the line.
+        PrimusError: text in a numeric column, a row of another length, another encoding, with the
+            line.
     """
-    names, delimiter = header(path)
-    block = _Block(path, names, delimiter, numeric, textual, stamps)
+    block = _Block(path, dialect, numeric, textual, stamps)
     try:
-        with _open(path) as file:
-            # a quoted header may run over several lines
-            reader = csv.reader(file, delimiter=delimiter)
-            next(reader)
+        with open_text(path, dialect.encoding) as file:
+            # names in quotes may run over several lines
+            reader = csv.reader(file, delimiter=dialect.delimiter)
+            while reader.line_num < dialect.rows_above:
+                next(reader)
             before = reader.line_num
             while lines := list(itertools.islice(file, ROWS)):
                 if any('"' in line for line in lines):
@@ -68,16 +57,17 @@ def batches(
                 yield block.parse(lines, before)
                 before += len(lines)
     except UnicodeDecodeError as error:
-        raise PrimusError(f"{path}: not a CSV file in UTF-8 ({error}).") from error
-
-
-def _open(path: Path) -> TextIO:
-    return path.open(newline="", encoding="utf-8-sig")
+        raise PrimusError(
+            f"{path}: not a text in {dialect.encoding} ({error}). State another with --encoding, "
+            f"such as cp1252, or save the file in UTF-8."
+        ) from error
+    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
+        raise PrimusError(f"{path}: the packed file is damaged ({error}).") from error
 
 
 def _quoted(block: "_Block", lines: Iterable[str], before: int) -> Iterator[Batch]:
     """Blocks of rows whose cells may hold delimiters and line ends."""
-    reader = csv.reader(lines, delimiter=block.delimiter)
+    reader = block.reader(lines)
     try:
         while True:
             rows = [(reader.line_num, row) for row in itertools.islice(reader, ROWS)]
@@ -97,15 +87,20 @@ class _Block:
     def __init__(
         self,
         path: Path,
-        names: list[str],
-        delimiter: str,
+        dialect: Dialect,
         numeric: Sequence[str],
         textual: Sequence[str],
         stamps: Sequence[str],
     ) -> None:
-        self.path, self.names, self.delimiter = path, names, delimiter
+        self.path, self.dialect, self.names = path, dialect, list(dialect.names)
+        self.delimiter = dialect.delimiter
         self.numeric, self.textual, self.stamps = tuple(numeric), tuple(textual), tuple(stamps)
         self._words: dict[str, str] = {}
+
+    def reader(self, lines: Iterable[str]) -> Any:
+        """The reader of this dialect."""
+        blanks = self.delimiter == " "
+        return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=blanks)
 
     def parse(self, lines: list[str], before: int) -> Batch:
         """Lines without quotes, of which `before` stand above in the file."""
@@ -113,7 +108,7 @@ class _Block:
         if numbers is not None:
             return numbers, {}, np.arange(before + 1, before + 1 + len(lines))
         try:
-            rows = list(csv.reader(lines, delimiter=self.delimiter))
+            rows = list(self.reader(lines))
         except csv.Error as error:
             raise PrimusError(
                 f"{self.path}, line {before + 1} or below: not a CSV row ({error})."
@@ -123,8 +118,12 @@ class _Block:
     def _plain(self, lines: list[str]) -> dict[str, np.ndarray] | None:
         """All columns in one call, or None where a row is not made of that many plain numbers."""
         cells = len(self.names) - 1
-        if any(line.count(self.delimiter) != cells for line in lines):
+        if self.delimiter == " " or any(line.count(self.delimiter) != cells for line in lines):
             return None
+        if self.dialect.decimal == ",":
+            if any("." in line for line in lines):
+                return None
+            lines = [line.replace(",", ".") for line in lines]
         wanted = (*self.numeric, *self.stamps)
         try:
             table = np.loadtxt(
@@ -149,6 +148,9 @@ class _Block:
             lines = lines[[bool(row) for row in rows]]
             rows = [row for row in rows if row]
         for line, row in zip(lines, rows, strict=True):
+            # many loggers end each row, but not the header, with a delimiter
+            while len(row) > len(self.names) and not row[-1].strip():
+                row.pop()
             if len(row) != len(self.names):
                 raise PrimusError(
                     f"{self.path}, line {line}: {len(row)} fields; expected {len(self.names)} as "
@@ -165,6 +167,8 @@ class _Block:
         return np.array([self._words[cell] for cell in cells], object)
 
     def _floats(self, cells: Sequence[str], lines: np.ndarray, name: str) -> np.ndarray:
+        if self.dialect.decimal == ",":
+            cells = self._with_points(cells, lines, name)
         try:
             values = np.fromiter(map(float, cells), np.float64, len(cells))
         except ValueError:
@@ -176,6 +180,13 @@ class _Block:
             bad = next(i for i, cell in enumerate(cells) if "_" in cell)
             self._refuse(cells[bad], lines[bad], name)
         return values
+
+    def _with_points(self, cells: Sequence[str], lines: np.ndarray, name: str) -> list[str]:
+        """Decimal commas as points; a point among them would be a mark of thousands."""
+        for cell, line in zip(cells, lines, strict=True):
+            if "." in cell:
+                self._refuse(cell, line, name)
+        return [cell.replace(",", ".") for cell in cells]
 
     def _number(self, cell: str, line: int, name: str) -> float:
         try:
@@ -193,7 +204,8 @@ class _Block:
         try:
             return np.array([int(cell) for cell in cells], np.int64)
         except (ValueError, OverflowError):
-            return np.array([_exact(cell) for cell in cells], object)
+            points = [cell.replace(",", ".") for cell in cells]
+            return np.array([_exact(cell) for cell in points], object)
 
     def _refuse(self, cell: str, line: int, name: str) -> None:
         raise PrimusError(

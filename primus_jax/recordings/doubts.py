@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from primus_jax.recordings.plausible import Magnitudes, Stretches, is_gravity, magnitudes
+from primus_jax.recordings.plausible import (
+    MEAN_OF_CALM,
+    Magnitudes,
+    Stretches,
+    is_gravity,
+    magnitudes,
+)
 from primus_jax.window import ACC_UNITS, GRAVITY, GYRO_UNITS
 
 # A mean vector this long, beside the median of |acc|, is gravity and not movement.
@@ -49,12 +55,15 @@ def of_accelerometer(found: Magnitudes, parts: Stretches, acc_unit: str) -> Doub
     if math.isnan(found.acc):
         return None
     removed = parts.no_gravity(found.acc)
-    if found.gravity and not removed:
+    calm = parts.calm
+    odd = not math.isnan(calm) and not MEAN_OF_CALM[0] < calm < MEAN_OF_CALM[1]
+    if found.gravity and not removed and not odd:
         return None
     scale = ACC_UNITS[acc_unit]
     says = f"the median accelerometer magnitude is {found.acc / scale:.3g} {acc_unit}; expected "
     says += f"about {GRAVITY / scale:.3g} at rest"
     mean = found.acc if math.isnan(parts.middle) else parts.middle
+    mean = mean if math.isnan(calm) else calm
     for other, factor in ACC_UNITS.items():
         ones = mean / scale * factor / GRAVITY
         steady = mean >= STEADY * found.acc and NEAR_ONE[0] <= ones <= NEAR_ONE[1]
@@ -62,9 +71,12 @@ def of_accelerometer(found: Magnitudes, parts: Stretches, acc_unit: str) -> Doub
             return Doubt(says, f"It looks like {other}", f"pass --acc-unit {other}")
     if is_gravity(found.acc / scale * GRAVITY / 1000):
         return Doubt(says, "It looks like mg", "divide by 1,000 and pass --acc-unit g")
-    if removed or found.acc < GRAVITY:
-        if not math.isnan(parts.middle):
-            says += f", and its mean vector over 2 s is {parts.middle / scale:.3g} long"
+    if not math.isnan(parts.middle):
+        says += f", and its mean vector over 2 s is {parts.middle / scale:.3g} long"
+    if mean > MEAN_OF_CALM[1] and odd:
+        likely = "Gravity is in the accelerometer twice, or the unit is another"
+        return Doubt(says, likely, "leave --gravity out, or convert the numbers to m/s2 or g")
+    if removed or odd or found.acc < GRAVITY:
         likely = "Gravity seems to have been removed (userAcceleration, linear acceleration)"
         return Doubt(says, likely, ADD_GRAVITY)
     return Doubt(says, "No unit that is known fits", "convert the numbers to m/s2 or g")

@@ -10,6 +10,8 @@ from primus_jax.recordings.clock import MAX_GAP
 
 # Neighbours further apart than this many periods say nothing about the curve between them.
 SMOOTH_GAP = 2.5
+# Of a period; 35 Hz with stamps of whole milliseconds is off by 0.02.
+ROUNDED = 0.05
 GAPS = "gaps in time that cut a recording"
 REPEATED = "repeated rows"
 NOTHING_FINITE = "recordings without a finite sample"
@@ -49,7 +51,7 @@ def uniform_pieces(
             drops[NOTHING_FINITE] += 1
             continue
         t = time[rows] - time[rows[0]]
-        grid = np.arange(int(np.floor(t[-1] * rate_hz + 1e-6)) + 1) / rate_hz
+        grid = np.arange(whole_periods(t[-1] * rate_hz) + 1) / rate_hz
         on_grid = len(grid) == len(t) and np.abs(grid - t).max() * rate_hz < 0.01
         if on_grid and finite.all():
             values = signal[rows]
@@ -58,6 +60,11 @@ def uniform_pieces(
         start = float(time[rows[0]] - time[0])
         pieces.append(Piece(values, start, _spans(t, finite, 1 / rate_hz)))
     return pieces
+
+
+def whole_periods(periods: float) -> int:
+    """Whole sample periods up to a time: a stamp that is rounded down does not lose its sample."""
+    return int(np.floor(periods + ROUNDED))
 
 
 def curve(grid: np.ndarray, t: np.ndarray, values: np.ndarray, period: float) -> np.ndarray:

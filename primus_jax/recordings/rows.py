@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import as_array, table_values
 from primus_jax.recordings.clock import Clock
-from primus_jax.recordings.columns import column_batches, column_names
+from primus_jax.recordings.columns import Columns, column_batches, column_names
 from primus_jax.recordings.table_format import FoundColumns, TableFormat
+from primus_jax.window import ACC_UNITS, GRAVITY
 
 _PLACE = "the recording, row"
 
@@ -63,16 +65,52 @@ def file_rows(
     Raises:
         PrimusError: anything wrong with the file, naming it and the row.
     """
-    found = layout.columns(column_names(path), str(path), need_gyro=need_gyro)
+    names = column_names(path, layout.text)
+    found = layout.columns(names, str(path), need_gyro=need_gyro)
     known = {key: name for key, name in found.words.items() if key in words}
     stamps = [found.time] if found.time else []
-    for batch in column_batches(path, found.numeric, list(dict.fromkeys(known.values())), stamps):
+    words_of = list(dict.fromkeys(known.values()))
+    for batch in column_batches(path, found.numeric, words_of, stamps, layout.text):
+        _check_gravity(batch, found, layout)
         time = None
         if found.time:
             time = clock.seconds(batch.numbers[found.time], batch.own_units.get(found.time))
         raw = _six(batch.numbers, found, layout)
         texts = {key: batch.text[name] for key, name in known.items()}
-        yield Rows(time, raw, bool(found.gyro), texts, batch.lines, f"{path}, {batch.row_name}")
+        place = f"{path}, {batch.row_name}"
+        rows = Rows(time, raw, bool(found.gyro), texts, batch.lines, place)
+        yield rows if time is None else rows.part(~_empty(rows))
+
+
+def _empty(rows: Rows) -> np.ndarray:
+    """Rows that hold nothing at all, as spreadsheets leave below a table."""
+    channels = slice(0, 6 if rows.gyro else 3)
+    empty = np.isnan(rows.raw[:, channels]).all(1)
+    if rows.time is not None:
+        empty &= np.isnan(rows.time)
+    for words in rows.words.values():
+        empty &= words == ""
+    return empty
+
+
+def _check_gravity(batch: Columns, found: FoundColumns, layout: TableFormat) -> None:
+    """Refuse columns of gravity whose length is not 1 g in the unit of the accelerometer.
+
+    Raises:
+        PrimusError: they are in another unit than stated.
+    """
+    if not found.gravity:
+        return
+    length = np.linalg.norm(np.stack([batch.numbers[name] for name in found.gravity], 1), axis=1)
+    length = length[np.isfinite(length)]
+    one = GRAVITY / ACC_UNITS[layout.acc_unit]
+    middle = float(np.median(length)) if len(length) else one
+    if not 0.9 * one < middle < 1.1 * one:
+        raise PrimusError(
+            f"{batch.path}: the columns of gravity {list(found.gravity)} are {middle:.3g} long; in "
+            f"{layout.acc_unit}, the unit of the accelerometer, gravity is {one:.3g}. State the "
+            f"unit with --acc-unit, or bring both sensors to one unit."
+        )
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

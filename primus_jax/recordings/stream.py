@@ -45,7 +45,8 @@ def recording_windows(
     Raises:
         PrimusError: anything wrong with the recording, or a hop that is not positive.
     """
-    if not (np.isfinite(hop_seconds) and hop_seconds * rate_hz >= 1):
+    number = isinstance(hop_seconds, int | float | np.number)
+    if not (number and np.isfinite(hop_seconds) and hop_seconds * rate_hz >= 1):
         raise PrimusError(
             f"hop_seconds is {hop_seconds!r}; expected at least one sample, {1 / rate_hz:g} s."
         )

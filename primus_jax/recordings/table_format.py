@@ -8,6 +8,7 @@ import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.clock import TIME_UNITS
+from primus_jax.recordings.dialect import TextOptions
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 OPTIONAL = {"recording": "recording", "label": "label", "text": "text", "subject": "subject"}
@@ -29,6 +30,7 @@ class TableFormat:
         gravity: three columns, in `acc_unit`, added to `acc` (userAcceleration, linear
             acceleration); () where gravity is in `acc`.
         invert_acc: change the sign of the accelerometer, gravity added: Apple reports -1 g upwards.
+        text: how a CSV file is written, as far as it is stated.
         names: mapped columns for recording, label, text, subject; the column of that same name is
             taken where none is mapped and the file has it.
     """
@@ -42,6 +44,7 @@ class TableFormat:
     gyro_unit: str = "rad/s"
     gravity: tuple[str, ...] = ()
     invert_acc: bool = False
+    text: TextOptions = dataclasses.field(default_factory=TextOptions)
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class TableFormat:
         Raises:
             PrimusError: a missing column, or neither times nor a rate.
         """
+        self._refuse_repeated(present, where)
         gyro = self.gyro if set(self.gyro) & set(present) else ()
         if self.gyro and not gyro and need_gyro:
             raise PrimusError(
@@ -101,6 +105,16 @@ class TableFormat:
             raise PrimusError(f"{where}: no column {missing[0]!r}; the file has {list(present)}.")
         return FoundColumns(self.acc, gyro, self.gravity, time, words)
 
+    def _refuse_repeated(self, present: Sequence[str], where: str) -> None:
+        """Refuse a name that several columns have, where it would be read."""
+        usual = [self.names.get(key) or name for key, name in OPTIONAL.items()]
+        for name in (*self.acc, *self.gyro, *self.gravity, self.time or "time", *usual):
+            if f"{name}#1" in present:
+                raise PrimusError(
+                    f"{where}: column {name!r} appears twice. Name the one that is meant: "
+                    f"{name}#1 is the first, {name}#2 the second."
+                )
+
 
 @dataclasses.dataclass(frozen=True)
 class FoundColumns:
@@ -120,10 +134,8 @@ class FoundColumns:
 
 
 def format_to_row(layout: TableFormat) -> dict[str, Any]:
-    """The format of the channels and the clock as JSON; `names` is left out."""
-    row = dataclasses.asdict(layout)
-    del row["names"]
-    return row
+    """The format as JSON."""
+    return dataclasses.asdict(dataclasses.replace(layout, names=dict(layout.names)))
 
 
 def format_from_row(row: Mapping[str, Any]) -> TableFormat:
@@ -133,7 +145,9 @@ def format_from_row(row: Mapping[str, Any]) -> TableFormat:
         PrimusError: an impossible value.
         TypeError: an unknown name, or a value of another kind.
     """
-    names = {key: tuple(row[key]) for key in ("acc", "gyro", "gravity")}
+    names: dict[str, Any] = {key: tuple(row[key]) for key in ("acc", "gyro", "gravity")}
     if not all(isinstance(name, str) for columns in names.values() for name in columns):
         raise TypeError(f"columns {names}; expected names")
-    return TableFormat(**{**row, **names})
+    if not isinstance(row.get("invert_acc", False), bool):
+        raise TypeError(f"invert_acc {row['invert_acc']!r}; expected true or false")
+    return TableFormat(**{**row, **names, "text": TextOptions(**row.get("text", {}))})

@@ -17,11 +17,12 @@ from primus_jax.recordings.clock import (
     RATE_ROWS,
     Clock,
     check_order,
+    check_steady,
     measured_rate,
     sampling_rate,
 )
-from primus_jax.recordings.grid import curve
-from primus_jax.recordings.numbers import check_numbers, refuse_impossible
+from primus_jax.recordings.grid import curve, whole_periods
+from primus_jax.recordings.numbers import Seen, check_numbers, refuse_impossible
 from primus_jax.recordings.report import Report, name_of
 from primus_jax.recordings.rows import Rows, joined
 from primus_jax.recordings.table_format import TableFormat
@@ -52,14 +53,18 @@ def uniform_blocks(
     grid: _Grid | None = None
     row = 0
     rows = read_chunks(recording, layout, clock, need_gyro=strict and bool(layout.gyro))
+    seen = Seen(layout)
     for part in _joined(rows):
         time, raw = part.time, part.raw
+        seen.add(part)
         if grid is None:
             where = name_of(recording)
             report.rate_hz = rate = _rate(time, layout, clock, where)
             check_rate(rate, target_hz)
-            check_numbers(raw, part.gyro, rate, layout, where, strict=strict)
+            check_numbers(raw, rate, layout, where, strict=strict)
             grid = _Grid(rate, report)
+        elif time is not None:
+            check_steady(time, report.rate_hz, part.name)
         if time is None:
             time = (row + np.arange(len(raw))) / report.rate_hz
         row += len(raw)
@@ -70,7 +75,8 @@ def uniform_blocks(
         refuse_impossible(si, part.part(finite).name)
         yield from grid.push(time[finite], si)
     if grid is None:
-        raise PrimusError("the recording holds no rows.")
+        raise PrimusError(f"{name_of(recording)} holds no rows.")
+    seen.check(name_of(recording), strict=strict)
     yield from grid.finish()
 
 
@@ -168,7 +174,7 @@ class _Grid:
             samples = values[pending]
         else:
             last = t[-1] if whole else t[max(len(t) - 1 - MEMORY, 0)]
-            grid = np.arange(self.next, int(np.floor(last + 1e-6)) + 1)
+            grid = np.arange(self.next, whole_periods(last) + 1)
             samples = curve(grid.astype(np.float64), t, values, 1.0)
         if not len(samples):
             return

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from support.recording_files import table_columns, write_csv
 from support.user_files import tiny_encoder, write_user_csv
 
 from primus_jax import SignalWarning
@@ -14,7 +15,7 @@ from primus_jax.classify.folds import hold_out, training_rows
 from primus_jax.classify.predict import predict
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.table_format import TableFormat
+from primus_jax.recordings.table_format import TableFormat, format_to_row
 
 UNITS = ["--acc-unit", "g", "--gyro-unit", "deg/s"]
 LABELS = ["--label-column", "activity"]
@@ -92,7 +93,8 @@ def test_a_classifier_remembers_columns_units_and_clock(folder, adapted, tmp_pat
     row = json.loads((adapted / "classifier.json").read_text())
     assert row["rates_hz"] == [25.0]
     layout = load_classifier(adapted)[0].layout
-    assert layout == TableFormat(time="time", acc_unit="g", gyro_unit="deg/s")
+    units = {"acc_unit": "g", "gyro_unit": "deg/s"}
+    assert layout == TableFormat(time="time", names={"recording": ""}, **units)
     new = write_user_csv(tmp_path / "new.csv", people=("dora",), seed=900, labelled=False)
     out = ["--classifier", str(adapted), "--out", str(tmp_path / "out"), "--overwrite"]
     assert main(["predict", str(new), *out]) == 0
@@ -130,10 +132,19 @@ def test_a_classifier_without_times_remembers_its_rate(folder, tmp_path, capsys)
     command = ["adapt", str(plain), "--encoder", str(folder / "encoder"), *LABELS, *UNITS]
     assert main([*command, "--out", str(tmp_path / "c"), "--rate", "25"]) == 0
     layout = load_classifier(tmp_path / "c")[0].layout
-    assert (layout.time, layout.rate_hz) == (None, 25.0)
+    assert (layout.time, layout.rate_hz) == ("", 25.0)
     new = write_user_csv(tmp_path / "new.csv", people=("dora",), labelled=False)
     command = ["predict", str(new), "--classifier", str(tmp_path / "c")]
     assert main([*command, "--out", str(tmp_path / "p")]) == 0
+    # times that are there are used, and must say the remembered rate
+    fast = write_user_csv(tmp_path / "fast.csv", people=("dora",), rate_hz=50.0, labelled=False)
+    command[1] = str(fast)
+    capsys.readouterr()
+    assert main([*command, "--out", str(tmp_path / "r")]) == 2
+    assert "the times say 50 samples a second, --rate says 25" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "r"), "--no-time", "--time-unit", "ms"]) == 2
+    assert "--time-unit without times" in capsys.readouterr().err
+    command[1] = str(new)
     # times that are named take the place of the remembered rate
     assert main([*command, "--out", str(tmp_path / "q"), "--time", "time"]) == 0
 
@@ -145,10 +156,53 @@ def test_a_classifier_of_an_earlier_version_takes_the_usual_format(adapted, tmp_
     del row["recordings"], row["rates_hz"]
     (copy / "classifier.json").write_text(json.dumps(row))
     assert load_classifier(copy)[0].layout == TableFormat()
-    for damage in ({"recordings": {"acc": ["x"]}}, {"recordings": 7}):
+    for damage in ({"rates_hz": "abc"}, {"rates_hz": [0]}, {"rates_hz": [None]}):
+        (copy / "classifier.json").write_text(json.dumps(row | damage))
+        with pytest.raises(PrimusError, match="'rates_hz' is"):
+            load_classifier(copy)
+    wrong = format_to_row(TableFormat()) | {"invert_acc": "false"}
+    for damage in ({"recordings": {"acc": ["x"]}}, {"recordings": 7}, {"recordings": wrong}):
         (copy / "classifier.json").write_text(json.dumps(row | damage))
         with pytest.raises(PrimusError, match="'recordings' is no format of a table"):
             load_classifier(copy)
+
+
+def test_predict_reads_one_recording(folder, adapted, tmp_path, capsys):
+    """The column of recordings is remembered, under whatever name."""
+    text = (folder / "my.csv").read_text().replace("recording", "session", 1)
+    path = tmp_path / "sessions.csv"
+    path.write_text(text)
+    command = ["--encoder", str(folder / "encoder"), *LABELS, *UNITS]
+    out = ["--out", str(tmp_path / "c")]
+    assert main(["adapt", str(path), *command, "--recording-column", "session", *out]) == 0
+    command = [
+        "predict",
+        str(path),
+        "--classifier",
+        str(tmp_path / "c"),
+        "--out",
+        str(tmp_path / "p"),
+    ]
+    assert main(command) == 2
+    assert "the column of recordings names" in capsys.readouterr().err
+    rows = [line.split(",") for line in text.splitlines()]
+    column = rows[0].index("acc_z")
+    empty = [
+        [*row[:column], "acc_z" if k == 0 else "", *row[column + 1 :]] for k, row in enumerate(rows)
+    ]
+    path.write_text("\n".join(",".join(row) for row in empty if row[7] in ("session", rows[1][7])))
+    assert main(command) == 2
+    assert "column 'acc_z' holds no number at all" in capsys.readouterr().err
+
+
+def test_a_refusal_counts_the_changes_of_label(folder, tmp_path, capsys):
+    columns = table_columns(3000, label=np.tile(np.repeat(["a", "b"], 30), 50))
+    path = write_csv(tmp_path / "a.csv", columns)
+    command = ["adapt", str(path), "--encoder", str(folder / "encoder")]
+    assert main([*command, "--out", str(tmp_path / "c")]) == 2
+    said = capsys.readouterr().err
+    assert "99 changes of label or sentence that cut a recording" in said
+    assert "100 recordings shorter than a window" in said
 
 
 def test_damaged_numbers_are_refused(adapted, tmp_path):
@@ -169,7 +223,7 @@ def test_too_little_to_learn_from_is_said(folder, tmp_path, capsys):
     command = ["adapt", str(folder / "my.csv"), "--encoder", str(folder / "encoder"), *UNITS]
     command += ["--out", str(tmp_path / "out")]
     assert main(command) == 2
-    assert "expected at least two labels" in capsys.readouterr().err
+    assert "no column 'label'; the file has" in capsys.readouterr().err
     assert main([*command, *LABELS, "--window", "20"]) == 2
     assert "27 recordings shorter than a window" in capsys.readouterr().err
     assert main([*command, *LABELS, "--shots", "1"]) == 2

@@ -212,6 +212,14 @@ def test_missing_numbers_however_written_are_missing(tmp_path):
         read(write_csv(tmp_path / "a.csv", columns))
 
 
+def test_a_missing_subject_and_empty_rows_are_passed_over(tmp_path):
+    path = write_csv(tmp_path / "a.csv", table_columns(500, subject=["s1"] * 400 + [""] * 100))
+    path.write_text(path.read_text() + ",,,,,,,\n" * 5)
+    (r,), drops = read(path)
+    assert (r.subject, len(r.signal)) == ("s1", 500)
+    assert not drops
+
+
 def test_blanks_around_words_cut_nothing(tmp_path):
     rng = np.random.default_rng(0)
     labels = [label + " " * int(rng.integers(3)) for label in ["sitting"] * 250 + ["walking"] * 250]
@@ -357,7 +365,7 @@ def test_many_rows_are_read_in_parts(tmp_path):
     columns["acc_x"] = list(columns["acc_x"])
     (r,), _ = read(write_csv(tmp_path / "a.csv", columns))
     assert len(r.signal) == 70_000
-    columns["acc_x"][69_000] = "?"
+    columns["acc_x"][69_000] = "x"
     with pytest.raises(PrimusError, match="line 69002"):
         read(write_csv(tmp_path / "a.csv", columns))
 

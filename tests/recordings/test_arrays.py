@@ -85,7 +85,7 @@ def test_any_rate_gives_the_embedding_of_the_motion(encoder, rate):
     assert found @ expected > 0.97 * np.linalg.norm(found) * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("rate", [None, "50", [50], 50j, np.nan, 0, 9.99])
+@pytest.mark.parametrize("rate", [None, "50", [50], 50j, np.nan, 0, 9.4])
 def test_what_is_no_rate_is_refused(encoder, window, rate):
     with pytest.raises(PrimusError, match=r"rate .* Hz; expected"):
         encoder.encode(window, rate)

@@ -1,5 +1,6 @@
 """Stamps keep their digits, and a unit that cannot be is refused with the one that fits."""
 
+import warnings
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from support.recording_files import table_columns, write_csv
 
 from data_prep.user.tables import Tables
+from primus_jax import SignalWarning
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.clock import TIME_UNITS, Clock, check_order
 from primus_jax.recordings.report import Report
@@ -166,3 +168,58 @@ def test_files_read_in_pieces_name_the_line(tmp_path):
     path: Path = write_csv(tmp_path / "a.csv", columns)
     with pytest.raises(PrimusError, match=r"a\.csv, line 302: its time lies"):
         windows(path, TableFormat())
+
+
+@pytest.mark.parametrize(
+    ("time", "message"),
+    [
+        (np.arange(ROWS), r"The steps are exactly 1: the column counts rows\..*--no-time"),
+        (638_000_000_000_000_000 + 200_000 * np.arange(ROWS), r"ticks of \.NET"),
+    ],
+)
+def test_counters_and_ticks_are_not_taken_for_another_unit(tmp_path, time, message):
+    path = write_csv(tmp_path / "a.csv", table_columns(ROWS, time=time))
+    for read in (lambda: list(Tables([path], TableFormat())), lambda: windows(path, TableFormat())):
+        with pytest.raises(PrimusError, match=message):
+            read()
+
+
+@pytest.mark.parametrize("start", [0, 1_700_000_000])
+@pytest.mark.parametrize(
+    ("rate", "digits"), [(10, 3), (20, 3), (25, 3), (26, 6), (28, 3), (31, 4), (35, 3), (50, 3)]
+)
+def test_rounded_stamps_cost_no_sample_and_no_rate(tmp_path, rate, digits, start):
+    """Ten seconds are ten seconds at every rate, whatever digits the logger wrote."""
+    rows = 10 * rate
+    time = [f"{start + i / rate:.{digits}f}" for i in range(rows)]
+    path = write_csv(tmp_path / "a.csv", table_columns(rows, rate, time=time))
+    (found,) = Tables([path], TableFormat())
+    assert (found.rate_hz, len(found.signal)) == (rate, rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SignalWarning)
+        assert len(windows(path, TableFormat())[0]) == 9
+
+
+def test_a_rate_that_rises_later_is_refused(tmp_path):
+    time = np.concatenate([np.arange(17_000) / 50, 340 + np.arange(17_000) / 100])
+    path = write_csv(tmp_path / "a.csv", table_columns(len(time), time=time))
+    for read in (lambda: list(Tables([path], TableFormat())), lambda: windows(path, TableFormat())):
+        with pytest.raises(PrimusError, match=r"line \d+: from about here .* 96\.38 samples"):
+            read()
+
+
+def test_the_name_of_a_recording_is_followed_over_pieces():
+    rows = 70_000
+    frame = pd.DataFrame(table_columns(rows, recording=["a"] * 65_536 + ["b"] * (rows - 65_536)))
+    parts = [frame.iloc[:100].assign(recording="a"), frame.iloc[100:300].assign(recording="b")]
+    for recording in (frame, parts, iter(parts)):
+        with pytest.raises(PrimusError, match="names 'a' and 'b'"):
+            windows(recording, TableFormat())
+    blank = frame.iloc[:300].assign(recording=["a", "a "] * 150)
+    assert len(windows(blank, TableFormat())[0])
+
+
+@pytest.mark.parametrize("hop", ["1", None, np.nan, 0])
+def test_a_hop_is_a_positive_number(hop):
+    with pytest.raises(PrimusError, match="hop_seconds is"):
+        list(recording_windows(np.zeros((9, 6)), TableFormat(rate_hz=50.0), 50.0, 5, hop, Report()))

@@ -11,6 +11,7 @@ from data_prep.user.tables import Tables
 from primus_jax import SignalWarning
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.arrays import check_units
 from primus_jax.recordings.plausible import pooled, stretches
 from primus_jax.recordings.report import Report
 from primus_jax.recordings.stream import recording_windows
@@ -109,19 +110,19 @@ def test_a_still_sensor_that_reads_minus_one_g_is_warned_of(tmp_path, axis):
 
 
 def test_short_recordings_are_judged_with_the_others_of_their_file(tmp_path):
-    """Six seconds of circling arms hide gravity; a file of them is no file without gravity."""
+    """Five seconds of circling arms hide gravity; a file of them is no file without gravity."""
     gravity, moved = walking()
     t = np.arange(ROWS) / RATE
     turn = 2 * np.pi * 1.5 * t
     circles = GRAVITY * np.stack([np.cos(turn), np.sin(turn), 0 * t], 1)
-    acc = np.concatenate([gravity + moved, gravity - moved, circles[:400]])
-    names = ["walk1"] * ROWS + ["walk2"] * ROWS + ["circles"] * 400
+    acc = np.concatenate([gravity + moved, gravity - moved, circles[:250]])
+    names = ["walk1"] * ROWS + ["walk2"] * ROWS + ["circles"] * 250
     columns = table_columns(
         len(acc), time=None, recording=names, **dict(zip(AXES, acc.T, strict=True))
     )
     path = write_csv(tmp_path / "a.csv", columns)
     assert len(list(Tables([path], TableFormat(rate_hz=RATE)))) == 3
-    alone = write_csv(tmp_path / "b.csv", {k: v[-400:] for k, v in columns.items()})
+    alone = write_csv(tmp_path / "b.csv", {k: v[-250:] for k, v in columns.items()})
     with pytest.raises(PrimusError, match=REMOVED):
         list(Tables([alone], TableFormat(rate_hz=RATE)))
 
@@ -176,3 +177,108 @@ def test_words_of_a_pack_are_stripped_and_missing_ones_are_none(tmp_path):
     found = list(Packs([write_pack(tmp_path / "a.npz", items)]))
     assert [r.label for r in found] == [r.text for r in found] == ["walking", "", "", "walking"]
     assert [r.subject for r in found] == ["mine/anna", "mine/anna", "unknown", "mine/ben"]
+
+
+def test_five_seconds_without_gravity_are_enough(tmp_path):
+    _, moved = walking(3.0)
+    columns = table_columns(250, **dict(zip(AXES, moved[:250].T, strict=True)))
+    path = write_csv(tmp_path / "a.csv", columns)
+    for read in (lambda: list(Tables([path], TableFormat())), lambda: strictly(path)):
+        with pytest.raises(PrimusError, match=REMOVED):
+            read()
+    with pytest.warns(SignalWarning, match=REMOVED):
+        check_units(np.concatenate([moved[:250], 0 * moved[:250]], 1), RATE, "m/s2", "rad/s")
+
+
+def test_one_recording_of_a_long_table_is_judged_by_itself(tmp_path):
+    gravity, moved = walking(3.0)
+    acc = np.concatenate([gravity + moved] * 3 + [moved])
+    names = np.repeat(["a", "b", "c", "bad"], ROWS)
+    columns = dict(zip(AXES, acc.T, strict=True)) | {"recording": names}
+    path = write_csv(tmp_path / "a.csv", table_columns(len(acc), time=None, **columns))
+    with pytest.raises(PrimusError, match=f"recording 'bad'.*{REMOVED}"):
+        list(Tables([path], TableFormat(rate_hz=RATE)))
+
+
+@pytest.mark.parametrize("stated", ["m/s2", "g"])
+def test_a_sensor_at_rest_reads_one_g(tmp_path, stated):
+    """Linear acceleration of a still phone in m/s^2, with the bias of a bad calibration."""
+    still = np.array([0.3, 0.4, 0.1]) + np.random.default_rng(0).normal(0, 0.03, (ROWS, 3))
+    path = write(tmp_path / "a.csv", still)
+    with pytest.raises(PrimusError, match=REMOVED) as error:
+        list(Tables([path], TableFormat(acc_unit=stated)))
+    assert "pass --acc-unit" not in str(error.value)
+
+
+def test_gravity_is_not_added_twice_nor_in_another_unit(tmp_path):
+    gravity, _ = walking()
+    rest = np.tile([0.0, GRAVITY, 0.0], (ROWS, 1))
+    rest += np.random.default_rng(0).normal(0, 0.02, (ROWS, 3))
+    parts = {f"g{axis}": rest[:, i] for i, axis in enumerate("xyz")}
+    layout = TableFormat(gravity=("gx", "gy", "gz"))
+    path = write(tmp_path / "a.csv", rest, **parts)
+    with pytest.raises(PrimusError, match="Gravity is in the accelerometer twice"):
+        list(Tables([path], layout))
+    path = write(tmp_path / "b.csv", (rest - gravity) / GRAVITY, **parts)
+    with pytest.raises(PrimusError, match=r"columns of gravity .* are 9\.81 long; in g"):
+        list(Tables([path], TableFormat(gravity=("gx", "gy", "gz"), acc_unit="g")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda acc, gyro: (acc / GRAVITY, gyro), "'r7'.*It looks like g"),
+        (lambda acc, gyro: (3 * (acc - acc.mean(0)), gyro), f"{REMOVED}.*4 of 10 recordings"),
+        (lambda acc, gyro: (acc, 0 * gyro + 100), "'r7': the gyroscope never changes"),
+    ],
+)
+def test_a_minority_of_a_pack_is_not_hidden_by_the_others(tmp_path, change, message):
+    items = [recording(f"r{i}") for i in range(10)]
+    path = write_pack(tmp_path / "a.npz", items)
+    with np.load(path) as pack:
+        signal = pack["signal"].astype(np.float64)
+    for r in (7, 8, 9, 6) if "4 of 10" in message else (7,):
+        rows = signal[1000 * r : 1000 * (r + 1)]
+        rows[:, :3], rows[:, 3:] = change(rows[:, :3].copy(), rows[:, 3:].copy())
+    keep = signal.astype(np.int16)
+    with pytest.raises(PrimusError, match=message):
+        list(Packs([write_pack(path, items, signal=keep)]))
+
+
+def test_one_recording_of_a_pack_without_gyroscope_has_none(tmp_path):
+    items = [recording(f"r{i}") for i in range(3)]
+    path = write_pack(tmp_path / "a.npz", items)
+    with np.load(path) as pack:
+        signal = pack["signal"].copy()
+    signal[1000:2000, 3:] = 0
+    assert [r.has_gyro for r in Packs([write_pack(path, items, signal=signal)])] == [
+        True,
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    "array", [np.arange(4), np.array([b"a"] * 4), np.array([1.0, np.nan, 2, 3])]
+)
+def test_words_of_a_pack_are_unicode(tmp_path, array):
+    items = [recording(f"r{i}") for i in range(4)]
+    with pytest.raises(PrimusError, match=r"subject holds .*; expected unicode strings"):
+        list(Packs([write_pack(tmp_path / "a.npz", items, subject=array)]))
+
+
+def test_a_gyroscope_may_be_still_at_first(tmp_path):
+    """Every reader looks at the whole file before it states that nothing ever turns."""
+    rows = 17_000
+    columns = table_columns(rows)
+    for name in ("gyro_x", "gyro_y", "gyro_z"):
+        columns[name][:16_800] = 0
+    path = write_csv(tmp_path / "a.csv", columns)
+    assert len(list(Tables([path], TableFormat()))) == 1
+    assert strictly(path)
+    for name in ("gyro_x", "gyro_y", "gyro_z"):
+        columns[name][:] = 0
+    write_csv(path, columns)
+    for read in (lambda: list(Tables([path], TableFormat())), lambda: strictly(path)):
+        with pytest.raises(PrimusError, match="the gyroscope never changes"):
+            read()
