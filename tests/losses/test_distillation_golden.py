@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from support.distillation_losses import LOSSES
 
+from primus_jax.losses.contrastive import info_nce
 from primus_jax.losses.distillation.pointwise import Regressor, hints
+from primus_jax.losses.pairs import Pairs
+from primus_jax.losses.triplet import triplet
 
 FILE = Path(__file__).resolve().parents[3] / "shared" / "spec" / "golden" / "ambient.npz"
 CASES = ("5x512", "7x16", "8x512_embed", "2x8", "16x32_large", "5x512_weak", "7x16_weak")
@@ -83,3 +86,36 @@ def test_the_gradients_of_the_regressor(numbers):
         slope = jax.jit(jax.grad(lambda r: hints(student, teacher, regressor=r)))(regressor)
     np.testing.assert_allclose(slope.kernel.T, numbers[f"{place}/grad/weight"], rtol=1e-9)
     np.testing.assert_allclose(slope.bias, numbers[f"{place}/grad/bias"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "-" not in case])
+def test_triplets_and_both_directions_of_info_nce(case, numbers):
+    losses = {}
+    for name in ("cyclic", "hardest", "all"):
+        for scale, margin in (("raw", 1.0), ("unit", 0.2)):
+            losses[f"triplet.{name}.{scale}"] = functools.partial(
+                triplet, negatives=name, unit=scale == "unit", margin=margin
+            )
+    for name, direction in (("symmetric", "both"), ("report", "a_to_b")):
+        losses[f"infonce.{name}"] = functools.partial(
+            info_nce, temperature=0.1, pairs=Pairs(direction=direction)
+        )
+    with jax.enable_x64(True):
+        student, teacher = (
+            jnp.asarray(numbers[f"pair/{case}/in/{side}"].astype(np.float64))
+            for side in ("student", "teacher")
+        )
+        run = lambda s, t: {name: jax.value_and_grad(f)(s, t) for name, f in losses.items()}  # noqa: E731
+        found = jax.jit(run)(student, teacher)
+    compared = 0
+    for group, (value, gradient) in found.items():
+        if f"{group}/{case}/out/loss" not in numbers:
+            continue
+        expected = numbers[f"{group}/{case}/grad/student"]
+        loss = float(numbers[f"{group}/{case}/out/loss"])
+        assert float(value) == pytest.approx(loss, rel=1e-9, abs=1e-15), group
+        np.testing.assert_allclose(
+            gradient, expected, rtol=0, atol=1e-9 * np.abs(expected).max() + 1e-15, err_msg=group
+        )
+        compared += 1
+    assert compared >= 6
