@@ -61,9 +61,10 @@ class LossWeights:
                 )
 
 
-# With these, each loss has about a tenth of the gradient of InfoNCE at the start of training.
+# With these, each loss of form "paper" has about a tenth of the gradient of InfoNCE at the start of
+# training (batch 256).
 DEFAULT_WEIGHTS = LossWeights(
-    st=3.0, sp=100.0, nst=100.0, at=250.0, focused_at=50.0, cc=50.0, pkt=1.0, rkd=1.0, hints=0.01,
+    st=3.0, sp=100.0, nst=100.0, at=250.0, focused_at=150.0, cc=50.0, pkt=1.0, rkd=1.0, hints=0.01,
     ab=1.0, logits=0.01,
 )  # fmt: skip
 
