@@ -192,6 +192,6 @@ def test_a_run_learns_logs_its_ratios_and_resumes(file, simulated, tmp_path):
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "6")
     assert pretrain(file, simulated, tmp_path / "run") == 0
     assert digest(load_state(tmp_path / "run", "latest")[0]) == digest(state)
-    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "encoder")]) == 0
+    assert main(["export", str(tmp_path / "run"), "--to", str(tmp_path / "encoder")]) == 0
     encoder = load_encoder(tmp_path / "encoder")
     assert encoder.metadata["config"]["objective"]["weights"]["cc"] == 0.2
