@@ -78,12 +78,9 @@ def test_adagrad_is_its_equation(walk):
 
 def test_the_state_of_adam_has_the_structure_that_checkpoints_hold():
     params = {"weight": jnp.zeros(2)}
-    for config, plain in (
-        (OptimConfig(), optax.adam(optax.constant_schedule(2e-4))),
-        (OptimConfig(name="adamw"), optax.adamw(optax.constant_schedule(2e-4))),
-    ):
-        made = jax.tree.structure(make_optimizer(config, 1).init(params))
-        assert made == jax.tree.structure(plain.init(params))
+    plain = optax.adam(optax.constant_schedule(2e-4)).init(params)
+    made = make_optimizer(OptimConfig(), 1).init(params)
+    assert jax.tree.structure(made) == jax.tree.structure(plain)
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,25 @@ def pretrain(file, data, workdir, *overrides):
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("objective.weights.at=-1", "objective.weights.at is -1.0"),
+        ("objective.weights.fitnets=1", "LossWeights has no 'fitnets'; expected one of st, sp"),
+        ("objective.teachers=('voice',)", "objective.teachers ('voice',)"),
+        ("encoder.embed_dim=64", "config.data.embedding_dim 512"),
+        ("data.batch_size=1", "config.data.batch_size is 1; expected at least 2"),
+    ],
+)
+def test_the_command_refuses_in_one_line(file, simulated, tmp_path, capsys, override, words):
+    assert pretrain(file, simulated, tmp_path / "run", f"--config.{override}") != 0
+    error = capsys.readouterr().err.strip()
+    assert words in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:absl")
 def test_a_teacher_that_the_data_do_not_have(file, simulated, tmp_path, capsys):
     bare = tmp_path / "bare"
     shutil.copytree(simulated, bare)
