@@ -6,9 +6,9 @@
 Pretraining data are those of configs/primus_small.py, whose docstring prepares them. Retrieval is
 among their test people, who have sentences: one per class, or per clip (bandai).
 
-Rows: InfoNCE; with each loss at weight 1, as in the report; with each loss at a tenth of the
-gradient; each loss alone, at its default weight; triplets; the report's best loss on the released
-encoder. A normalisation of the released encoder is one more line of `ENCODERS`. `retrieval.md` has
+Rows: InfoNCE; each loss beside it, at weight 1 as in the report and at a tenth of the gradient;
+each loss alone, at its default weight; triplets; the released encoder with the report's best loss.
+A normalisation of the released encoder is one more line of `ENCODERS`. `retrieval.md` has
 the report's Table 2 (encoders) and Table 3 (losses), `methods_*.png` its Figures 4 to 6.
 
 Cost: 38 methods of three seeds, 114 runs of 200 steps. On 2 CPU cores a run of the motion encoder
