@@ -7,7 +7,7 @@ Pretraining data are those of configs/primus_small.py, whose docstring prepares 
 among their test people, who have sentences: one per class, or per clip (bandai).
 
 Rows: InfoNCE; each loss beside it, at weight 1 as in the report and at a tenth of the gradient;
-each loss alone, at its default weight; triplets; the released encoder with the report's best loss.
+each loss alone, at its default weight; triplets; the released encoder with attention transfer.
 A normalisation of the released encoder is one more line of `ENCODERS`. `retrieval.md` has
 the report's Table 2 (encoders) and Table 3 (losses), `methods_*.png` its Figures 4 to 6.
 
@@ -48,7 +48,7 @@ LOSSES = {
     "logits": "logits",
 }
 ENCODERS = {
-    "released encoder, group norm": ReleasedConfig(multihead=False),
+    "released encoder, group norm": ReleasedConfig(third_pool="adaptive", multihead=False),
 }
 
 
