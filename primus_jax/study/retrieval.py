@@ -121,11 +121,17 @@ def _explanation(study: Study, rows: Sequence[RetrievedRow]) -> str:
     options = study.retrieval
     rule = "windows of one sentence are all right" if options.equal_texts else "only its own window"
     simulated = sorted({row["dataset"] for row in rows if row["simulated"]})
+    count = len(study.pretraining_seeds)
+    seeds = (
+        "One pretraining seed"
+        if count == 1
+        else f"Means over {count} pretraining seeds, of which ± is half of the 95 % interval "
+        f"(Student's t)"
+    )
     return (
-        f"R@k in per cent and mean reciprocal rank; right is: {rule}. Means over "
-        f"{len(study.pretraining_seeds)} pretraining seeds, of which ± is half of the 95 % "
-        f"interval (Student's t), and over {options.pool_seeds} draws of the pool. Gradient: of "
-        f"the distillation losses, in per cent of the contrastive gradient, mean over the run."
+        f"R@k in per cent and mean reciprocal rank; right is: {rule}. {seeds}, and "
+        f"{options.pool_seeds} draws of the pool. Gradient: of the distillation losses, in per "
+        f"cent of the contrastive gradient, mean over the run."
         + (f" Simulated, not measured: {', '.join(simulated)}." if simulated else "")
     )
 
