@@ -14,6 +14,7 @@ import pytest
 from support.distillation_losses import LOSSES
 
 from primus_jax.losses.contrastive import info_nce
+from primus_jax.losses.distillation.attention import attention
 from primus_jax.losses.distillation.pointwise import Regressor, hints
 from primus_jax.losses.pairs import Pairs
 from primus_jax.losses.triplet import triplet
@@ -100,6 +101,9 @@ def test_triplets_and_both_directions_of_info_nce(case, numbers):
         losses[f"infonce.{name}"] = functools.partial(
             info_nce, temperature=0.1, pairs=Pairs(direction=direction)
         )
+    losses["overall.at2.released"] = lambda s, t: (
+        info_nce(s, t, 0.1) + 0.5 * attention(s, t, form="released")
+    )
     with jax.enable_x64(True):
         student, teacher = (
             jnp.asarray(numbers[f"pair/{case}/in/{side}"].astype(np.float64))

@@ -24,6 +24,7 @@ from primus_jax.objectives.distill_terms import (
     LossWeights,
     loss_functions,
 )
+from primus_jax.parallel import sharding
 from primus_jax.parallel.sharding import make_mesh
 from primus_jax.training.step import sharded_loss
 
@@ -176,6 +177,26 @@ def test_sharded_equals_dense(variant, devices):
         assert float(y) == pytest.approx(float(x), rel=2e-3)
     scale = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(dense))
     assert scale > 0
+    for x, y in zip(jax.tree.leaves(dense), jax.tree.leaves(grads), strict=True):
+        np.testing.assert_allclose(y, x, rtol=2e-3, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("layout", ["split parameters", "two axes", "micro batches"])
+def test_layouts_change_nothing(some, result, layout, monkeypatch):
+    (value, (_, metrics)), dense = result
+    options = {}
+    mesh = make_mesh(4, replicas=2) if layout == "two axes" else make_mesh(2)
+    if layout == "split parameters":
+        monkeypatch.setattr(sharding, "SMALL", 1)
+        options["fsdp"] = True
+    if layout == "micro batches":
+        options["micro_batches"] = 4
+    run = gradient_of(sharded_loss(some.objective, mesh, **options))
+    (found, (_, many)), grads = run(some.params, some.extra, {}, make_batch(), KEY)
+    assert found == pytest.approx(float(value), rel=1e-4)
+    for name in ("gradient_ratio_cc_video", "gradient_ratio_hints_text"):
+        assert many[name] == pytest.approx(float(metrics[name]), rel=2e-3)
+    scale = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(dense))
     for x, y in zip(jax.tree.leaves(dense), jax.tree.leaves(grads), strict=True):
         np.testing.assert_allclose(y, x, rtol=2e-3, atol=1e-4 * scale)
 
