@@ -11,13 +11,12 @@ each loss alone, at its default weight; triplets; the released encoder with atte
 A normalisation of the released encoder is one more line of `ENCODERS`. `retrieval.md` has
 the report's Table 2 (encoders) and Table 3 (losses), `methods_*.png` its Figures 4 to 6.
 
-Cost: 38 methods of three seeds, 114 runs of 200 steps. On 2 CPU cores a run of the motion encoder
-takes about a minute, one of the released encoder about four: some two and a half hours, then 20
-minutes of evaluation. The same command resumes after any stop.
+Cost: 38 methods of three seeds, 114 runs of 200 steps. By shorter runs, 2 CPU cores need a minute
+for a run of the motion encoder and four for one of the released encoder. That makes two and a half
+hours, then 20 minutes of evaluation. The same command resumes after any stop.
 
-The report's own comparison is on Ego4D, which is not here. With its licence,
-`--train data/ego4d --development data/ego4d_labelled` and STEPS = 30_000 run the same rows on it;
-`retrieval.data` then names data/ego4d.
+The report's own comparison is on Ego4D, which is not here. With its licence, and STEPS = 30_000,
+`--train data/ego4d --retrieval data/ego4d --development data/ego4d_labelled` is the same study.
 """
 
 import dataclasses

@@ -128,6 +128,19 @@ def test_data_that_cannot_be_retrieved_are_refused_before_pretraining(file):
             check_retrieval(dataclasses.replace(study, retrieval=options))
 
 
+def test_the_command_names_other_data_and_refuses_them_before_pretraining(file, tmp_path, capsys):
+    command = ["study", str(file), "--retrieval", str(file.parent / "people")]
+    options = [*command, "--out", str(tmp_path / "out")]
+    text = file.read_text().replace("pools=(16, 60)", "pools=(16, 10_000)")
+    (tmp_path / "large.py").write_text(text)
+    options[1] = str(tmp_path / "large.py")
+    assert main(options) == 2
+    error = capsys.readouterr().err
+    assert "a pool of 10000 windows" in error
+    assert "people has" in error
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_random_row_and_chance_end_each_table(file):
     study = run_file(str(file), "get_study", Study)
     chance = {"recall_at_1": 0.01, "recall_at_10": 0.1, "recall_at_50": 0.5, "mrr": 0.02}
