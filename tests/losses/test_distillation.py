@@ -160,6 +160,37 @@ def test_relational_values_with_equal_rows(form):
         assert (gradient * way).sum() == pytest.approx((above - below) / (2 * step), rel=1e-5)
 
 
+def test_rows_that_agree_within_rounding_have_the_gradient_of_equal_rows():
+    rng = np.random.default_rng(7)
+    student, teacher = rng.normal(size=(2, 12, 8)).astype(np.float32)
+    student[1] = student[0]
+    rounded = student.copy()
+    rounded[1] = np.nextafter(student[0], np.float32(9))
+    chosen = {"rkd": functools.partial(relational, form="released")}
+    run = all_losses(chosen)
+    (value, gradient), (other, slope) = (
+        jax.device_get(run(x, teacher, np.ones(12, bool))["rkd"]) for x in (student, rounded)
+    )
+    assert other == pytest.approx(float(value), rel=1e-4)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-3, atol=1e-4 * np.abs(gradient).max())
+    rounded[1] = student[0] + 1e-3
+    assert (
+        np.abs(run(rounded, teacher, np.ones(12, bool))["rkd"][1]).max()
+        > 2 * np.abs(gradient).max()
+    )
+
+
+def test_single_precision_agrees_with_double(arrays, dense):
+    student, teacher, mask = arrays
+    found = jax.device_get(all_losses()(student.astype("f4"), teacher.astype("f4"), mask))
+    for name, (value, gradient) in dense.items():
+        assert found[name][0] == pytest.approx(float(value), rel=2e-5, abs=1e-9), name
+        scale = np.abs(gradient).max()
+        np.testing.assert_allclose(
+            found[name][1], gradient, rtol=0, atol=2e-4 * scale + 1e-12, err_msg=name
+        )
+
+
 def test_blocks_of_vertices_change_nothing(arrays, dense, monkeypatch):
     chosen = {name: ALL[name] for name in ("rkd.paper", "rkd.released")}
     monkeypatch.setattr(relational_module, "BLOCK", 5 * BATCH**2)

@@ -3,8 +3,9 @@
 Park et al., "Relational knowledge distillation" (CVPR 2019).
 
 Neither `[batch, batch, dim]` nor `[batch, batch, batch, dim]` is built. Squared distances are sums
-of squared differences, so that those of equal rows are exactly 0. The cosine of an angle follows
-from three squared distances. Each device takes its own rows as vertices, in blocks that
+of squared differences, and rows that agree within rounding are equal: their distance is exactly 0.
+An encoder can round equal windows apart, and slopes of 1e7 would follow. The cosine of an angle
+follows from three squared distances. Each device takes its own rows as vertices, in blocks that
 hold at most `BLOCK` values or those of one vertex, `[batch, batch]`; the backward pass makes each
 block again.
 """
@@ -19,6 +20,8 @@ from primus_jax.losses.pairs import AxisName, gather, own_places, total
 
 # Values of an array of one block: 16 MiB of float32.
 BLOCK = 1 << 22
+# Roundings of a row's norm within which two rows are equal.
+ROUNDINGS = 16
 SMALLEST = 1e-12  # squared distance below which the released code counts 1e-12
 
 
@@ -72,7 +75,10 @@ def relational(
 def squared_distances(x: jax.Array, every: jax.Array) -> jax.Array:
     """Squared distance of each row `[rows, dim]` to each of `[batch, dim]`; `[rows, batch]`."""
     one = jax.checkpoint(lambda row: jnp.sum(jnp.square(every - row), -1))
-    return lax.map(one, x, batch_size=_block(len(x), every.size))
+    square = lax.map(one, x, batch_size=_block(len(x), every.size))
+    norms = jnp.square(lax.stop_gradient(x)).sum(-1), jnp.square(lax.stop_gradient(every)).sum(-1)
+    rounding = (ROUNDINGS * jnp.finfo(x.dtype).eps) ** 2
+    return jnp.where(square > rounding * (norms[0][:, None] + norms[1]), square, 0)
 
 
 def _distances(
