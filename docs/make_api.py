@@ -19,9 +19,10 @@ from primus_jax.data.inputs import Input
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.encoders import ENCODERS
 from primus_jax.objectives.base import Objective, ObjectiveConfig
+from primus_jax.objectives.distill_settings import DistillSettings
 from primus_jax.objectives.registry import OBJECTIVES
 from primus_jax.recordings.table_format import TableFormat
-from primus_jax.study.study import Study
+from primus_jax.study.study import RetrievalOptions, Study
 
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """\
@@ -33,7 +34,16 @@ The first part is imported from `primus_jax`: `from primus_jax import load_encod
 part is what a config file, a study file or a new method uses, by its module.
 """
 # Beside the parts of `Config`, of every objective and of every encoder.
-FURTHER = (EncoderConfig, Input, Objective, ObjectiveConfig, Study, TableFormat)
+FURTHER = (
+    DistillSettings,
+    EncoderConfig,
+    Input,
+    Objective,
+    ObjectiveConfig,
+    RetrievalOptions,
+    Study,
+    TableFormat,
+)
 Definition = ast.ClassDef | ast.FunctionDef
 
 

@@ -25,6 +25,8 @@ def read_config(path: str, overrides: list[str]) -> Config:
     if overrides and not overrides[0].startswith("--config."):
         raise PrimusError(f"unknown arguments: {' '.join(overrides)}")
     config, others = choose_kinds(config, overrides)
+    for word in others:
+        check_name(config, word)
     values = flags.FlagValues()
     arguments = ["primus-jax", *others]
     try:
@@ -37,6 +39,27 @@ def read_config(path: str, overrides: list[str]) -> Config:
     if rest:
         raise PrimusError(f"unknown arguments: {' '.join(rest)}")
     return values.config
+
+
+def check_name(config: Config, word: str) -> None:
+    """Raise PrimusError where an override `--config.NAME=VALUE` names no field, with those there.
+
+    Other words pass: they are refused where flags are read.
+    """
+    option = word.partition("=")[0]
+    if not option.startswith("--config."):
+        return
+    owner: Any = config
+    for name in option.removeprefix("--config.").split("."):
+        if not dataclasses.is_dataclass(owner):
+            return
+        known = [field.name for field in dataclasses.fields(owner)]
+        if name not in known:
+            raise PrimusError(
+                f"{word}: {type(owner).__name__} has no {name!r}; expected one of "
+                f"{', '.join(known)}."
+            )
+        owner = getattr(owner, name)
 
 
 def choose_kinds(config: Config, overrides: Sequence[str]) -> tuple[Config, list[str]]:

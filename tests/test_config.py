@@ -13,6 +13,7 @@ from primus_jax.optim import OptimConfig, make_schedule
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 CONFIGS = [path for path in FILES if "def get_config" in path.read_text()]
+PRIMUS = next(path for path in CONFIGS if path.stem == "primus")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -35,10 +36,10 @@ def test_a_config_survives_json():
 
 def test_overrides_keep_the_rest_and_reach_every_depth():
     config = read_config(
-        str(CONFIGS[0]), ["--config.objective.second_view.noise=0.5", "--config.steps=3"]
+        str(PRIMUS), ["--config.objective.second_view.noise=0.5", "--config.steps=3"]
     )
     assert (config.steps, config.objective.second_view.noise) == (3, 0.5)
-    assert config.optim == read_config(str(CONFIGS[0]), []).optim
+    assert config.optim == read_config(str(PRIMUS), []).optim
 
 
 def test_the_norm_of_the_released_encoder_is_a_flag():

@@ -10,7 +10,7 @@ FLOORS = (
     {"errors", "provenance", "trees"},
     {"files", "numerics", "window", "optim"},
     {"augment", "data", "weights", "models", "losses", "parallel"},
-    {"models.clip", "reports"},
+    {"models.clip", "reports", "losses.distillation"},
     {"objectives"},
     {"recordings", "hub", "config"},
     {"encoder", "config_file", "training", "export.onnx"},

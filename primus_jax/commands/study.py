@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--development", nargs="+", metavar="DIR", help="in place of the file's")
     parser.add_argument("--test", nargs="+", metavar="DIR", help="in place of the file's")
+    parser.add_argument("--retrieval", nargs="+", metavar="DIR", help="in place of the file's")
     parser.add_argument(
         "--external",
         nargs="+",
@@ -44,6 +45,9 @@ def run(args: argparse.Namespace) -> int:
         role: tuple(getattr(args, role)) for role in ("development", "test") if getattr(args, role)
     }
     study = dataclasses.replace(study, external=dict(study.external), **given)
+    if args.retrieval:
+        options = dataclasses.replace(study.retrieval, data=tuple(args.retrieval))
+        study = dataclasses.replace(study, retrieval=options)
     for word in args.external:
         name, _, path = word.partition("=")
         if not name or not path or name in study.external:

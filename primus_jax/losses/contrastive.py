@@ -1,4 +1,4 @@
-"""Symmetric InfoNCE over the global batch, on one device or inside `jax.shard_map`."""
+"""InfoNCE over the global batch, on one device or inside `jax.shard_map`."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from primus_jax.errors import PrimusError
 from primus_jax.losses import ring
 from primus_jax.losses.pairs import (
     ALL_PAIRS,
+    DIRECTIONS,
     FORMS,
     AxisName,
     Batch,
@@ -34,7 +36,8 @@ def info_nce(
     """Sum of the two cross-entropies that identify row i of `b` by row i of `a`, and back.
 
     With unit rows, S = a b^T / temperature and L = CE_rows(S) + CE_cols(S), each a mean over the
-    batch: summed, not halved (IMU2CLIP; PRIMUS eq. of L_MM and L_SS).
+    batch: summed, not halved (IMU2CLIP; PRIMUS eq. of L_MM and L_SS). With `pairs.direction`
+    "a_to_b" it is CE_rows(S) alone (Ambient AI report, equation 2).
 
         info_nce(a, b, 0.1)
         info_nce(a, b, 0.1, Pairs(mask=has_text, equal=text_number))
@@ -54,7 +57,7 @@ def info_nce(
         The scalar loss: float32, or float64 if `a` or `b` is. Smaller floats are widened first.
 
     Raises:
-        PrimusError: the form is unknown, or the shapes disagree.
+        PrimusError: the form or direction is unknown, or the shapes disagree.
     """
     return info_nce_with_accuracy(a, b, temperature, pairs)[0]
 
@@ -67,6 +70,8 @@ def info_nce_with_accuracy(
     A row is correct when its own target has the largest logit; a tie of n counts 1/n, so that a
     constant embedding scores chance.
     """
+    if pairs.direction not in DIRECTIONS:
+        raise PrimusError(f"direction {pairs.direction!r}; expected one of {DIRECTIONS}.")
     batch = make_batch(a, b, pairs)
     batch = batch._replace(a=normalize(batch.a), b=normalize(batch.b))
     scale = 1 / jnp.asarray(temperature, batch.a.dtype)
@@ -77,20 +82,24 @@ def info_nce_with_accuracy(
         rows = _gathered(batch, scale, axis_name)
     else:
         rows = _dense(batch, scale, axis_name)
-    weight = batch.mask.astype(rows.loss.dtype)
+    weight = batch.mask.astype(scale.dtype)
     count = jnp.maximum(total(weight, axis_name), 1)
-    loss, ab, ba = (total(weight * x, axis_name) / count for x in rows)
+    loss = rows.loss_ab + rows.loss_ba if pairs.direction == "both" else rows.loss_ab
+    loss, ab, ba = (
+        total(weight * x, axis_name) / count for x in (loss, rows.correct_ab, rows.correct_ba)
+    )
     return loss, ab, ba
 
 
 class _Rows(NamedTuple):
-    """The result of each form for this device's rows, three times `[rows]`.
+    """The result of each form for this device's rows, four times `[rows]`.
 
-    loss: both cross-entropies added.
+    loss_ab, loss_ba: the cross-entropies of the searches a to b, and b to a.
     correct_ab, correct_ba: 1 where the search a to b, or b to a, finds the row's own pair.
     """
 
-    loss: jax.Array
+    loss_ab: jax.Array
+    loss_ba: jax.Array
     correct_ab: jax.Array
     correct_ba: jax.Array
 
@@ -107,11 +116,11 @@ def _dense(batch: Batch, scale: jax.Array, axis_name: AxisName) -> _Rows:
     def denominator(keep: jax.Array, axis: int) -> jax.Array:
         return jax.nn.logsumexp(jnp.where(pairs | keep, logits, -jnp.inf), axis)
 
-    loss = (denominator(keep_ab, 1) - positive) + (denominator(keep_ba, 0) - positive)
+    loss_ab, loss_ba = denominator(keep_ab, 1) - positive, denominator(keep_ba, 0) - positive
     tie = tie_width(logits.dtype, batch.a.shape[1], scale)
     correct_ab = rank(logits, positive, keep_ab, tie).correct()
     correct_ba = rank(logits.T, positive, keep_ba.T, tie).correct()
-    return _Rows(loss[own], correct_ab[own], correct_ba[own])
+    return _Rows(loss_ab[own], loss_ba[own], correct_ab[own], correct_ba[own])
 
 
 def _gathered(batch: Batch, scale: jax.Array, axis_name: AxisName) -> _Rows:
@@ -139,7 +148,7 @@ def _gathered(batch: Batch, scale: jax.Array, axis_name: AxisName) -> _Rows:
 
     loss_ab, correct_ab = identify(batch.a, every.b, keep_ab)
     loss_ba, correct_ba = identify(batch.b, every.a, keep_ba)
-    return _Rows(loss_ab + loss_ba, correct_ab, correct_ba)
+    return _Rows(loss_ab, loss_ba, correct_ab, correct_ba)
 
 
 def _ring(batch: Batch, scale: jax.Array, axis_name: AxisName, block: int) -> _Rows:
@@ -157,8 +166,8 @@ def _ring(batch: Batch, scale: jax.Array, axis_name: AxisName, block: int) -> _R
     # - log softmax = log(1 + sum over the negatives of exp(logit - positive)): nothing cancels, so
     # that even a loss of 1e-8 has its digits.
     lse_a, lse_b = pairs.sums
-    loss = jax.nn.softplus(lse_a - positive) + jax.nn.softplus(lse_b - positive)
-    return _Rows(loss, pairs.correct_a, pairs.correct_b)
+    loss_ab, loss_ba = jax.nn.softplus(lse_a - positive), jax.nn.softplus(lse_b - positive)
+    return _Rows(loss_ab, loss_ba, pairs.correct_a, pairs.correct_b)
 
 
 class _LogSum(NamedTuple):

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from primus_jax.errors import PrimusError
 
 FORMS = ("auto", "dense", "gathered", "ring")
+DIRECTIONS = ("both", "a_to_b")
 # Logits on one device above which "auto" takes the ring: 128 MiB of float32.
 GATHERED_LOGITS = 1 << 25
 
@@ -41,6 +42,8 @@ class Pairs:
             "ring" (`losses/ring.py`: memory linear in the batch), or "auto": "gathered", and
             "ring" where the logits of one device are more than `GATHERED_LOGITS`.
         block: rows of a block of the ring.
+        direction: of InfoNCE: "both" adds the cross-entropies of both searches, "a_to_b" is that of
+            the rows of `a` alone. The sigmoid loss has no direction.
     """
 
     mask: ArrayLike | None = None
@@ -49,12 +52,13 @@ class Pairs:
     axis_name: AxisName = None
     form: str = "auto"
     block: int = 1024
+    direction: str = "both"
 
 
 jax.tree_util.register_dataclass(
     Pairs,
     data_fields=["mask", "equal"],
-    meta_fields=["masked_negatives", "axis_name", "form", "block"],
+    meta_fields=["masked_negatives", "axis_name", "form", "block", "direction"],
 )
 # Every row has a target, no two targets are equal, and one device holds the batch.
 ALL_PAIRS = Pairs()

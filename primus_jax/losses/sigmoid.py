@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from primus_jax.errors import PrimusError
 from primus_jax.losses import ring
 from primus_jax.losses.pairs import (
     ALL_PAIRS,
@@ -58,7 +59,7 @@ def sigmoid(
         The scalar loss: float32, or float64 if `a` or `b` is. Smaller floats are widened first.
 
     Raises:
-        PrimusError: the form is unknown, or the shapes disagree.
+        PrimusError: the form is unknown, the shapes disagree, or a direction is asked for.
     """
     return sigmoid_with_accuracy(a, b, temperature, bias, pairs)[0]
 
@@ -71,6 +72,11 @@ def sigmoid_with_accuracy(
     pairs: Pairs = ALL_PAIRS,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`sigmoid`, with the accuracies of `losses.contrastive.info_nce_with_accuracy`."""
+    if pairs.direction != "both":
+        raise PrimusError(
+            f"direction {pairs.direction!r} of the sigmoid loss, which counts each pair once; "
+            f"expected 'both'."
+        )
     batch = make_batch(a, b, pairs)
     batch = batch._replace(a=normalize(batch.a), b=normalize(batch.b))
     scale = 1 / jnp.asarray(temperature, batch.a.dtype)

@@ -47,6 +47,14 @@ def cross_modal_head(
             f"does not state its training, so its head {name!r} is taken as trained with "
             f"{compared}",
         )
-    if objective.get("multimodal") and target in objective.get("targets", ()):
+    if target in _compared_targets(objective):
         return CrossModalHead(name, True, f"was pretrained with {compared} at its head {name!r}")
     return CrossModalHead(name, False, f"has an objective that did not compare it with {compared}")
+
+
+def _compared_targets(objective: Mapping[str, Any]) -> Collection[str]:
+    """The targets with which an objective compares the head, from its config."""
+    targets = objective.get("targets", ())
+    if objective.get("kind") != "distill":
+        return targets if objective.get("multimodal") else ()
+    return targets if objective["loss"] != "none" else objective["teachers"] or targets

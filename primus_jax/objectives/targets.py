@@ -93,9 +93,9 @@ class StoredTarget(Input):
         widths = {f.path: f.metadata.tensors.get(key, (None,))[0] for f in folders}
         if not any(widths.values()):
             raise PrimusError(
-                f"no {name} embeddings in {', '.join(map(str, widths))}, but {name!r} is one of "
-                f"config.objective.targets. Make them with `primus-jax embed`, name frozen towers "
-                f"in config.data.towers, or leave {name!r} out of the targets."
+                f"no {name} embeddings in {', '.join(map(str, widths))}, but config.objective "
+                f"names {name!r} as a target or a teacher. Make them with `primus-jax embed`, name "
+                f"frozen towers in config.data.towers, or leave {name!r} out."
             )
         for path, width in widths.items():
             if width not in (None, self.dim):

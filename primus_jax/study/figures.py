@@ -1,12 +1,14 @@
 """Figures of a study, as PNG and SVG: the ablation, and maps of embeddings."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from primus_jax.evals.features import Features
+from primus_jax.numerics import unit_rows
 from primus_jax.reports.curves import AXIS, draw_line, shot_legend, shot_panels, sideways
 from primus_jax.reports.figure import COLORS, FAINT, INK, MARKERS, figure_file
 from primus_jax.reports.rows import Metric, Rows
@@ -15,6 +17,7 @@ from primus_jax.study.tables import differences
 
 MAP_WINDOWS = 1000
 MOST_NAMES = 18
+NEAREST = 10
 
 
 def plot_ablation(rows: Rows, path: Path, ablation: Sequence[str], metric: Metric) -> None:
@@ -73,6 +76,53 @@ def plot_maps(features: Features, path: Path, title: str) -> None:
             axes.tick_params(labelbottom=False, labelleft=False, length=0)
             axes.grid(visible=False)
         figure.suptitle(f"{title}: t-SNE of {len(rows):,} windows", fontsize=12, fontweight="bold")
+
+
+def plot_method_maps(features: Mapping[str, Features], path: Path, title: str) -> dict[str, float]:
+    """One t-SNE map for each method, of the same labelled windows, coloured by activity.
+
+    Args:
+        features: method -> features of one dataset; a seeded choice of at most 1,000 windows is
+            drawn.
+        path: the PNG; the SVG lies beside it.
+        title: above the maps.
+
+    Returns:
+        method -> share of the ten nearest windows, by cosine, that have the window's own activity.
+    """
+    columns = min(3, len(features))
+    lines = math.ceil(len(features) / columns)
+    agreement = {}
+    with figure_file(path, (4.5 * columns, 0.8 + 5.2 * lines), svg=True) as figure:
+        panels = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes, (name, found) in zip(panels, features.items(), strict=False):
+            labelled = np.flatnonzero(found.label >= 0)
+            rows = np.random.default_rng(0).permutation(labelled)[:MAP_WINDOWS]
+            embedding, label = unit_rows(found.embedding[rows]), found.label[rows]
+            agreement[name] = _agreement(embedding, label)
+            _scatter(
+                axes,
+                standardised_tsne(embedding),
+                _most_common(np.asarray(found.label_names)[label]),
+            )
+            axes.set_title(f"{name}: {100 * agreement[name]:.0f} %")
+            axes.tick_params(labelbottom=False, labelleft=False, length=0)
+            axes.grid(visible=False)
+        for axes in panels[len(features) :]:
+            axes.set_axis_off()
+        figure.suptitle(
+            f"{title}: t-SNE by method, and same activity among the ten nearest",
+            fontsize=12, fontweight="bold",
+        )  # fmt: skip
+    return agreement
+
+
+def _agreement(embedding: np.ndarray, label: np.ndarray) -> float:
+    """Share of the nearest rows of each unit row that have its label; the row itself is not one."""
+    cosine = embedding @ embedding.T
+    np.fill_diagonal(cosine, -np.inf)
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, : min(NEAREST, len(label) - 1)]
+    return float((label[nearest] == label[:, None]).mean())
 
 
 def _scatter(axes: Axes, place: np.ndarray, names: np.ndarray) -> None:

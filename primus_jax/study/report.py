@@ -1,11 +1,12 @@
 """What a study writes: results.jsonl, table.md, figures, study.json and one HTML page."""
 
+import dataclasses
 import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from primus_jax.config import config_hash, to_dict
 from primus_jax.data.folder import DatasetFolder
@@ -14,13 +15,15 @@ from primus_jax.evals.features import dataset_features
 from primus_jax.evals.fewshot.protocol import SCRATCH
 from primus_jax.evals.hand_features import NAME as HAND
 from primus_jax.evals.identity import Method
+from primus_jax.models.heads import cross_modal_head
 from primus_jax.provenance import provenance
 from primus_jax.reports.confusion import Confusion, plot_confusions
 from primus_jax.reports.curves import plot_shots
 from primus_jax.reports.html import Section, Table, write_report
 from primus_jax.reports.rows import ResultRow, Rows, write_rows
 from primus_jax.reports.tables import METRICS, interval_cells, table_cells
-from primus_jax.study.figures import plot_ablation, plot_maps
+from primus_jax.study.figures import plot_ablation, plot_maps, plot_method_maps
+from primus_jax.study.retrieval import RetrievedRow, retrieval_markdown, retrieval_section
 from primus_jax.study.study import RANDOM, Log, Study
 from primus_jax.study.tables import REPORTED, difference_cells, study_markdown
 
@@ -32,6 +35,7 @@ Folders = Sequence[tuple[str, DatasetFolder]]  # (role, dataset)
 def write_results(
     study: Study,
     rows: Rows,
+    retrieved: Sequence[RetrievedRow],
     methods: Methods,
     folders: Folders,
     out: Path,
@@ -42,6 +46,7 @@ def write_results(
     Args:
         study: what was run.
         rows: of `comparison.compare`, with "role".
+        retrieved: of `study.retrieval.retrieval_rows`.
         methods: name -> its encoders.
         folders: (role, dataset) pairs.
         out: the study's folder.
@@ -59,6 +64,11 @@ def write_results(
         (new / "study.json").write_text(description + "\n", encoding="utf-8")
         log("drawing figures")
         sections = _draw(study, rows, methods, folders, new)
+        if retrieved:
+            sections.append(retrieval_section(study, retrieved))
+            write_rows(new / "retrieval.jsonl", retrieved)
+            text = retrieval_markdown(study, retrieved)
+            (new / "retrieval.md").write_text(text, encoding="utf-8")
         write_report(
             new / "report.html", "A study of pretrained IMU encoders", _intro(study), sections,
             _notice(rows),
@@ -95,10 +105,36 @@ def _draw(study: Study, rows: Rows, methods: Methods, folders: Folders, new: Pat
                 images=list(parts.values()),
             )
         )
+    if study.mapped:
+        sections.append(_map_section(study, methods, folders, new))
     for role, folder in folders:
         own = [row for row in rows if row["dataset"] == folder.name]
         sections.append(_dataset_section(study, own, methods, role, folder, new))
     return sections
+
+
+def _map_section(study: Study, methods: Methods, folders: Folders, new: Path) -> Section:
+    """One map for each of `study.mapped`, a figure for each dataset, and what they show."""
+    images, notes = [], []
+    for _, folder in folders:
+        short = "".join(c if c.isalnum() else "_" for c in folder.name)
+        images.append(new / f"methods_{short}.png")
+        encoders = {name: cast(Encoder, methods[name][0]) for name in study.mapped}
+        features = {
+            name: dataset_features(encoder, folder, cross_modal_head(encoder.config.heads, {}).name)
+            for name, encoder in encoders.items()
+        }
+        agreement = plot_method_maps(features, images[-1], folder.name)
+        order = sorted(agreement, key=lambda name: -agreement[name])
+        shares = ", ".join(f"{name} {100 * agreement[name]:.0f} %" for name in order)
+        notes.append(f"{folder.name}, same activity among the ten nearest windows: {shares}.")
+    return Section(
+        "Maps of the methods",
+        "t-SNE of the embeddings that are compared with sentences, first pretraining seed of each "
+        "method, coloured by activity. Clusters and distances of such a map mean little. The "
+        "shares are counted in the embedding itself.\n\n" + "\n\n".join(notes),
+        images=images,
+    )
 
 
 def _dataset_section(
@@ -227,6 +263,7 @@ def _description(study: Study, methods: Methods, folders: Folders) -> dict[str, 
         "people": study.people,
         "protocol": study.protocol.name,
         "ablation": list(study.ablation),
+        "retrieval": dataclasses.asdict(study.retrieval),
         "external": dict(study.external),
         "provenance": provenance(),
     }

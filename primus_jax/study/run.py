@@ -23,6 +23,7 @@ from primus_jax.export.run import ExportOptions, export
 from primus_jax.files import local_path, replace_file
 from primus_jax.reports.rows import ResultRow
 from primus_jax.study.report import write_results
+from primus_jax.study.retrieval import check_retrieval, retrieval_rows
 from primus_jax.study.study import RANDOM, Log, Study, encoder_folder, slug
 from primus_jax.training.folder_lock import LOCK, hold_folder
 from primus_jax.training.loop import pretrain
@@ -61,7 +62,8 @@ def _run_held(study: Study, folders: list[tuple[str, DatasetFolder]], out: Path,
                 study, out, folder, name, _at_rate(study, name, encoders, folder), log
             )
             rows += [{"role": role, **row} for row in found]
-    write_results(study, rows, methods, folders, out, log)
+    retrieved = retrieval_rows(study, methods, out, log)
+    write_results(study, rows, retrieved, methods, folders, out, log)
     return True
 
 
@@ -69,6 +71,7 @@ def _check_data(study: Study, folders: list[tuple[str, DatasetFolder]]) -> None:
     """Raise before hours of pretraining what would otherwise be raised after them."""
     for path in study.external.values():
         load_encoder(path)
+    check_retrieval(study)
     for name, config in study.methods.items():
         for path in config.data.train:
             train = DatasetFolder(path)

@@ -5,7 +5,7 @@ Everything lies in one folder, and every part that is whole is kept when the stu
     runs/METHOD/SEED          pretraining, with checkpoints; resumes
     encoders/METHOD/SEED      export of the checkpoint of lowest validation loss
     evaluations/SET/METHOD    rows of one method on one dataset
-    study.json, results.jsonl, table.md, figures, report.html
+    study.json, results.jsonl, table.md, retrieval.*, figures, report.html
 """
 
 import dataclasses
@@ -24,6 +24,27 @@ ROLES = ("development", "test")
 Log = Callable[[str], None]
 
 
+@dataclasses.dataclass(frozen=True)
+class RetrievalOptions:
+    """Which windows every method retrieves among, as `evals.crossmodal.retrieval` does.
+
+    Attributes:
+        data: dataset folders with stored embeddings of sentences or videos; (): no retrieval.
+        split: of these datasets.
+        targets: "text", "video".
+        pools: sizes; each is drawn `pool_seeds` times.
+        pool_seeds: draws, the same for every method, averaged.
+        equal_texts: whether windows of one sentence are right answers too.
+    """
+
+    data: tuple[str, ...] = ()
+    split: str = "test"
+    targets: tuple[str, ...] = ("text",)
+    pools: tuple[int, ...] = (288,)
+    pool_seeds: int = 5
+    equal_texts: bool = False
+
+
 @dataclasses.dataclass
 class Study:
     """What is compared, on what.
@@ -40,6 +61,9 @@ class Study:
         random_seeds: untrained initialisations of every architecture, averaged; (): none.
         hand_features: add hand-crafted statistics.
         external: name -> encoder file or folder of others; windows are resampled to its rate.
+        retrieval: what pretrained and random encoders retrieve, beside the few-shot evaluation.
+        tables: title -> names of `methods`, the tables of retrieval; {}: one of all.
+        mapped: names of `methods` with a t-SNE map of every labelled dataset, side by side.
     """
 
     methods: dict[str, Config]
@@ -54,6 +78,9 @@ class Study:
     random_seeds: tuple[int, ...] = (0, 1, 2)
     hand_features: bool = True
     external: dict[str, str] = dataclasses.field(default_factory=dict)
+    retrieval: RetrievalOptions = RetrievalOptions()
+    tables: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    mapped: tuple[str, ...] = ()
 
     def validate(self) -> None:
         """Raise PrimusError for what cannot be run or would be mixed up."""
@@ -79,12 +106,28 @@ class Study:
                 f"study.ablation {self.ablation}; expected () or two or more of "
                 f"{tuple(self.methods)}, the whole method first."
             )
+        self._check_retrieval()
         self.protocol.validate()
         for name, config in self.methods.items():
             try:
                 config.validate()
             except PrimusError as error:
                 raise PrimusError(f"study, method {name!r}: {error}") from error
+
+    def _check_retrieval(self) -> None:
+        named = [name for names in (*self.tables.values(), self.mapped) for name in names]
+        unknown = [name for name in named if name not in self.methods]
+        if unknown:
+            raise PrimusError(
+                f"study.tables or study.mapped names {unknown[0]!r}; expected some of "
+                f"{tuple(self.methods)}."
+            )
+        options = self.retrieval
+        if options.data and (min(options.pools, default=0) < 1 or options.pool_seeds < 1):
+            raise PrimusError(
+                f"study.retrieval: pools {options.pools}, pool_seeds {options.pool_seeds}; "
+                f"expected positive numbers."
+            )
 
     @property
     def lead(self) -> str:

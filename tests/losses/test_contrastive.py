@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
+from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce, info_nce_with_accuracy
 from primus_jax.losses.pairs import Pairs
+from primus_jax.losses.sigmoid import sigmoid
 
 
 def reference(a, b, temperature, mask=None, masked_negatives=True, equal=None):
@@ -135,6 +137,28 @@ def test_sharded_equals_dense_in_value_and_gradient(devices, masked_negatives):
     assert float(one[0]) == pytest.approx(
         reference(a, b, 0.17, mask, masked_negatives, equal), rel=1e-12
     )
+
+
+@pytest.mark.parametrize("form", ["dense", "gathered", "ring"])
+def test_one_direction_is_the_cross_entropy_of_the_rows(form):
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(2, 7, 3))
+    mask = np.arange(7) != 2
+    with jax.enable_x64(True):
+        one, whole = (
+            jax.jit(info_nce)(a, b, 0.2, Pairs(mask=mask, form=form, direction=direction))
+            for direction in ("a_to_b", "both")
+        )
+        back = jax.jit(info_nce)(b, a, 0.2, Pairs(mask=mask, form=form, direction="a_to_b"))
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b)]
+    logits = unit[0] @ unit[1].T / 0.2
+    rows = np.log(np.exp(logits).sum(1)) - np.diagonal(logits)
+    assert float(one) == pytest.approx(rows[mask].mean(), rel=1e-12)
+    assert float(one + back) == pytest.approx(float(whole), rel=1e-12)
+    with pytest.raises(PrimusError, match="direction 'b_to_a'"):
+        info_nce(a, b, 0.2, Pairs(direction="b_to_a"))
+    with pytest.raises(PrimusError, match="sigmoid loss, which counts each pair once"):
+        sigmoid(a, b, 0.2, -1.0, Pairs(direction="a_to_b"))
 
 
 def test_pairs_may_be_an_argument_of_a_traced_function():

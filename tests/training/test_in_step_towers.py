@@ -26,6 +26,7 @@ from primus_jax.data.pipeline import Pipeline
 from primus_jax.errors import PrimusError
 from primus_jax.models.clip.tokenizer import Tokenizer
 from primus_jax.models.clip.towers import load_towers
+from primus_jax.objectives.distill import DistillConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.optim import make_optimizer
@@ -185,6 +186,26 @@ def test_live_towers_and_stored_embeddings_give_the_same_loss(case, loss_of):
         theirs = loss_of(batch)
         for name in ("loss", "loss_text", "loss_video", "loss_neighbor_text"):
             assert ours[name] == pytest.approx(theirs[name], rel=tolerance)
+
+
+def test_a_live_teacher_teaches_what_the_stored_one_does(data, stored, towers):
+    objective = DistillConfig(teachers=("video",), weights={"at": 5.0, "cc": 1.0, "hints": 0.1})
+    config = config_of(data, towers=towers, objective=objective)
+    live = open_in_step_towers(config, [DatasetFolder(data)])
+    assert live.params.keys() == {"text", "vision"}
+    made, kept = objective.build(config.encoder), objective.inputs(130, DIM)
+    params, extra = jax.jit(made.init)(jax.random.key(0), example_batch(kept))
+    mesh = sharding.make_mesh(1)
+    values = []
+    for folder, inputs, embed in ((data, live.inputs, [live.embed]), (stored, kept, [])):
+        rows = sharding.global_batch(mesh, batch_of(folder, inputs))
+        held = live.params if embed else {}
+        loss = jax.jit(sharded_loss(made, mesh, *embed))
+        values.append(loss(params, extra, held, rows, jax.random.key(3))[1][1])
+    for name in ("loss_text", "loss_at_video", "loss_cc_video", "loss_hints_video"):
+        # float16 keeps 11 bits of a stored embedding.
+        assert float(values[0][name]) == pytest.approx(float(values[1][name]), rel=5e-3), name
+        assert float(values[0][name]) > 0
 
 
 @pytest.mark.slow
