@@ -5,6 +5,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.clock import TIME_UNITS
+from primus_jax.recordings.written_times import DATE_ORDERS
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 if TYPE_CHECKING:
@@ -56,9 +58,7 @@ def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -
     clock.add_argument(
         "--no-time", action="store_true", help="the file has no times; rows are 1 / RATE apart"
     )
-    parser.add_argument(
-        "--time-unit", choices=("s", "ms", "us", "ns"), help=f"({unit.replace('%s', 's')})"
-    )
+    parser.add_argument("--time-unit", choices=TIME_UNITS, help=f"({unit.replace('%s', 's')})")
     parser.add_argument(
         "--rate", type=float, help="Hz; needed without times, else compared with the times"
     )
@@ -72,6 +72,14 @@ def _add_text(group: argparse._ActionsContainer) -> None:
         "--delimiter", choices=sorted(_DELIMITERS), help="between columns (default: found)"
     )
     group.add_argument("--decimal", metavar="MARK", help="point or comma: . or , (default: found)")
+    group.add_argument(
+        "--time-format",
+        choices=DATE_ORDERS,
+        help="of written dates that end with the year (default: found where a day is above 12)",
+    )
+    group.add_argument(
+        "--time-zone", metavar="NAME", help="of written times without one, such as Europe/Berlin"
+    )
     above = group.add_mutually_exclusive_group()
     above.add_argument(
         "--header-line",
@@ -107,7 +115,15 @@ def table_format(
     from primus_jax.recordings.table_format import TableFormat
 
     delimiter = None if args.delimiter is None else _DELIMITERS[args.delimiter]
-    written = TextOptions(args.encoding, delimiter, args.decimal, args.header_line, args.skip_lines)
+    written = TextOptions(
+        args.encoding,
+        delimiter,
+        args.decimal,
+        args.header_line,
+        args.skip_lines,
+        args.time_format,
+        args.time_zone,
+    )
     given = {
         "text": None if written == TextOptions() else written,
         "acc": args.acc and tuple(args.acc),

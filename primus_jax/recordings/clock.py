@@ -9,7 +9,7 @@ import numpy as np
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.plausible import RATE
 
-TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "days": 86400.0}
 # Up to this many sample periods are bridged; a longer pause cuts the recording.
 MAX_GAP = 5
 RATE_TOLERANCE = 0.05
@@ -17,8 +17,6 @@ RATE_TOLERANCE = 0.05
 FASTER = 1.2
 # The first so many rows decide the rate, in a file that is read whole and in one read in pieces.
 RATE_ROWS = 16384
-# A spreadsheet counts days since 1900: these are the years 1982 to 2064.
-_SPREADSHEET_DAYS = (30_000.0, 60_000.0)
 
 
 # The years 1990 to 2090 in units of 100 ns since the year 1.
@@ -90,10 +88,8 @@ class Clock:
                 f"{says} In {unit} they say {second / TIME_UNITS[unit]:.4g}: pass --time-unit "
                 f"{unit}."
             )
-        days = _SPREADSHEET_DAYS[0] < float(self.first) < _SPREADSHEET_DAYS[1]
-        hint = "They look like a spreadsheet's days: multiply them by 86,400. " if days else ""
         raise PrimusError(
-            f"{says} {hint}--time-unit is one of {', '.join(TIME_UNITS)}, and none of them fits. "
+            f"{says} --time-unit is one of {', '.join(TIME_UNITS)}, and none of them fits. "
             f"Convert the times, or leave them out (--no-time) and give --rate."
         )
 
@@ -134,9 +130,12 @@ def check_order(time: np.ndarray, signal: np.ndarray, row: Callable[[int], str])
     step = np.diff(time, prepend=-np.inf)
     if (step < 0).any():
         bad = int(np.argmax(step < 0))
+        hint = "Sort the rows, or separate the recordings (--recording-column)."
+        if abs(step[bad] + 3600) < 60:
+            hint = "If a clock was set back, give --time-zone NAME for written times."
         raise PrimusError(
             f"{row(bad)}: its time lies {-step[bad]:.6g} s before that of the row above; expected "
-            f"increasing times. Sort the rows, or separate the recordings (--recording-column)."
+            f"increasing times. {hint}"
         )
     same = np.concatenate([[False], ((signal[1:] == signal[:-1]) | np.isnan(signal[1:])).all(1)])
     clash = (step == 0) & ~same

@@ -91,9 +91,9 @@ def column_batches(
             found += batch.rows
     else:
         dialect = find_dialect(path, text)
-        for numbers, words, lines in csv_file.batches(path, dialect, numeric, textual, stamps):
-            yield Columns(path, numbers, words, lines, "line")
-            found += len(lines)
+        for part in csv_file.batches(path, dialect, numeric, textual, stamps):
+            yield Columns(path, part.numbers, part.text, part.lines, "line", part.own_units)
+            found += len(part.lines)
     if not found:
         raise PrimusError(f"{path}: no rows below the header.")
 

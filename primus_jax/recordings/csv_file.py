@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,13 +20,20 @@ from primus_jax.errors import PrimusError
 from primus_jax.recordings.cells import is_missing, word
 from primus_jax.recordings.dialect import Dialect
 from primus_jax.recordings.text_file import open_text
+from primus_jax.recordings.written_times import WrittenTimes
 
 ROWS = 65536
 # The first integer whose neighbour float64 cannot hold.
 EXACT = 2.0**53
 
-# Numbers and words by column, and int64 line numbers.
-Batch = tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]
+
+class Batch(NamedTuple):
+    """Columns as in `columns.Columns`; `lines` int64 `[rows]`."""
+
+    numbers: dict[str, np.ndarray]
+    text: dict[str, np.ndarray]
+    lines: np.ndarray
+    own_units: dict[str, str]
 
 
 def batches(
@@ -96,6 +103,7 @@ class _Block:
         self.delimiter = dialect.delimiter
         self.numeric, self.textual, self.stamps = tuple(numeric), tuple(textual), tuple(stamps)
         self._words: dict[str, str] = {}
+        self._written: dict[str, WrittenTimes] = {}
 
     def reader(self, lines: Iterable[str]) -> Any:
         """The reader of this dialect."""
@@ -106,7 +114,7 @@ class _Block:
         """Lines without quotes, of which `before` stand above in the file."""
         numbers = None if self.textual else self._plain(lines)
         if numbers is not None:
-            return numbers, {}, np.arange(before + 1, before + 1 + len(lines))
+            return Batch(numbers, {}, np.arange(before + 1, before + 1 + len(lines)), {})
         try:
             rows = list(self.reader(lines))
         except csv.Error as error:
@@ -159,7 +167,8 @@ class _Block:
         fields = dict(zip(self.names, zip(*rows, strict=True), strict=True)) if rows else {}
         numbers = {n: self._floats(fields.get(n, ()), lines, n) for n in self.numeric}
         numbers |= {n: self._stamps(fields.get(n, ()), lines, n) for n in self.stamps}
-        return numbers, {n: self._text(fields.get(n, ())) for n in self.textual}, lines
+        text = {n: self._text(fields.get(n, ())) for n in self.textual}
+        return Batch(numbers, text, lines, dict.fromkeys(self._written, "ns"))
 
     def _text(self, cells: Sequence[str]) -> np.ndarray:
         for cell in set(cells) - self._words.keys():
@@ -197,7 +206,13 @@ class _Block:
             return np.nan
 
     def _stamps(self, cells: Sequence[str], lines: np.ndarray, name: str) -> np.ndarray:
-        """Times, exact where float64 is not."""
+        """Times, exact where float64 is not; written ones in nanoseconds."""
+        if self._are_written(cells, name):
+
+            def refuse(index: int) -> None:
+                self._refuse(cells[index], lines[index], name, "number or a time")
+
+            return self._written[name].read(cells, refuse)
         values = self._floats(cells, lines, name)
         if not np.nanmax(np.abs(values), initial=0.0) >= EXACT:
             return values
@@ -207,9 +222,20 @@ class _Block:
             points = [cell.replace(",", ".") for cell in cells]
             return np.array([_exact(cell) for cell in points], object)
 
-    def _refuse(self, cell: str, line: int, name: str) -> None:
+    def _are_written(self, cells: Sequence[str], name: str) -> bool:
+        """Whether a column holds written times: its first cell decides."""
+        if name not in self._written:
+            first = next((cell for cell in cells if not is_missing(cell)), "0")
+            if ":" not in first:
+                return False
+            where = f"{self.path}, column {name!r}"
+            dialect = self.dialect
+            self._written[name] = WrittenTimes(where, dialect.date_order, dialect.time_zone)
+        return True
+
+    def _refuse(self, cell: str, line: int, name: str, expected: str = "number") -> None:
         raise PrimusError(
-            f"{self.path}, line {line}: {cell!r} in column {name!r}; expected a number."
+            f"{self.path}, line {line}: {cell!r} in column {name!r}; expected a {expected}."
         )
 
 

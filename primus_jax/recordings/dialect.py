@@ -11,6 +11,7 @@ from pathlib import Path
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.cells import is_missing
 from primus_jax.recordings.text_file import decode_sample, find_encoding, packing, read_sample
+from primus_jax.recordings.written_times import DATE_ORDERS
 
 DELIMITERS = (",", ";", "\t", "|", " ")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blanks"}
@@ -38,6 +39,8 @@ class TextOptions:
         header_line: line of the column names, counted from 1; 0 where there is none, and columns
             are called "1", "2"...
         skip_lines: lines above the header.
+        date_order: "dmy" or "mdy", of written dates that end with the year.
+        time_zone: of written times without one, such as Europe/Berlin; None: the wall clock.
 
     Raises:
         PrimusError: a value that cannot be.
@@ -48,6 +51,8 @@ class TextOptions:
     decimal: str | None = None
     header_line: int | None = None
     skip_lines: int | None = None
+    date_order: str | None = None
+    time_zone: str | None = None
 
     def __post_init__(self) -> None:
         if self.encoding is not None:
@@ -55,10 +60,16 @@ class TextOptions:
                 codecs.lookup(self.encoding)
             except LookupError as error:
                 raise PrimusError(f"--encoding {self.encoding}: {error}.") from error
-        for name, known in (("delimiter", DELIMITERS), ("decimal", (".", ","))):
+        known_values = {
+            "delimiter": DELIMITERS,
+            "decimal": (".", ","),
+            "date_order": DATE_ORDERS,
+        }
+        for name, known in known_values.items():
             value = getattr(self, name)
             if value is not None and value not in known:
-                raise PrimusError(f"--{name} {value!r}; expected one of {list(known)}.")
+                option = "time-format" if name == "date_order" else name
+                raise PrimusError(f"--{option} {value!r}; expected one of {list(known)}.")
         for name in ("header_line", "skip_lines"):
             value = getattr(self, name)
             if value is not None and value < 0:
@@ -82,6 +93,8 @@ class Dialect:
         rows_above: lines above the first row.
         names: of the columns; those of one name `x` are called "x#1", "x#2"...
         units: of columns, from a row of units below the header.
+        date_order: "dmy", "mdy" or "" of written dates, as stated.
+        time_zone: of written times, as stated, or "".
     """
 
     encoding: str
@@ -92,6 +105,8 @@ class Dialect:
     rows_above: int
     names: tuple[str, ...]
     units: Mapping[str, str]
+    date_order: str = ""
+    time_zone: str = ""
 
     def found(self) -> list[str]:
         """What differs from a plain CSV file, each in a few words."""
@@ -143,8 +158,9 @@ def find_dialect(path: Path, options: TextOptions | None = None) -> Dialect:
         above = header + 1
         units = {name: cell.strip() for name, cell in zip(names, rows[header], strict=False)}
     return Dialect(
-        encoding, packing(path), delimiter, decimal, header, above, numbered(names), units
-    )
+        encoding, packing(path), delimiter, decimal, header, above, numbered(names), units,
+        options.date_order or "", options.time_zone or "",
+    )  # fmt: skip
 
 
 def numbered(names: Sequence[str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ class TableFormat:
         gyro: three columns, or () where there is no gyroscope.
         time: column of times; "" takes the column `time` if the file has one; None means that there
             is none. Without it the rows are `1 / rate_hz` apart.
-        time_unit: s, ms, us or ns.
+        time_unit: s, ms, us, ns or days; written times and timestamps state their own.
         rate_hz: samples a second; measured from the times if None.
         acc_unit: m/s2 or g.
         gyro_unit: rad/s or deg/s.
