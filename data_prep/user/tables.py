@@ -11,9 +11,9 @@ from primus_jax.errors import PrimusError
 from primus_jax.recordings.clock import (
     RATE_ROWS,
     Clock,
-    check_order,
     check_stated,
     check_steady,
+    in_order,
     measured_rate,
     sampling_rate,
 )
@@ -28,6 +28,8 @@ from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
 from primus_jax.window import as_rate, to_si
 
 NOT_NARRATED = "recordings without a narration"
+AVERAGED = "rows averaged with another of the same time"
+WRAPS = "times that the counter of stamps began anew, undone"
 CHANGED = "changes of label or sentence that cut a recording"
 
 
@@ -130,6 +132,7 @@ class Tables:
         self.times.add(found.time)
         words = tuple(OPTIONAL)
         rows = joined(list(file_rows(path, self.layout, clock, need_gyro=True, words=words)))
+        self.drops[WRAPS] += clock.wraps
         seen = Seen(self.layout)
         seen.add(rows)
         seen.check(str(path))
@@ -152,9 +155,10 @@ class Tables:
             check_stated(rate, where)
             time = np.arange(len(rows.raw)) / rate
         else:
-            keep = check_order(rows.time, rows.raw, rows.name)
-            self.drops[REPEATED] += int((~keep).sum())
-            time, rows = rows.time[keep] - rows.time[0], rows.part(keep)
+            keep, raw, averaged = in_order(rows.time, rows.raw, rows.name)
+            self.drops[AVERAGED] += averaged
+            self.drops[REPEATED] += int((~keep).sum()) - averaged
+            time, rows = rows.time[keep] - rows.time[0], rows._replace(raw=raw).part(keep)
             if len(time) < 2:
                 self.drops[TOO_SHORT] += 1
                 return None

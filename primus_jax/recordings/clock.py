@@ -15,10 +15,14 @@ MAX_GAP = 5
 RATE_TOLERANCE = 0.05
 # A block whose rows come this much faster than the first ones is another rate.
 FASTER = 1.2
+# Of the rows, so many may have the time of another row.
+FEW = 0.01
 # The first so many rows decide the rate, in a file that is read whole and in one read in pieces.
 RATE_ROWS = 16384
 
 
+# Counters of loggers, in any unit.
+COUNTER_BITS = (16, 24, 32)
 # The years 1990 to 2090 in units of 100 ns since the year 1.
 _TICKS = (6.27e17, 6.6e17)
 
@@ -33,12 +37,17 @@ class Clock:
         unit: of the stamps, a key of `TIME_UNITS`.
         first: the first stamp, in that unit; None before there was one.
         own: whether the column itself states the unit (timestamps, durations).
+        wraps: how often a counter of 16, 24 or 32 bits began anew, which is undone.
     """
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
         self.first: Any = None
         self.own = False
+        self.wraps = 0
+        self._last = math.nan
+        self._added = 0.0
+        self._usual = math.nan
 
     def seconds(self, stamps: np.ndarray, own_unit: str | None = None) -> np.ndarray:
         """Return seconds `[rows]`, NaN where a stamp is missing.
@@ -53,7 +62,32 @@ class Clock:
             self.first = _first(stamps)
         if self.first is None:
             return np.full(len(stamps), np.nan)
-        return _since(stamps, self.first) * TIME_UNITS[self.unit]
+        return self._unwrapped(_since(stamps, self.first)) * TIME_UNITS[self.unit]
+
+    def _unwrapped(self, ticks: np.ndarray) -> np.ndarray:
+        """Stamps of a counter that began anew go on, where the step is then the usual one."""
+        before = ticks if math.isnan(self._last) else np.append(self._last, ticks)
+        step = np.diff(before)
+        back = step < 0
+        self._last = float(ticks[-1]) if len(ticks) else self._last
+        result = ticks + self._added
+        if (step > 0).any():
+            self._usual = float(np.median(step[step > 0]))
+        usual = self._usual
+        if not back.any():
+            return result
+        for bits in COUNTER_BITS:
+            size = 2.0**bits
+            if (
+                float(self.first) + np.nanmax(ticks) < size
+                and (np.abs(step[back] + size - usual) < MAX_GAP * usual).all()
+            ):
+                added = size * np.cumsum(back)
+                self.wraps += int(back.sum())
+                self._added += added[-1]
+                # without a stamp before, the first one has no step
+                return result + (added if len(added) == len(ticks) else np.append(0.0, added))
+        return result
 
     def check(self, rate_hz: float, where: str) -> None:
         """Refuse a unit that the rate contradicts.
@@ -112,17 +146,26 @@ def check_stated(rate_hz: float, where: str) -> None:
         )
 
 
-def check_order(time: np.ndarray, signal: np.ndarray, row: Callable[[int], str]) -> np.ndarray:
-    """Return the rows to keep (bool `[rows]`): exact repetitions of the row before are left out.
+def in_order(
+    time: np.ndarray, signal: np.ndarray, row: Callable[[int], str]
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Check the order of rows, and make one row of those with one time.
+
+    Exact repetitions are left out. A few rows with the time of the row above and other values are
+    averaged with it; many mean that the clock is too coarse.
 
     Args:
         time: float64 `[rows]`, seconds.
         signal: float64 `[rows, channels]`.
         row: names a row for a person.
 
+    Returns:
+        the rows to keep (bool `[rows]`), `signal` with the averages in those rows, and how many
+        rows were averaged into another.
+
     Raises:
         PrimusError: a missing time, a time before the one above it, or the same time with other
-            values.
+            values in more than `FEW` of the rows.
     """
     if not np.isfinite(time).all():
         bad = int(np.argmin(np.isfinite(time)))
@@ -137,16 +180,23 @@ def check_order(time: np.ndarray, signal: np.ndarray, row: Callable[[int], str])
             f"{row(bad)}: its time lies {-step[bad]:.6g} s before that of the row above; expected "
             f"increasing times. {hint}"
         )
+    keep = step > 0
     same = np.concatenate([[False], ((signal[1:] == signal[:-1]) | np.isnan(signal[1:])).all(1)])
-    clash = (step == 0) & ~same
-    if clash.any():
+    clash = ~keep & ~same
+    if not clash.any():
+        return keep, signal, 0
+    if clash.sum() > FEW * len(time):
         bad = int(np.argmax(clash))
         raise PrimusError(
-            f"{row(bad)}: its time is that of the row above, with different values; expected one "
-            f"row a time. If the clock is too coarse, leave the time column out (--no-time) and "
-            f"give --rate."
+            f"{row(bad)}: its time is that of the row above, with different values, as in "
+            f"{int(clash.sum()):,} rows; expected one row a time. If the clock is too coarse, "
+            f"leave the time column out (--no-time) and give --rate."
         )
-    return step > 0
+    firsts = np.flatnonzero(keep)
+    counts = np.diff(np.append(firsts, len(time)))
+    averaged = signal.copy()
+    averaged[firsts] = np.add.reduceat(signal, firsts) / counts[:, None]
+    return keep, averaged, int(clash.sum())
 
 
 def check_steady(time: np.ndarray, rate_hz: float, row: Callable[[int], str]) -> None:

@@ -16,6 +16,8 @@ class Report:
     gap_seconds: float = 0.0
     missing: int = 0
     short: int = 0
+    averaged: int = 0
+    wraps: int = 0
     windows: int = 0
 
     def problems(self) -> str:
@@ -25,6 +27,10 @@ class Report:
             parts.append(f"{self.gaps} gaps, together {self.gap_seconds:.4g} s, were skipped")
         if self.missing:
             parts.append(f"{self.missing} rows held missing values")
+        if self.averaged:
+            parts.append(f"{self.averaged} rows with the time of another were averaged")
+        if self.wraps:
+            parts.append(f"the counter of times began anew {self.wraps} times, which was undone")
         if self.short:
             parts.append(f"{self.short} stretches between gaps were shorter than a window")
         return "; ".join(parts)

@@ -16,8 +16,8 @@ from primus_jax.recordings.clock import (
     MAX_GAP,
     RATE_ROWS,
     Clock,
-    check_order,
     check_steady,
+    in_order,
     measured_rate,
     sampling_rate,
 )
@@ -54,7 +54,7 @@ def uniform_blocks(
     row = 0
     rows = read_chunks(recording, layout, clock, need_gyro=strict and bool(layout.gyro))
     seen = Seen(layout)
-    for part in _joined(rows):
+    for part in _joined(rows, report):
         time, raw = part.time, part.raw
         seen.add(part)
         if grid is None:
@@ -76,11 +76,12 @@ def uniform_blocks(
         yield from grid.push(time[finite], si)
     if grid is None:
         raise PrimusError(f"{name_of(recording)} holds no rows.")
+    report.wraps = clock.wraps
     seen.check(name_of(recording), strict=strict)
     yield from grid.finish()
 
 
-def _joined(chunks: Iterable[Rows]) -> Iterator[Rows]:
+def _joined(chunks: Iterable[Rows], report: Report) -> Iterator[Rows]:
     """Chunks of exactly `RATE_ROWS` rows (the last may be shorter), times checked, repetitions of
     rows left out: what follows sees the same chunks however the recording was cut."""
     waiting: list[Rows] = []
@@ -91,7 +92,8 @@ def _joined(chunks: Iterable[Rows]) -> Iterator[Rows]:
         if waiting and (chunk.time is None) != (waiting[0].time is None):
             raise PrimusError("some chunks of the recording have times, others have none.")
         if chunk.time is not None:
-            chunk, last = _in_order(chunk, last)
+            chunk, last, averaged = _in_order(chunk, last)
+            report.averaged += averaged
         waiting.append(chunk)
         rows += len(chunk.raw)
         if rows < RATE_ROWS:
@@ -104,13 +106,14 @@ def _joined(chunks: Iterable[Rows]) -> Iterator[Rows]:
         yield joined(waiting)
 
 
-def _in_order(chunk: Rows, last: Rows | None) -> tuple[Rows, Rows]:
-    """`chunk` without repetitions, its times checked against `last`, the row before; and its own
-    last row."""
+def _in_order(chunk: Rows, last: Rows | None) -> tuple[Rows, Rows, int]:
+    """`chunk` in order after `last`, the row before; its own last row; rows that were averaged."""
     both = chunk if last is None else joined([last, chunk])
     assert both.time is not None
-    keep = check_order(both.time, both.raw, both.name)
-    return chunk.part(keep[len(both.raw) - len(chunk.raw) :]), chunk.part(slice(-1, None))
+    keep, raw, averaged = in_order(both.time, both.raw, both.name)
+    new = len(both.raw) - len(chunk.raw)
+    chunk = chunk._replace(raw=raw[new:])
+    return chunk.part(keep[new:]), chunk.part(slice(-1, None)), averaged
 
 
 def _rate(time: np.ndarray | None, layout: TableFormat, clock: Clock, where: str) -> float:

@@ -299,7 +299,6 @@ def scaled(prefix, factor):
         (at("acc_x", 9, "oops"), r"a.csv, line 11: 'oops' in column 'acc_x'"),
         (at("time", 9, ""), "line 11: the time is missing"),
         (at("time", 9, 0.02), "line 11: its time lies 0.14 s before that of the row above"),
-        (at("time", 9, 0.16), "line 11: its time is that of the row above, with different"),
         (at("acc_x", slice(None), [float("nan")] * 500), "column 'acc_x' holds no number"),
         (scaled("acc", 1 / GRAVITY), "accelerometer magnitude is 1 m/s2.*--acc-unit g"),
         (scaled("acc", 0), "Gravity seems to have been removed.*--gravity GX GY GZ"),

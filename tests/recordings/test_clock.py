@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from support.recording_files import table_columns, write_csv
 
-from data_prep.user.tables import Tables
+from data_prep.user.tables import AVERAGED, WRAPS, Tables
 from primus_jax import SignalWarning
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.clock import TIME_UNITS, Clock, check_order
+from primus_jax.recordings.clock import TIME_UNITS, Clock, in_order
 from primus_jax.recordings.report import Report
 from primus_jax.recordings.stream import recording_windows
 from primus_jax.recordings.table_format import TableFormat
@@ -155,11 +155,14 @@ def test_order():
         return f"row {i}"
 
     signal = np.arange(12.0).reshape(4, 3)
-    np.testing.assert_array_equal(check_order(np.arange(4.0), signal, name), [True] * 4)
+    keep, same, averaged = in_order(np.arange(4.0), signal, name)
+    assert keep.all()
+    assert same is signal
+    assert averaged == 0
     with pytest.raises(PrimusError, match=r"row 2: its time lies 0\.5 s before"):
-        check_order(np.array([0.0, 1.0, 0.5, 2.0]), signal, name)
+        in_order(np.array([0.0, 1.0, 0.5, 2.0]), signal, name)
     with pytest.raises(PrimusError, match="row 1: its time is that of the row above"):
-        check_order(np.array([0.0, 0.0, 0.5, 2.0]), signal, name)
+        in_order(np.array([0.0, 0.0, 0.5, 2.0]), signal, name)
 
 
 def test_files_read_in_pieces_name_the_line(tmp_path):
@@ -223,3 +226,48 @@ def test_the_name_of_a_recording_is_followed_over_pieces():
 def test_a_hop_is_a_positive_number(hop):
     with pytest.raises(PrimusError, match="hop_seconds is"):
         list(recording_windows(np.zeros((9, 6)), TableFormat(rate_hz=50.0), 50.0, 5, hop, Report()))
+
+
+def test_a_few_rows_of_one_time_are_averaged_and_counted(tmp_path):
+    rows = 1000
+    columns = table_columns(rows)
+    columns["time"][400] = columns["time"][399]
+    columns["time"][600:602] = columns["time"][599]
+    path = write_csv(tmp_path / "a.csv", columns)
+    tables = Tables([path], TableFormat())
+    (found,) = tables
+    assert +tables.drops == {AVERAGED: 3}
+    raw = np.stack([columns[name] for name in list(columns)[1:]], 1)
+    np.testing.assert_allclose(found.signal[399], raw[399:401].mean(0), atol=1e-5)
+    np.testing.assert_allclose(found.signal[599], raw[599:602].mean(0), atol=1e-5)
+    report = Report()
+    list(recording_windows(path, TableFormat(), 50.0, 100, 1.0, report))
+    assert report.averaged == 3
+    assert "3 rows with the time of another were averaged" in report.problems()
+    columns["time"] = np.floor(columns["time"])
+    write_csv(path, columns)
+    with pytest.raises(PrimusError, match="the clock is too coarse"):
+        windows(path, TableFormat())
+
+
+@pytest.mark.parametrize(
+    ("bits", "unit", "step"), [(32, "us", 20_000), (16, "ms", 20), (24, "us", 20_000)]
+)
+def test_a_counter_that_begins_anew_goes_on(tmp_path, bits, unit, step):
+    time = (2**bits - 150 * step + step * np.arange(ROWS)) % 2**bits
+    path = write_csv(tmp_path / "a.csv", table_columns(ROWS, time=time))
+    layout = TableFormat(time_unit=unit)
+    tables = Tables([path], layout)
+    (found,) = tables
+    assert (found.rate_hz, len(found.signal)) == (50.0, ROWS)
+    assert tables.drops[WRAPS] == 1
+    times, _ = windows(path, layout)
+    np.testing.assert_allclose(times, np.arange(len(times)))
+    # in pieces, too
+    clock = Clock(unit)
+    parts = [clock.seconds(part) for part in np.split(time, [150, 151, 400])]
+    np.testing.assert_allclose(np.concatenate(parts), np.arange(ROWS) / 50, atol=1e-9)
+    # what is no wrap is a fault of the order
+    time[[10, 11]] = time[[11, 10]]
+    with pytest.raises(PrimusError, match="its time lies"):
+        windows(write_csv(path, table_columns(ROWS, time=time)), layout)
