@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from primus_jax.errors import PrimusError
+from primus_jax.weights.lfs import refuse_pointer
 from primus_jax.weights.printable import MOST_SAID, shown
 
 
@@ -39,8 +40,10 @@ def open_safetensors(path: str | os.PathLike[str]) -> Iterator[SafetensorsFile]:
     """Open a safetensors file.
 
     Raises:
-        PrimusError: no such file, damaged, or of a dtype that numpy does not know.
+        PrimusError: no such file, a pointer of Git LFS, damaged, or of a dtype that numpy does not
+            know.
     """
+    refuse_pointer(path)
     try:
         with safe_open(path, framework="numpy") as file:
             yield SafetensorsFile(file)

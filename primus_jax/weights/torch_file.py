@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from primus_jax.errors import PrimusError
+from primus_jax.weights.lfs import refuse_pointer
 from primus_jax.weights.pickle_program import LARGEST_PROGRAM, Global, PickleMachine, RefusedCall
 from primus_jax.weights.printable import shown
 
@@ -33,6 +34,8 @@ STORAGES: dict[str, np.dtype[Any]] = {
 }
 # Where training frameworks keep the state dict among other things.
 NESTED = ("state_dict", "model_state_dict", "model", "encoder")
+# Dictionaries inside dictionaries that are looked into.
+LEVELS = 2
 MOST_AXES = 8
 LARGEST_NUMBER = 1 << 40
 # Characters of what went wrong; names in it are the file's.
@@ -98,6 +101,7 @@ def open_torch_file(path: str | os.PathLike[str]) -> Iterator[TorchFile]:
         PrimusError: no such file, not a PyTorch zip file, damaged, without a state dict, or one
             that would call a function when it is unpickled.
     """
+    refuse_pointer(path)
     try:
         with zipfile.ZipFile(path) as archive:
             yield TorchFile(archive, os.path.getsize(path))
@@ -201,7 +205,11 @@ def rebuild_tensor(
 
 
 def state_dict(content: Any) -> dict[str, Any]:
-    """The state dict in what a file holds: the whole of it, or one of the `NESTED` entries."""
+    """The state dict in what a file holds: the whole of it, or one of the `NESTED` entries.
+
+    Without these, the dictionaries of tensors up to two levels down, each name behind those of its
+    dictionaries: whoever looks for an encoder finds it, or lists those that there are.
+    """
     if not isinstance(content, dict):
         name = getattr(content, "name", type(content).__name__)
         raise ValueError(f"it holds a {name}, not a dictionary")
@@ -210,7 +218,22 @@ def state_dict(content: Any) -> dict[str, Any]:
         if isinstance(inner, dict) and any(isinstance(v, Tensor) for v in inner.values()):
             content = inner
             break
+    else:
+        if not any(isinstance(value, Tensor) for value in content.values()):
+            content = _flat(content, LEVELS) or content
     return {str(name): value for name, value in content.items()}
+
+
+def _flat(content: dict[Any, Any], levels: int) -> dict[str, Tensor]:
+    """Tensors in dictionaries at most `levels` down, by names with dots."""
+    found: dict[str, Tensor] = {}
+    for key, value in content.items():
+        if isinstance(value, Tensor):
+            found[str(key)] = value
+        elif isinstance(value, dict) and levels:
+            inner = _flat(value, levels - 1)
+            found |= {f"{key}.{name}": tensor for name, tensor in inner.items()}
+    return found
 
 
 def view(content: bytes, tensor: Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 from support.random_weights import GOLDEN, assert_equal_trees, sine_tensors
 from support.tiny_config import IMU2CLIP
 
+from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.hub.torch_names import from_torch_names
 from primus_jax.weights.torch_file import read_torch_file
@@ -156,3 +157,37 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(PrimusError, match="not a zip file"):
         read_torch_file(tmp_path / "text.pt")
+
+
+@pytest.mark.parametrize(
+    "keys", [["net"], ["network"], ["ema"], ["module", "state"], ["state_dict_ema"], ["a", "b"]]
+)
+def test_a_state_dict_under_any_key_is_found(keys, tmp_path):
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.from_numpy(value) for name, value in sine_tensors(IMU2CLIP).items()}
+    content = {**tensors}
+    for key in keys:
+        content = {key: content, "epoch": 3}
+    torch.save(content, tmp_path / "any.pt")
+    found = load_encoder(tmp_path / "any.pt", rate_hz=50, window_seconds=5.2)
+    assert found.config == IMU2CLIP
+
+
+def test_several_state_dicts_are_listed_and_chosen(tmp_path):
+    torch = pytest.importorskip("torch")
+    student = {name: torch.from_numpy(value) for name, value in sine_tensors(IMU2CLIP).items()}
+    teacher = {name: value + 1 for name, value in student.items()}
+    path = tmp_path / "both.pt"
+    torch.save({"teacher": teacher, "student": student, "lr": 0.1}, path)
+    with pytest.raises(PrimusError, match=r"2 IMU encoders.*'student\.'.*'teacher\.'"):
+        load_encoder(path)
+    found = load_encoder(path, prefix="student.", rate_hz=50, window_seconds=5.2)
+    assert_equal_trees(found.params, from_torch_names(sine_tensors(IMU2CLIP))[0])
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "model.safetensors"])
+def test_a_pointer_of_git_lfs_is_named(name, tmp_path):
+    path = tmp_path / name
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1234\n")
+    with pytest.raises(PrimusError, match=r"is a Git LFS pointer of \d+ bytes.*git lfs pull"):
+        load_encoder(path)

@@ -5,6 +5,10 @@ import gzip
 import hashlib
 import json
 import os
+import re
+import socket
+import urllib.parse
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +22,12 @@ if TYPE_CHECKING:
 
 LENGTH = 77
 VOCABULARY = 49408
+EXPECTED = (
+    "Expected the file bpe_simple_vocab_16e6.txt.gz (in the repository openai/CLIP), a folder with "
+    "vocab.json and merges.txt, or a Hugging Face name."
+)
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_FILES = (".gz", ".txt", ".json", ".zip")
 _MERGES = VOCABULARY - 2 * 256 - 2
 
 
@@ -86,16 +96,59 @@ def load_tokenizer(source: str | os.PathLike[str]) -> Tokenizer:
         # It takes pairs, which its annotation leaves out.
         clip = CLIPTokenizer(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
     else:
+        _check_name(str(source))
         try:
             clip = CLIPTokenizer.from_pretrained(str(source))
         except (OSError, ValueError, TypeError) as error:
             raise PrimusError(
-                f"tokenizer {str(source)!r} cannot be loaded: {error} Expected the file "
-                f"bpe_simple_vocab_16e6.txt.gz, a folder with vocab.json and merges.txt, or a "
-                f"Hugging Face name."
+                f"tokenizer {str(source)!r} cannot be loaded: {error} {EXPECTED}"
             ) from error
     if len(clip) != VOCABULARY:
-        raise PrimusError(f"tokenizer {source}: {len(clip)} words; expected CLIP's {VOCABULARY}.")
+        # what transformers makes of a repository without a vocabulary has two words
+        raise PrimusError(
+            f"tokenizer {source}: {len(clip)} words; expected CLIP's {VOCABULARY}. {EXPECTED}"
+        )
     words = json.dumps(sorted(clip.get_vocab().items())).encode()
     name = path.name if path.exists() else str(source)
     return Tokenizer(name, hashlib.blake2b(words, digest_size=16).hexdigest(), clip)
+
+
+def _check_name(source: str) -> None:
+    """Refuse at once what cannot be loaded: the hub's client would try for minutes.
+
+    Raises:
+        PrimusError: a file or folder that is not there, or a name that is neither stored here nor
+            can be downloaded.
+    """
+    path = Path(source)
+    if path.is_dir():
+        missing = [name for name in ("vocab.json", "merges.txt") if not (path / name).is_file()]
+        if missing and not (path / "tokenizer.json").is_file():
+            raise PrimusError(f"tokenizer {source}: the folder has no {missing[0]}. {EXPECTED}")
+        return
+    if source.endswith(_FILES) or not _HUB_NAME.fullmatch(source):
+        raise PrimusError(f"tokenizer {source}: no such file or folder. {EXPECTED}")
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    stored = (try_to_load_from_cache(source, name) for name in ("vocab.json", "tokenizer.json"))
+    if any(isinstance(found, str) for found in stored):
+        return
+    why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _unreachable(constants.ENDPOINT)
+    if why:
+        raise PrimusError(
+            f"tokenizer {source}: not stored on this machine, and it cannot be downloaded ({why}). "
+            f"{EXPECTED}"
+        )
+
+
+def _unreachable(address: str) -> str:
+    """Why a server cannot be reached, "" if it can."""
+    parts = urllib.parse.urlsplit(address)
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        socket.create_connection((parts.hostname or "", port), timeout=5).close()
+    except OSError as error:
+        # a proxy may reach what this machine does not
+        proxied = urllib.request.getproxies().get(parts.scheme)
+        return "" if proxied else f"{parts.hostname}: {error.strerror or error}"
+    return ""

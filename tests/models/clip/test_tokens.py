@@ -46,10 +46,34 @@ def test_wrong_vocabularies_are_refused(tmp_path, monkeypatch):
     with pytest.raises(PrimusError, match="48894 pairs"):
         load_tokenizer(path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(PrimusError, match="tokenizer"):
+    with pytest.raises(PrimusError, match=r"the folder has no vocab\.json"):
         load_tokenizer(tmp_path / "empty")
-    with pytest.raises(PrimusError, match="tokenizer"):
-        load_tokenizer(tmp_path / "nothing")
+    for name in (tmp_path / "nothing", "bpe_simple_vocab_16e6.txt.gz", "./clip", "vocab.json"):
+        with pytest.raises(PrimusError, match=r"no such file or folder\. Expected the file bpe"):
+            load_tokenizer(name)
+
+
+def test_a_name_that_cannot_be_loaded_fails_at_once(monkeypatch):
+    """The hub's client would try again for minutes."""
+    from huggingface_hub import constants
+
+    asked = []
+
+    def no_network(address, timeout):
+        asked.append(address)
+        raise OSError(113, "No route to host")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.create_connection", no_network)
+    for proxy in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    with pytest.raises(PrimusError, match=r"cannot be downloaded \(.*No route to host"):
+        load_tokenizer("nobody/never-stored")
+    assert len(asked) == 1
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(PrimusError, match="HF_HUB_OFFLINE is set"):
+        load_tokenizer("nobody/never-stored")
+    assert len(asked) == 1
 
 
 def test_a_small_vocabulary_is_refused(tmp_path):
