@@ -127,7 +127,7 @@ class Tables:
 
     def _rows(self, path: Path, clock: Clock) -> Rows:
         """All rows of a file."""
-        names = column_names(path, self.layout.text)
+        names = column_names(path, self.layout.text, self.layout.acc)
         found = self.layout.columns(names, str(path), need_gyro=True)
         self.times.add(found.time)
         words = tuple(OPTIONAL)
@@ -177,6 +177,9 @@ class Tables:
             judged = parts if len(parts.mean) >= ALONE else together
             refuse_contradictions(timed.si, judged, self.layout, timed.where)
             refuse_impossible(timed.si, timed.rows.name)
+            gyro = timed.si[np.isfinite(timed.si).all(1), 3:]
+            if len(gyro) > timed.rate_hz and gyro.any() and (gyro == gyro[0]).all():
+                raise PrimusError(f"{timed.where}: the gyroscope is stuck at {gyro[0]} rad/s.")
 
     def _pieces(self, timed: _Timed) -> Iterator[Recording]:
         """A recording without gaps and of one label and sentence."""
@@ -226,7 +229,8 @@ def _recordings(path: Path, rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
     """
     ids = rows.words.get("recording")
     if ids is None:
-        yield path.stem, np.arange(len(rows.raw))
+        plain = path.with_suffix("") if path.suffix.lower() in (".gz", ".zip") else path
+        yield plain.stem, np.arange(len(rows.raw))
         return
     if "" in ids:
         raise PrimusError(f"{rows.name(int(np.argmax(ids == '')))}: no recording is named.")

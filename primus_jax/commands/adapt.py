@@ -14,7 +14,12 @@ from collections import Counter
 from pathlib import Path
 
 from primus_jax.commands.console import printed_warnings
-from primus_jax.commands.table_options import add_names, add_table_format, table_format
+from primus_jax.commands.table_options import (
+    add_names,
+    add_table_format,
+    print_dialects,
+    table_format,
+)
 from primus_jax.errors import PrimusError
 from primus_jax.reports.markdown import markdown_table
 
@@ -63,7 +68,9 @@ def _adapt(args: argparse.Namespace) -> None:
     window = encoder.window_seconds if args.window is None else args.window
     hop = window if args.hop is None else args.hop
     head = encoder.head if args.head is None else args.head
-    tables = Tables(args.files, table_format(args), needed=("label",))
+    layout = table_format(args)
+    print_dialects(args.files, layout)
+    tables = Tables(args.files, layout, needed=("label",))
     own = (WEIGHTS, DESCRIPTION, ENCODER, PICTURE)
     with new_folder(args.out, overwrite=args.overwrite, own=own) as folder:
         data = labelled_windows(

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from primus_jax.commands.console import printed_warnings
-from primus_jax.commands.table_options import add_table_format, table_format
+from primus_jax.commands.table_options import add_table_format, print_dialects, table_format
 
 FILES = ("predictions.csv", "timeline.png")
 
@@ -50,6 +50,7 @@ def _predict(args: argparse.Namespace) -> None:
     classifier, encoder = load_classifier(args.classifier)
     with new_folder(args.out, overwrite=args.overwrite, own=FILES) as folder:
         layout = table_format(args, classifier.layout)
+        print_dialects([args.file], layout)
         found = predict(classifier, encoder, args.file, layout, args.hop)
         found.write_csv(folder / FILES[0])
         plot_timeline(found, folder / FILES[1], args.file.name)

@@ -24,7 +24,12 @@ from data_prep.har.source import Source
 from primus_jax.commands.console import printed_warnings
 from primus_jax.commands.prepare_corpus import add_corpora
 from primus_jax.commands.prepare_options import add_common, recipe, splits
-from primus_jax.commands.table_options import add_names, add_table_format, table_format
+from primus_jax.commands.table_options import (
+    add_names,
+    add_table_format,
+    print_dialects,
+    table_format,
+)
 from primus_jax.reports.dataset import describe_dataset
 
 if TYPE_CHECKING:
@@ -128,7 +133,9 @@ def _table(args: argparse.Namespace) -> "DatasetFolder":
     from data_prep.user.tables import Tables
 
     narrations = read_narrations(args.narrations) if args.narrations else None
-    tables = Tables(args.files, table_format(args), narrations)
+    layout = table_format(args)
+    print_dialects(args.files, layout)
+    tables = Tables(args.files, layout, narrations)
     embeddings = _embeddings(args)
     return _write(
         args,

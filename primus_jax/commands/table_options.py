@@ -10,6 +10,9 @@ from primus_jax.recordings.written_times import DATE_ORDERS
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from primus_jax.recordings.table_format import TableFormat
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " "}
@@ -157,3 +160,19 @@ def _names(args: argparse.Namespace, remembered: "TableFormat | None") -> dict[s
 
     known = remembered.names if remembered else {}
     return {name: getattr(args, f"{name}_column", "") or known.get(name, "") for name in OPTIONAL}
+
+
+def print_dialects(paths: "Sequence[Path]", layout: "TableFormat") -> None:
+    """Print how each CSV file is written, where that differs from a plain one.
+
+    Raises:
+        PrimusError: no such file, or not a table.
+    """
+    from primus_jax.recordings.columns import column_names, is_parquet
+    from primus_jax.recordings.dialect import find_dialect
+
+    for path in paths:
+        column_names(path, layout.text, layout.acc)
+        found = [] if is_parquet(path) else find_dialect(path, layout.text, layout.acc).found()
+        if found:
+            print(f"{path}: {'; '.join(found)}", flush=True)

@@ -23,8 +23,8 @@ RATE_ROWS = 16384
 
 # Counters of loggers, in any unit.
 COUNTER_BITS = (16, 24, 32)
-# The years 1990 to 2090 in units of 100 ns since the year 1.
-_TICKS = (6.27e17, 6.6e17)
+# The years 1990 to 2090 in units of 100 ns since the years 1 and 1601.
+_TICKS = ((6.27e17, 6.6e17), (1.22e17, 1.55e17))
 
 
 class Clock:
@@ -96,6 +96,12 @@ class Clock:
             PrimusError: a rate, by these stamps, that no body-worn sensor has; the message names
                 the unit that fits.
         """
+        first = float(self.first)
+        if not self.own and any(low < first < high for low, high in _TICKS):
+            raise PrimusError(
+                f"{where}: times of {first:.4g} look like ticks of Windows or .NET, 100 ns each. "
+                f"Convert them to seconds, or leave them out (--no-time) and give --rate."
+            )
         if possible_rate(rate_hz):
             return
         second = rate_hz * TIME_UNITS[self.unit]
@@ -106,15 +112,10 @@ class Clock:
         )
         if self.own:
             raise PrimusError(f"{says} The column itself states that unit: check the recording.")
-        if math.isclose(second, 1.0, rel_tol=1e-9):
+        if self._usual == 1.0:
             raise PrimusError(
-                f"{says} The steps are exactly 1: the column counts rows. Leave it out (--no-time) "
+                f"{says} The steps are 1: the column counts rows. Leave it out (--no-time) "
                 f"and give --rate."
-            )
-        if _TICKS[0] < float(self.first) < _TICKS[1]:
-            raise PrimusError(
-                f"{says} They look like ticks of .NET, 100 ns each since the year 1: convert them "
-                f"to seconds, or leave them out (--no-time) and give --rate."
             )
         if fitting:
             unit = fitting[0]

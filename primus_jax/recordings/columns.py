@@ -42,12 +42,15 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def column_names(path: Path, text: TextOptions | None = None) -> list[str]:
+def column_names(
+    path: Path, text: TextOptions | None = None, wanted: Sequence[str] = ()
+) -> list[str]:
     """Return the names of the columns; several of one name `x` are called "x#1", "x#2"...
 
     Args:
         path: a CSV or Parquet file.
         text: what is stated of a CSV file.
+        wanted: names that tell the header from lines above it.
 
     Raises:
         PrimusError: no such file, an empty file, another kind of file.
@@ -56,7 +59,9 @@ def column_names(path: Path, text: TextOptions | None = None) -> list[str]:
         raise PrimusError(f"{path}: no such file.")
     if path.stat().st_size == 0:
         raise PrimusError(f"{path}: the file is empty; expected a header and rows.")
-    return parquet_file.names(path) if is_parquet(path) else list(find_dialect(path, text).names)
+    if is_parquet(path):
+        return parquet_file.names(path)
+    return list(find_dialect(path, text, wanted).names)
 
 
 def column_batches(
@@ -79,8 +84,9 @@ def column_batches(
         PrimusError: a missing column, text in a numeric column, a row of another length, no rows;
             all name the file and the row.
     """
-    names = column_names(path, text)
-    missing = [name for name in (*numeric, *textual, *stamps) if name not in names]
+    wanted = [*numeric, *textual, *stamps]
+    names = column_names(path, text, wanted)
+    missing = [name for name in wanted if name not in names]
     if missing:
         raise PrimusError(f"{path}: no column {missing[0]!r}; the file has {names}.")
     found = 0
@@ -90,7 +96,7 @@ def column_batches(
             yield Columns(path, batch.numbers, batch.text, lines, "row", batch.own_units)
             found += batch.rows
     else:
-        dialect = find_dialect(path, text)
+        dialect = find_dialect(path, text, wanted)
         for part in csv_file.batches(path, dialect, numeric, textual, stamps):
             yield Columns(path, part.numbers, part.text, part.lines, "line", part.own_units)
             found += len(part.lines)

@@ -5,10 +5,7 @@ goes through the csv module, which also finds the row of whatever is wrong.
 """
 
 import csv
-import gzip
 import itertools
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -19,7 +16,7 @@ import numpy as np
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.cells import is_missing, word
 from primus_jax.recordings.dialect import Dialect
-from primus_jax.recordings.text_file import open_text
+from primus_jax.recordings.text_file import DAMAGED, open_text
 from primus_jax.recordings.written_times import WrittenTimes
 
 ROWS = 65536
@@ -52,23 +49,21 @@ def batches(
     block = _Block(path, dialect, numeric, textual, stamps)
     try:
         with open_text(path, dialect.encoding) as file:
-            # names in quotes may run over several lines
-            reader = csv.reader(file, delimiter=dialect.delimiter)
-            while reader.line_num < dialect.rows_above:
-                next(reader)
-            before = reader.line_num
+            before = dialect.rows_above
+            for _ in range(before):
+                next(file, "")
             while lines := list(itertools.islice(file, ROWS)):
                 if any('"' in line for line in lines):
                     yield from _quoted(block, itertools.chain(lines, file), before)
                     return
                 yield block.parse(lines, before)
                 before += len(lines)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise PrimusError(
             f"{path}: not a text in {dialect.encoding} ({error}). State another with --encoding, "
             f"such as cp1252, or save the file in UTF-8."
         ) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise PrimusError(f"{path}: the packed file is damaged ({error}).") from error
 
 
@@ -77,12 +72,19 @@ def _quoted(block: "_Block", lines: Iterable[str], before: int) -> Iterator[Batc
     reader = block.reader(lines)
     try:
         while True:
-            rows = [(reader.line_num, row) for row in itertools.islice(reader, ROWS)]
+            rows: list[list[str]] = []
+            starts: list[int] = []
+            line = before + reader.line_num + 1
+            for row in itertools.islice(reader, ROWS):
+                end = before + reader.line_num
+                if end > line:
+                    block.refuse_swallowed(row, line)
+                rows.append(row)
+                starts.append(line)
+                line = end + 1
             if not rows:
                 return
-            yield block.rows(
-                [row for _, row in rows], np.array([line + before for line, _ in rows], np.int64)
-            )
+            yield block.rows(rows, np.array(starts, np.int64))
     except csv.Error as error:
         line = before + reader.line_num
         raise PrimusError(f"{block.path}, line {line}: not a CSV row ({error}).") from error
@@ -108,7 +110,21 @@ class _Block:
     def reader(self, lines: Iterable[str]) -> Any:
         """The reader of this dialect."""
         blanks = self.delimiter == " "
-        return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=blanks)
+        return csv.reader(lines, delimiter=self.delimiter, skipinitialspace=blanks, strict=True)
+
+    def refuse_swallowed(self, row: list[str], line: int) -> None:
+        """Refuse a cell in quotes that holds whole rows: its last quote is missing.
+
+        Raises:
+            PrimusError: naming the line where the cell begins.
+        """
+        for cell in row:
+            for inside in cell.splitlines()[1:]:
+                if inside.count(self.delimiter) >= len(self.names) - 1:
+                    raise PrimusError(
+                        f"{self.path}, line {line}: a quote is opened and not closed in this row; "
+                        f"{cell[:40]!r}... runs on over the rows below."
+                    )
 
     def parse(self, lines: list[str], before: int) -> Batch:
         """Lines without quotes, of which `before` stand above in the file."""

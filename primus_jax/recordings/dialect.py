@@ -1,6 +1,5 @@
 """How a table is written as text: found in the first lines of the file, or stated."""
 
-import codecs
 import csv
 import dataclasses
 import re
@@ -19,9 +18,10 @@ _COMMENT = ("#", "//", "%")
 _SEP = re.compile(r"\s*\"?sep=(.)\"?\s*$", re.IGNORECASE)
 _UNIT = re.compile(
     r"[(\[]?\s*(s|ms|us|µs|ns|sec|seconds|g|mg|m/s2|m/s\^2|m/s²|m/\(s\^2\)|rad/s|deg/s|mdeg/s|°/s"
-    r"|dps|mdps|ut|µt|gauss|mv|no[_ ]units?|none|unix|cal|raw)\s*[)\]]?",
+    r"|dps|mdps|ut|µt|gauss|mv)\s*[)\]]?",
     re.IGNORECASE,
 )
+_NO_UNIT = re.compile(r"[(\[]?\s*(no[_ ]units?|none|unix|cal|raw)\s*[)\]]?", re.IGNORECASE)
 # Lines that decide on the delimiter: the last ones of the sample, where the rows are.
 _LOOKED_AT = 60
 # Lines among which the header is looked for; GENEActiv writes a hundred above it.
@@ -57,8 +57,8 @@ class TextOptions:
     def __post_init__(self) -> None:
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError as error:
+                "acc_x".encode(self.encoding).decode(self.encoding)
+            except (LookupError, UnicodeError) as error:
                 raise PrimusError(f"--encoding {self.encoding}: {error}.") from error
         known_values = {
             "delimiter": DELIMITERS,
@@ -72,7 +72,7 @@ class TextOptions:
                 raise PrimusError(f"--{option} {value!r}; expected one of {list(known)}.")
         for name in ("header_line", "skip_lines"):
             value = getattr(self, name)
-            if value is not None and value < 0:
+            if value is not None and (type(value) is not int or value < 0):
                 raise PrimusError(f"--{name.replace('_', '-')} {value}; expected 0 or more.")
         if self.header_line is not None and self.skip_lines is not None:
             raise PrimusError("expected --header-line or --skip-lines, not both.")
@@ -124,12 +124,19 @@ class Dialect:
         if self.header_line > 1:
             parts.append(f"column names in line {self.header_line}")
         if self.units:
-            parts.append(f"units in line {self.rows_above}")
+            parts.append(f"a row of units in line {self.rows_above}")
         return parts
 
 
-def find_dialect(path: Path, options: TextOptions | None = None) -> Dialect:
+def find_dialect(
+    path: Path, options: TextOptions | None = None, wanted: Sequence[str] = ()
+) -> Dialect:
     """Find how a text file is written.
+
+    Args:
+        path: the file.
+        options: what is stated of it.
+        wanted: names of columns that will be read: a line that holds them all is the header.
 
     Raises:
         PrimusError: not a text file, nothing that looks like a header, or an empty file.
@@ -140,27 +147,79 @@ def find_dialect(path: Path, options: TextOptions | None = None) -> Dialect:
     lines = decode_sample(sample, encoding, str(path))
     if not any(line.strip() for line in lines):
         raise PrimusError(f"{path}, line 1: expected a header with column names.")
-    delimiter, decimal = _separators(lines, options)
-    rows = [_cells(line, delimiter) for line in lines[:_PREAMBLE]]
-    header = _header(rows, lines, decimal, options)
-    width = _width(rows, header)
+    lines[0] = lines[0].removeprefix("\ufeff")
+    named = _named(lines[:_PREAMBLE], wanted, options)
+    delimiter, decimal = _separators(lines, options, named)
+    stated = max(options.header_line or 0, options.skip_lines or 0)
+    rows = [_cells(line, delimiter) for line in lines[: max(_PREAMBLE, stated + _LOOKED_AT)]]
+    if stated >= len(rows):
+        raise PrimusError(
+            f"{path}: the header is stated to stand in line {stated}; the first {len(rows)} lines "
+            f"were looked at, and the file has no more."
+        )
+    header, above = (named[0], named[0]) if named else _header(rows, lines, decimal, options)
+    if header and lines[header - 1].count('"') % 2:
+        # a name in quotes goes on in the lines below
+        while above < len(lines) and "".join(lines[header - 1 : above]).count('"') % 2:
+            above += 1
+        rows[header - 1] = next(csv.reader(lines[header - 1 : above], delimiter=delimiter))
+    width = _width(rows, header, above)
     if header:
         names = [cell.strip() for cell in rows[header - 1]]
+        names[0] = names[0].lstrip("#%/ ") or names[0]
         while len(names) > width and not names[-1]:
             names.pop()
+        _refuse_row_names(rows[above:], names, f"{path}, line {above + 1}")
     else:
         names = [str(k + 1) for k in range(width)]
     if not any(names):
         raise PrimusError(f"{path}, line {header}: expected a header with column names.")
-    above = header
     units: dict[str, str] = {}
-    if header and len(rows) > header and _are_units(rows[header]):
-        above = header + 1
-        units = {name: cell.strip() for name, cell in zip(names, rows[header], strict=False)}
+    if header and len(rows) > above and _are_units(rows[above], decimal):
+        units = {name: cell.strip() for name, cell in zip(names, rows[above], strict=False)}
+        above += 1
+    unique = numbered(names)
+    if len(set(unique)) < len(unique):
+        raise PrimusError(f"{path}, line {header}: the names {names} are not unique.")
     return Dialect(
-        encoding, packing(path), delimiter, decimal, header, above, numbered(names), units,
+        encoding, packing(path), delimiter, decimal, header, above, unique, units,
         options.date_order or "", options.time_zone or "",
     )  # fmt: skip
+
+
+def _named(
+    lines: Sequence[str], wanted: Sequence[str], options: TextOptions
+) -> tuple[int, str] | None:
+    """The first line that holds all wanted names, counted from 1, and its delimiter."""
+    if not wanted or options.header_line is not None or options.skip_lines is not None:
+        return None
+    delimiters = (options.delimiter,) if options.delimiter else DELIMITERS
+    for k, line in enumerate(lines):
+        # most lines hold no name, and need not be cut
+        if wanted[0] not in line:
+            continue
+        for delimiter in delimiters:
+            cells = {cell.strip().lstrip("#%/ ") for cell in _cells(line, delimiter)}
+            if cells >= set(wanted):
+                return k + 1, delimiter
+    return None
+
+
+def _refuse_row_names(rows: Sequence[Sequence[str]], names: Sequence[str], where: str) -> None:
+    """Refuse rows with a counter in front that the header does not name, as R writes them.
+
+    A last cell that is empty would be taken for a delimiter at the row's end, and every column for
+    its neighbour.
+    """
+    first = [row for row in rows[:5] if any(cell.strip() for cell in row)]
+    longer = [row for row in first if len(row) == len(names) + 1]
+    counted = [row[0].strip() for row in longer]
+    start = int(counted[0]) if counted and counted[0].isdecimal() else -1
+    if len(longer) > 2 and counted == [str(start + k) for k in range(len(longer))]:
+        raise PrimusError(
+            f"{where}: the rows begin with a number that counts them, which the header of "
+            f"{len(names)} names does not name. Write a name for it into the header."
+        )
 
 
 def numbered(names: Sequence[str]) -> tuple[str, ...]:
@@ -194,15 +253,18 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return line.rstrip("\r\n").split(delimiter)
 
 
-def _separators(lines: Sequence[str], options: TextOptions) -> tuple[str, str]:
+def _separators(
+    lines: Sequence[str], options: TextOptions, named: tuple[int, str] | None
+) -> tuple[str, str]:
     """Delimiter and decimal mark: the pair by which most cells of a row are numbers."""
     stated = next((m[1] for m in map(_SEP.match, lines[:2]) if m), None)
-    rows = [line for line in lines if line.strip()][1:][-_LOOKED_AT:]
-    delimiters = [options.delimiter or stated] if options.delimiter or stated else DELIMITERS
+    chosen = named[1] if named else options.delimiter or stated
+    below = [line for line in lines[named[0] if named else 1 :] if line.strip()]
+    step = -(-len(below) // _LOOKED_AT) or 1
+    rows = below[::step]
     decimals = [options.decimal] if options.decimal else [".", ","]
-    best, chosen = (0.0, 0.0), None
-    for delimiter in delimiters:
-        assert delimiter is not None
+    best, found = (0.0, 0.0), None
+    for delimiter in [chosen] if chosen else DELIMITERS:
         cells = [_cells(line, delimiter) for line in rows]
         for decimal in decimals:
             if decimal == delimiter:
@@ -212,42 +274,58 @@ def _separators(lines: Sequence[str], options: TextOptions) -> tuple[str, str]:
             share = numbers / max(wide, 1)
             # a row of words between numbers is better than numbers that were cut in two
             score = (numbers * share if delimiter != " " else 0.5 * numbers * share, wide)
-            if len(rows) and max(map(len, cells)) > 1 and score > best:
-                best, chosen = score, (delimiter, decimal)
-    if chosen is not None:
-        return chosen
+            if rows and max(map(len, cells)) > 1 and score > best:
+                best, found = score, (delimiter, decimal)
+    if found is not None:
+        return found
     first = next(line for line in lines if line.strip())
-    return options.delimiter or stated or max(",;\t", key=first.count), options.decimal or "."
+    return chosen or max(",;\t", key=first.count), options.decimal or "."
 
 
 def _header(
     rows: Sequence[Sequence[str]], lines: Sequence[str], decimal: str, options: TextOptions
-) -> int:
-    """The line of the header, counted from 1; 0 where the first row is one of numbers."""
+) -> tuple[int, int]:
+    """The line of the header, counted from 1, and the lines above the first row.
+
+    The header is line 0 where the first row is one of numbers.
+    """
     if options.header_line is not None:
-        return options.header_line
+        return options.header_line, options.header_line
     if options.skip_lines is not None:
-        return options.skip_lines + 1
+        return options.skip_lines + 1, options.skip_lines + 1
     widths = Counter(len(row) for row in rows[1:][-_LOOKED_AT:] if any(c.strip() for c in row))
     width = widths.most_common(1)[0][0] if widths else len(rows[0])
     for k, row in enumerate(rows):
         if not any(cell.strip() for cell in row) or _SEP.match(lines[k]):
             continue
+        if _are_names_that_count(row, rows[k + 1 :]):
+            return k + 1, k + 1
         numbers = sum(is_number(cell, decimal) for cell in row)
         if numbers and len(row) >= width and 2 * numbers >= len(row):
-            return 0
+            return 0, k
         if lines[k].lstrip('" ').startswith(_COMMENT):
             continue
         # a header may lack the delimiter that ends every row, or have one more
         fits = width - 1 <= len(row) <= width + 1 and (width > 2 or k == 0 or len(row) == width)
         if fits or (len(row) > width and not numbers and all(cell.strip() for cell in row)):
-            return k + 1
-    return 1
+            return k + 1, k + 1
+    return 1, 1
 
 
-def _width(rows: Sequence[Sequence[str]], header: int) -> int:
+def _are_names_that_count(row: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether a row is 0, 1, 2..., as pandas names columns, above rows of other numbers."""
+    cells = [cell.strip() for cell in row]
+    cells = cells[1:] if not cells[0] else cells
+    if len(cells) < 3 or not all(cell.isdecimal() for cell in cells):
+        return False
+    counts = [int(cell) for cell in cells]
+    rising = counts == list(range(counts[0], counts[0] + len(counts)))
+    return rising and any("." in cell or "," in cell for other in below[:20] for cell in other)
+
+
+def _width(rows: Sequence[Sequence[str]], header: int, above: int) -> int:
     """Columns of the table."""
-    below = Counter(len(row) for row in rows[header:] if any(cell.strip() for cell in row))
+    below = Counter(len(row) for row in rows[above:] if any(cell.strip() for cell in row))
     most = below.most_common(1)[0][0] if below else 0
     if not header:
         return most
@@ -257,6 +335,11 @@ def _width(rows: Sequence[Sequence[str]], header: int) -> int:
     return named
 
 
-def _are_units(row: Sequence[str]) -> bool:
-    units = [cell for cell in row if _UNIT.fullmatch(cell.strip())]
-    return len(units) >= 2 and 2 * len(units) >= sum(bool(cell.strip()) for cell in row)
+def _are_units(row: Sequence[str], decimal: str) -> bool:
+    """Whether a row below the header holds the units of the columns."""
+    cells = [cell.strip() for cell in row if cell.strip()]
+    if any(is_number(cell, decimal) for cell in cells):
+        return False
+    units = [cell for cell in cells if _UNIT.fullmatch(cell)]
+    filled = [cell for cell in cells if _NO_UNIT.fullmatch(cell)]
+    return len(units) >= 2 and 2 * (len(units) + len(filled)) >= len(cells)

@@ -9,8 +9,10 @@ import numpy as np
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import as_array, table_values
 from primus_jax.recordings.clock import Clock
-from primus_jax.recordings.columns import Columns, column_batches, column_names
+from primus_jax.recordings.columns import Columns, column_batches, column_names, is_parquet
+from primus_jax.recordings.dialect import find_dialect
 from primus_jax.recordings.table_format import FoundColumns, TableFormat
+from primus_jax.recordings.units_row import check_units_row
 from primus_jax.window import ACC_UNITS, GRAVITY
 
 _PLACE = "the recording, row"
@@ -65,8 +67,10 @@ def file_rows(
     Raises:
         PrimusError: anything wrong with the file, naming it and the row.
     """
-    names = column_names(path, layout.text)
+    names = column_names(path, layout.text, layout.acc)
     found = layout.columns(names, str(path), need_gyro=need_gyro)
+    if not is_parquet(path):
+        check_units_row(path, find_dialect(path, layout.text, layout.acc), found, layout)
     known = {key: name for key, name in found.words.items() if key in words}
     stamps = [found.time] if found.time else []
     words_of = list(dict.fromkeys(known.values()))

@@ -148,6 +148,11 @@ def format_from_row(row: Mapping[str, Any]) -> TableFormat:
     names: dict[str, Any] = {key: tuple(row[key]) for key in ("acc", "gyro", "gravity")}
     if not all(isinstance(name, str) for columns in names.values() for name in columns):
         raise TypeError(f"columns {names}; expected names")
+    words, text = row.get("names", {}), row.get("text", {})
+    if not (isinstance(words, dict) and all(isinstance(word, str) for word in words.values())):
+        raise TypeError(f"names {words!r}; expected columns by recording, label, text, subject")
+    if not isinstance(text, dict):
+        raise TypeError(f"text {text!r}; expected options by name")
     if not isinstance(row.get("invert_acc", False), bool):
         raise TypeError(f"invert_acc {row['invert_acc']!r}; expected true or false")
-    return TableFormat(**{**row, **names, "text": TextOptions(**row.get("text", {}))})
+    return TableFormat(**{**row, **names, "text": TextOptions(**text)})

@@ -3,7 +3,9 @@
 import codecs
 import gzip
 import io
+import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, TextIO, cast
 
@@ -15,6 +17,14 @@ _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 # What a text in cp1252 hardly holds, and every binary file does.
 _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r\x0b\x0c\x1b\x00")
 _UTF16_SHARE = 0.25
+# What reading a packed file that is damaged, or packed in another way, raises.
+DAMAGED = (
+    OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError
+)  # fmt: skip
+
+
+# Folders, and what macOS adds beside each file.
+_HIDDEN = re.compile(r"/$|^__MACOSX/|(^|/)\._")
 
 
 def packing(path: Path) -> str:
@@ -57,7 +67,7 @@ def read_sample(path: Path) -> bytes:
     try:
         with open_bytes(path) as file:
             return file.read(SAMPLE_BYTES)
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise PrimusError(f"{path}: the packed file is damaged ({error}).") from error
 
 
@@ -100,12 +110,13 @@ def decode_sample(sample: bytes, encoding: str, where: str) -> list[str]:
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
         text = decoder.decode(sample, final=len(sample) < SAMPLE_BYTES)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise PrimusError(
             f"{where}: not a text in {encoding} ({error}). State another with --encoding, such as "
             f"cp1252, or save the file in UTF-8."
         ) from error
-    lines = text.splitlines(keepends=True)
+    # lines end where a file that is open for reading ends them
+    lines = list(io.StringIO(text, newline=""))
     return lines[:-1] if len(sample) == SAMPLE_BYTES and len(lines) > 1 else lines
 
 
@@ -113,7 +124,7 @@ def _member(path: Path) -> str:
     """The one table in a zip file."""
     try:
         with zipfile.ZipFile(path) as file:
-            names = [name for name in file.namelist() if not name.endswith("/")]
+            names = [name for name in file.namelist() if not _HIDDEN.search(name)]
     except zipfile.BadZipFile as error:
         raise PrimusError(f"{path}: the zip file is damaged ({error}).") from error
     if "[Content_Types].xml" in names:

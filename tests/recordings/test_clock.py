@@ -176,8 +176,8 @@ def test_files_read_in_pieces_name_the_line(tmp_path):
 @pytest.mark.parametrize(
     ("time", "message"),
     [
-        (np.arange(ROWS), r"The steps are exactly 1: the column counts rows\..*--no-time"),
-        (638_000_000_000_000_000 + 200_000 * np.arange(ROWS), r"ticks of \.NET"),
+        (np.arange(ROWS), r"The steps are 1: the column counts rows\..*--no-time"),
+        (638_000_000_000_000_000 + 200_000 * np.arange(ROWS), "ticks of Windows or .NET"),
     ],
 )
 def test_counters_and_ticks_are_not_taken_for_another_unit(tmp_path, time, message):

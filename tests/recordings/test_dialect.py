@@ -1,5 +1,6 @@
 """Tables as loggers, spreadsheets and countries write them give the windows of the plain file."""
 
+import contextlib
 import gzip
 import zipfile
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from support.recording_files import table_columns, write_csv
 
+from data_prep.user.narrations import read_narrations
 from data_prep.user.tables import Tables
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
@@ -158,7 +160,7 @@ def test_a_line_is_counted_in_the_file(rows, tmp_path):
     bad = [list(row) for row in rows]
     bad[50][2] = "oops"
     path = tmp_path / "a.csv"
-    path.write_bytes(text(bad, above=ACTIGRAPH, below=["s,g,g,g,rad/s,rad/s,rad/s"]))
+    path.write_bytes(text(bad, above=ACTIGRAPH, below=["s,m/s2,m/s2,m/s2,rad/s,rad/s,rad/s"]))
     with pytest.raises(PrimusError, match=r"a\.csv, line 59: 'oops' in column 'acc_y'"):
         both(path)
 
@@ -219,3 +221,155 @@ def test_impossible_options_are_refused(rows, tmp_path, capsys, options, message
     assert main(command) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def quoted(rows, row, cell):
+    """All labels in quotes, but one whose last quote is missing."""
+    lines = [",".join((*HEADER, "label"))]
+    lines += [",".join((*cells, cell if i == row else '"walk"')) for i, cells in enumerate(rows)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def test_a_quote_that_is_never_closed_swallows_no_rows(rows, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(quoted(rows, 99, '"walk'))
+    with pytest.raises(
+        PrimusError, match=r"a\.csv, line 10[12]: (a quote is opened|not a CSV row)"
+    ):
+        both(path)
+    path.write_bytes(text([[*row, '"walk' if i == 99 else "walk"] for i, row in enumerate(rows)],
+                          header=(*HEADER, "label")))  # fmt: skip
+    with pytest.raises(PrimusError, match=r"a\.csv, line \d+: "):
+        both(path)
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        ['"Note wrist'],
+        ['Note,"5 cm'],
+        ["Logger\x0cX\x0bY\u2028Z"],
+        ["Subject,Anna,,,,,"],
+        ["a,b,c,d,e,f,g"],
+    ],
+)
+def test_what_stands_above_the_header_costs_no_row(rows, expected, tmp_path, above):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text([[*row, '"walk"'] for row in rows], (*HEADER, "label"), above=above))
+    np.testing.assert_allclose(both(path), expected, atol=1e-6)
+
+
+def test_numbers_that_count_are_names(rows, expected, tmp_path):
+    path = tmp_path / "pandas.csv"
+    path.write_bytes(text(rows, header=[str(k) for k in range(7)]))
+    assert column_names(path) == [str(k) for k in range(7)]
+    layout = {"time": "0", "acc": ("1", "2", "3"), "gyro": ("4", "5", "6")}
+    np.testing.assert_allclose(both(path, **layout), expected, atol=1e-6)
+
+
+def test_a_header_in_a_comment_and_comments_without_a_header(rows, expected, tmp_path):
+    path = tmp_path / "ros.csv"
+    path.write_bytes(text(rows, header=("%time", *HEADER[1:])))
+    np.testing.assert_allclose(both(path), expected, atol=1e-6)
+    path.write_bytes(b"# seven columns\n# of numbers\n" + text(rows).split(b"\n", 1)[1])
+    layout = {"time": "1", "acc": ("2", "3", "4"), "gyro": ("5", "6", "7")}
+    np.testing.assert_allclose(both(path, **layout), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "label", ["1;2;3;4;5;6;7;8;9;10", "[1 2 3 4 5 6 7 8 9 10 11]", "1|2|3|4|5"]
+)
+def test_lists_in_a_label_are_no_columns(rows, expected, tmp_path, label):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text([[*row, label] for row in rows], header=(*HEADER, "label")))
+    np.testing.assert_allclose(both(path), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "sentence", ['"puts 2 cups, 3 plates on 1 table"', "lifts 0 of 12 boxes", "1;2;3;4", "a|b|c|d"]
+)
+def test_narrations_may_hold_numbers(tmp_path, sentence):
+    path = tmp_path / "words.csv"
+    path.write_text(f"recording,seconds,text\nraw,5,none of it\na,1.5,{sentence}\n")
+    assert read_narrations(path)["a"] == [(1.5, sentence.strip('"'))]
+    assert read_narrations(path)["raw"] == [(5.0, "none of it")]
+    path.write_text('recording,seconds,text\na,1.5,"walks\na,5,sits\n')
+    with pytest.raises(PrimusError, match=r"line \d: (a quote is opened|not a CSV row)"):
+        read_narrations(path)
+
+
+def test_a_row_of_missing_words_is_no_row_of_units(rows, expected, tmp_path):
+    path = tmp_path / "a.csv"
+    body = [["0.00", *["None"] * 6], *rows[1:]]
+    path.write_bytes(text(body))
+    (recording,) = Tables([path], TableFormat())
+    assert len(recording.signal) == ROWS
+    np.testing.assert_allclose(recording.signal[1:], expected[1:], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("units", "message"),
+    [
+        ("s,g,g,g,rad/s,rad/s,rad/s", r"line 2: the unit of 'acc_x' is g, --acc-unit is m/s2\."),
+        ("s,m/s2,m/s2,m/s2,dps,dps,dps", "Pass --gyro-unit deg/s"),
+        ("ms,m/s2,m/s2,m/s2,rad/s,rad/s,rad/s", "--time-unit is s. Pass --time-unit ms"),
+        ("s,mg,mg,mg,rad/s,rad/s,rad/s", "Pass --acc-unit mg, or convert the numbers"),
+    ],
+)
+def test_a_row_of_units_is_believed(rows, tmp_path, units, message):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text(rows, below=[units]))
+    with pytest.raises(PrimusError, match=message):
+        both(path)
+
+
+def test_a_counter_without_a_name_is_refused(rows, tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_bytes(text([[str(i + 1), *row, ""][: len(row) + 1] for i, row in enumerate(rows)]))
+    with pytest.raises(PrimusError, match="a number that counts them, which the header of 7"):
+        both(path)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_packed_file_is_refused_or_right(rows, expected, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    path = tmp_path / ("a.csv.gz" if seed % 2 else "a.zip")
+    if seed % 2:
+        path.write_bytes(gzip.compress(text(rows)))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("__MACOSX/._a.csv", b"x")
+            file.writestr("a.csv", text(rows))
+    content = bytearray(path.read_bytes())
+    content[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
+    path.write_bytes(content)
+    with contextlib.suppress(PrimusError):
+        np.testing.assert_allclose(both(path), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{"encoding": "rot13"}, {"encoding": "undefined"}, {"header_line": 1.5}]
+)
+def test_impossible_values_in_python_are_refused(options):
+    with pytest.raises(PrimusError, match="--"):
+        TextOptions(**options)
+
+
+def test_a_header_below_the_end_of_the_file(rows, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(text(rows))
+    with pytest.raises(PrimusError, match="stated to stand in line 700"):
+        both(path, text=TextOptions(header_line=700))
+    path.write_bytes(text(rows, above=["note"] * 500))
+    assert len(both(path, text=TextOptions(header_line=501))) == ROWS
+
+
+def test_what_was_found_is_printed(rows, tmp_path, capsys):
+    path = tmp_path / "walk.csv.gz"
+    path.write_bytes(gzip.compress(text(rows, delimiter=";", decimal=",")))
+    command = ["prepare", "table", str(path), "--out", str(tmp_path / "out"), "--splits", "1", "0"]
+    assert main([*command, "0"]) == 0
+    said = capsys.readouterr().out
+    assert f"{path}: packed by gzip; columns separated by semicolon; decimal commas" in said
+    (recording,) = Tables([path], TableFormat())
+    assert recording.id == "walk"
