@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.patches import Patch
 
@@ -40,7 +41,7 @@ def draw_spectrograms(folder: DatasetFolder, path: Path, seed: int = 0) -> dict[
     chosen = _choose(folder, seed)
     config = fitting(folder.window_samples)
     windows = [window["imu"] for row in chosen.values() for window in row]
-    images = iter(np.clip(spectrograms(np.stack(windows), config), 0, 1))
+    images = iter(np.clip(spectrograms(jnp.asarray(np.stack(windows)), config), 0, 1))
     # Every column is drawn around the middle of its frame.
     frames = (folder.window_samples - config.nfft) // config.hop + 1
     begin = (config.nfft - config.hop) / 2

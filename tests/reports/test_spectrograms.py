@@ -67,7 +67,8 @@ def test_wrong_words(simulated, words, message, capsys, tmp_path, monkeypatch):
 def test_short_windows_are_refused(tmp_path, capsys):
     item = recording("r", 4.0, label="walk")
     spec = WindowSpec(20.0, 1.0, 1.0)
-    folder = write_dataset([item], tmp_path / "short", Origin("a", "b"), Recipe(spec, Splits((1, 0, 0))))
+    recipe = Recipe(spec, Splits((1, 0, 0)))
+    folder = write_dataset([item], tmp_path / "short", Origin("a", "b"), recipe)
     assert folder.window_samples == 20
     file = tmp_path / "a.png"
     assert main(["info", str(folder.path), "--spectrograms", str(file)]) == 2
