@@ -21,6 +21,7 @@ from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.base import EncoderConfig, check_window
 from primus_jax.models.encoders import encoder_from_dict, encoder_to_dict
 from primus_jax.models.released import ReleasedConfig
+from primus_jax.models.vision.encoder import VisionConfig
 from primus_jax.reports.rows import ResultRow
 from primus_jax.trees import Params
 from primus_jax.weights.printable import MOST_SAID, shown, shown_value
@@ -38,6 +39,7 @@ ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
 # Keys of `config.json` that equal parameters need not share.
 OF_THE_TRAINING = ("metrics", "provenance")
 FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
+IMAGES = "none outside; every image is stretched to 0..1 and standardised as ImageNet's are"
 FIXED = "none outside; the encoder divides by (9.80665 m/s2, 2 rad/s)"
 NORMALISATION = {
     "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
@@ -136,7 +138,7 @@ def _normalisation(config: EncoderConfig) -> str:
     """What `config.json` tells of the scale of the input."""
     if isinstance(config, ReleasedConfig) and config.input_norm == "group":
         return NORMALISATION[config.norm]
-    return FIXED
+    return IMAGES if isinstance(config, VisionConfig) else FIXED
 
 
 def read_folder(

@@ -21,20 +21,18 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from primus_jax.errors import PrimusError
-from primus_jax.hub.layout import Table
-from primus_jax.hub.recognise import check_tensors
-from primus_jax.models.batch_norm import RUNNING
-from primus_jax.models.vision.resnet import STEM_KERNEL, ResNetConfig
+from primus_jax.hub.layout import resnet_layout
+from primus_jax.hub.recognise import NOT_READ, Shapes, check_tensors
+from primus_jax.hub.torch_names import to_our_axes, to_torch_axes
+from primus_jax.models.vision.resnet import ResNetConfig
 from primus_jax.trees import Params
 from primus_jax.weights.printable import shown
 from primus_jax.weights.safetensors import open_safetensors
 from primus_jax.weights.torch_file import open_torch_file
 
-Shapes = Mapping[str, tuple[int, ...]]
 STEM = "conv1.weight"
 # Of the two encoders in a checkpoint of MoCo, the trained one.
 TRAINED = "encoder_q."
-UNREAD = "num_batches_tracked"
 # Hugging Face's names -> torchvision's, in this order.
 RENAMED = (
     (r"^resnet\.", ""),
@@ -97,7 +95,7 @@ def recognise_resnet(shapes: Shapes) -> dict[str, str]:
     return {
         name: theirs
         for name, theirs in inner.items()
-        if not name.endswith(UNREAD) and (not name.startswith("fc.") or name in head)
+        if not name.endswith(NOT_READ) and (not name.startswith("fc.") or name in head)
     }
 
 
@@ -111,7 +109,7 @@ def from_torchvision(tensors: Mapping[str, np.ndarray]) -> tuple[Params, ResNetC
     table = resnet_layout(config)
     check_tensors(tensors, table)
     params = {
-        path: np.ascontiguousarray(_flipped(np.asarray(tensors[name], np.float32), (2, 3, 1, 0)))
+        path: np.ascontiguousarray(to_our_axes(np.asarray(tensors[name], np.float32)))
         for name, (path, _) in table.items()
     }
     return unflatten_dict(params), config
@@ -127,7 +125,7 @@ def to_torchvision(params: Params, config: ResNetConfig) -> dict[str, np.ndarray
     known = {path: name for name, (path, _) in table.items()}
     tensors = {
         known.get(path, "/".join(path)): np.ascontiguousarray(
-            _flipped(np.asarray(value, np.float32), (3, 2, 0, 1))
+            to_torch_axes(np.asarray(value, np.float32))
         )
         for path, value in ours.items()
     }
@@ -148,47 +146,6 @@ def guess_resnet(shapes: Shapes) -> ResNetConfig:
     )
     config.validate()
     return config
-
-
-def resnet_layout(config: ResNetConfig) -> Table:
-    """Return torchvision's name -> (path in our parameters, shape there), in its order."""
-    stem = (config.width, config.channels, STEM_KERNEL, STEM_KERNEL)
-    table = _conv_and_norm("conv1", "bn1", (), stem)
-    before = config.width
-    for stage, blocks in enumerate(config.stages):
-        width = config.width << stage
-        for number in range(blocks):
-            shapes = [(width, before, 3, 3), (width, width, 3, 3)]
-            if config.bottleneck:
-                shapes = [(width, before, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)]
-            name, path = f"layer{stage + 1}.{number}.", (f"layer{stage + 1}_{number}",)
-            for layer, shape in enumerate(shapes, 1):
-                table |= _conv_and_norm(f"{name}conv{layer}", f"{name}bn{layer}", path, shape)
-            after = shapes[-1][0]
-            if before != after or (stage and not number):
-                side = (after, before, 1, 1)
-                table |= _conv_and_norm(f"{name}downsample.0", f"{name}downsample.1", path, side)
-            before = after
-    if config.classes:
-        table["fc.weight"] = (("fc", "kernel"), (config.classes, config.features))
-        table["fc.bias"] = (("fc", "bias"), (config.classes,))
-    return table
-
-
-def _conv_and_norm(
-    conv: str, norm: str, path: tuple[str, ...], shape: tuple[int, int, int, int]
-) -> Table:
-    ours = {name: name.split(".", 2)[-1].replace(".", "_") for name in (conv, norm)}
-    leaves = {"weight": "scale", "bias": "bias"} | {name: name for name in RUNNING}
-    table: Table = {f"{conv}.weight": ((*path, ours[conv], "kernel"), shape)}
-    return table | {
-        f"{norm}.{name}": ((*path, ours[norm], leaf), shape[:1]) for name, leaf in leaves.items()
-    }
-
-
-def _flipped(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """Kernels of images by `axes`, all else with its axes reversed."""
-    return x.transpose(axes) if x.ndim == 4 else x.T
 
 
 def _renamed(name: str) -> str:

@@ -8,7 +8,8 @@ import pytest
 from support.random_weights import GOLDEN
 
 from primus_jax.errors import PrimusError
-from primus_jax.hub.resnet import from_torchvision, read_resnet, resnet_layout, to_torchvision
+from primus_jax.hub.layout import resnet_layout
+from primus_jax.hub.resnet import from_torchvision, read_resnet, to_torchvision
 from primus_jax.models.vision.resnet import ResNetConfig
 from primus_jax.weights.safetensors import write_safetensors
 

@@ -12,7 +12,8 @@ from jax.sharding import PartitionSpec
 from support.img2imu_golden import WEIGHTS, golden
 
 from primus_jax.errors import PrimusError
-from primus_jax.hub.resnet import from_torchvision, read_resnet, resnet_layout, to_torchvision
+from primus_jax.hub.layout import resnet_layout
+from primus_jax.hub.resnet import from_torchvision, read_resnet, to_torchvision
 from primus_jax.models.batch_norm import RUNNING, join, sown, split
 from primus_jax.models.compute import ComputeConfig, mark_varying
 from primus_jax.models.vision.resnet import MEAN, ResNet, ResNetConfig, standardise
