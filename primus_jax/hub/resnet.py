@@ -12,6 +12,7 @@ Hugging Face's `ResNetForImageClassification` has other names for the same tenso
 num_batches_tracked is not read, and not written: a strict `load_state_dict` does without.
 """
 
+import dataclasses
 import os
 import re
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.hub.layout import resnet_layout
 from primus_jax.hub.recognise import NOT_READ, Shapes, check_tensors
 from primus_jax.hub.torch_names import to_our_axes, to_torch_axes
+from primus_jax.models.vision.encoder import VisionConfig
 from primus_jax.models.vision.resnet import ResNetConfig
 from primus_jax.trees import Params
 from primus_jax.weights.printable import shown
@@ -67,6 +69,35 @@ def read_resnet(path: str | os.PathLike[str]) -> tuple[Params, ResNetConfig]:
     except PrimusError as error:
         message = str(error)
         raise PrimusError(message if str(path) in message else f"{path}: {message}") from error
+
+
+def read_vision(
+    path: str | os.PathLike[str], config: VisionConfig | None = None
+) -> tuple[Params, VisionConfig]:
+    """Weights of images -> (parameters, architecture) of a vision encoder that has them.
+
+    The last layer of the file, of its own classes, is left out.
+
+    Args:
+        path: as of `read_resnet`.
+        config: the spectrogram; depth and channels are those of the file. None: the paper's.
+
+    Raises:
+        PrimusError: as `read_resnet`; images of other channels than the spectrogram's; or heads,
+            which no file of images has.
+    """
+    params, found = read_resnet(path)
+    asked = VisionConfig() if config is None else config
+    config = dataclasses.replace(asked, depth=found.depth, channels=found.width)
+    config.validate()
+    if found.channels != config.resnet.channels or config.multihead:
+        raise PrimusError(
+            f"{path} holds a ResNet of {found.channels} channels without heads; "
+            f"spectrogram.gyroscope {config.gyroscope!r} gives {config.resnet.channels}, and "
+            f"encoder.multihead is {config.multihead}. Set gyroscope to 'none' or 'image', and "
+            f"multihead to False."
+        )
+    return {"vision": {name: x for name, x in params.items() if name != "fc"}}, config
 
 
 def recognise_resnet(shapes: Shapes) -> dict[str, str]:

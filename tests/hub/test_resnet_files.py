@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from support.random_weights import GOLDEN
 
+from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.hub.layout import resnet_layout
-from primus_jax.hub.resnet import from_torchvision, read_resnet, to_torchvision
+from primus_jax.hub.resnet import from_torchvision, read_resnet, read_vision, to_torchvision
+from primus_jax.models.vision.encoder import VisionConfig
 from primus_jax.models.vision.resnet import ResNetConfig
 from primus_jax.weights.safetensors import write_safetensors
 
@@ -142,3 +144,18 @@ def test_other_files_are_refused(tmp_path):
     params, _ = from_torchvision(tensors_of(TINY))
     with pytest.raises(PrimusError, match="missing: layer1"):
         to_torchvision(params, TINY50)
+
+
+def test_weights_of_images_in_a_vision_encoder(tmp_path):
+    path = write(tmp_path / "resnet18.safetensors", tensors_of(TINY))
+    asked = VisionConfig(nfft=32, overlap=24, gyroscope="image")
+    params, config = read_vision(path, asked)
+    assert config == VisionConfig(channels=2, nfft=32, overlap=24, gyroscope="image")
+    encoder = Encoder(config, params, rate_hz=50, window_seconds=2)
+    encoder.save(tmp_path / "encoder")
+    imu = np.random.default_rng(0).normal(size=(2, 100, 6)).astype(np.float32)
+    assert encoder.encode_windows(imu).shape == (2, 32)
+    assert read_vision(path)[1] == VisionConfig(channels=2)
+    for wrong in (VisionConfig(gyroscope="channels"), VisionConfig(multihead=True)):
+        with pytest.raises(PrimusError, match=r"resnet18.*3 channels without heads"):
+            read_vision(path, wrong)
