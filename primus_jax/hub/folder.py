@@ -35,6 +35,8 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
 CARD = "README.md"
 MODULE = "modeling_primus.py"
+# The file that is copied to `MODULE`, by kind of encoder; of the others it is `MODULE` itself.
+SOURCES = {VisionConfig.kind: "modeling_vision.py"}
 ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
 # Keys of `config.json` that equal parameters need not share.
 OF_THE_TRAINING = ("metrics", "provenance")
@@ -130,7 +132,9 @@ def write_folder(
             description["files"][name] = told | size
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         (temporary / CARD).write_text(model_card(description, results), encoding="utf-8")
-        shutil.copyfile(Path(__file__).with_name(MODULE), temporary / MODULE)
+        shutil.copyfile(
+            Path(__file__).with_name(SOURCES.get(config.kind, MODULE)), temporary / MODULE
+        )
     return description
 
 
