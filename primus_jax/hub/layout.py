@@ -24,14 +24,20 @@ deviation sqrt(variance + 1e-5), the maximum and the minimum over time, in this 
 numbers for the three channels of each sensor. `norm` changes no name and no shape. "gru_time"
 transposes before the GRU, "gelu" adds no tensor. So the names alone do not tell architectures
 apart: the export folder says which it is.
+
+With kind "vision" the names are torchvision's behind `vision.`; height and width of a kernel keep
+their order: vision/conv1/kernel is vision.conv1.weight [out, in, height, width].
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from primus_jax.models.base import EncoderConfig
+from primus_jax.models.batch_norm import RUNNING
 from primus_jax.models.motion import CHANNELS, STATISTICS, MotionConfig, readout_size, stage_widths
 from primus_jax.models.released import KERNELS, ReleasedConfig
+from primus_jax.models.vision.encoder import VisionConfig
+from primus_jax.models.vision.resnet import STEM_KERNEL, ResNetConfig
 
 Table = dict[str, tuple[tuple[str, ...], tuple[int, ...]]]
 
@@ -109,8 +115,53 @@ def released_layout(config: ReleasedConfig) -> Table:
     return table
 
 
+def vision_layout(config: VisionConfig) -> Table:
+    """The rows of the vision encoder: those of its ResNet behind `vision`."""
+    return {
+        f"vision.{name}": (("vision", *path), shape)
+        for name, (path, shape) in resnet_layout(config.resnet).items()
+    }
+
+
+def resnet_layout(config: ResNetConfig) -> Table:
+    """Return torchvision's name -> (path in our parameters, shape there), in its order."""
+    stem = (config.width, config.channels, STEM_KERNEL, STEM_KERNEL)
+    table = _conv_and_norm("conv1", "bn1", (), stem)
+    before = config.width
+    for stage, blocks in enumerate(config.stages):
+        width = config.width << stage
+        for number in range(blocks):
+            shapes = [(width, before, 3, 3), (width, width, 3, 3)]
+            if config.bottleneck:
+                shapes = [(width, before, 1, 1), (width, width, 3, 3), (4 * width, width, 1, 1)]
+            name, path = f"layer{stage + 1}.{number}.", (f"layer{stage + 1}_{number}",)
+            for layer, shape in enumerate(shapes, 1):
+                table |= _conv_and_norm(f"{name}conv{layer}", f"{name}bn{layer}", path, shape)
+            after = shapes[-1][0]
+            if before != after or (stage and not number):
+                side = (after, before, 1, 1)
+                table |= _conv_and_norm(f"{name}downsample.0", f"{name}downsample.1", path, side)
+            before = after
+    if config.classes:
+        table["fc.weight"] = (("fc", "kernel"), (config.classes, config.features))
+        table["fc.bias"] = (("fc", "bias"), (config.classes,))
+    return table
+
+
+def _conv_and_norm(
+    conv: str, norm: str, path: tuple[str, ...], shape: tuple[int, int, int, int]
+) -> Table:
+    ours = {name: name.split(".", 2)[-1].replace(".", "_") for name in (conv, norm)}
+    leaves = {"weight": "scale", "bias": "bias"} | {name: name for name in RUNNING}
+    table: Table = {f"{conv}.weight": ((*path, ours[conv], "kernel"), shape)}
+    return table | {
+        f"{norm}.{name}": ((*path, ours[norm], leaf), shape[:1]) for name, leaf in leaves.items()
+    }
+
+
 # Rows of the part below the heads, by kind of encoder.
 LAYOUTS: dict[str, Callable[[Any], Table]] = {
     "released": released_layout,
     "motion": motion_layout,
+    "vision": vision_layout,
 }

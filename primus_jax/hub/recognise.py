@@ -15,11 +15,19 @@ from primus_jax.hub.layout import Table, layout
 from primus_jax.models.base import HEADS, EncoderConfig
 from primus_jax.models.motion import MotionConfig, embedding_size
 from primus_jax.models.released import ReleasedConfig
+from primus_jax.models.vision.encoder import VisionConfig
 from primus_jax.weights.printable import shown
 
 Shapes = Mapping[str, tuple[int, ...]]
-# The first convolution: of PRIMUS, of IMU2CLIP, of the motion trunk.
-ANCHORS = ("backbone.1.net.0.weight", "net.1.net.0.weight", "trunk.stem.weight")
+# The first convolution: of PRIMUS, of IMU2CLIP, of the motion trunk, of the vision encoder.
+ANCHORS = (
+    "backbone.1.net.0.weight",
+    "net.1.net.0.weight",
+    "trunk.stem.weight",
+    "vision.conv1.weight",
+)
+# PyTorch counts the batches that a normalisation has seen, and nothing here asks for the number.
+NOT_READ = ".num_batches_tracked"
 # A Lightning module may hold copies of the encoder; this is the name of the trained one.
 PREFERRED = "imu_encoder."
 MOST_LISTED = 12
@@ -44,7 +52,11 @@ def recognise(
             under the prefix: all of them listed.
     """
     prefix = find_prefix(shapes) if prefix is None else prefix
-    inner = {n.removeprefix(prefix): s for n, s in shapes.items() if n.startswith(prefix)}
+    inner = {
+        name.removeprefix(prefix): shape
+        for name, shape in shapes.items()
+        if name.startswith(prefix) and not name.endswith(NOT_READ)
+    }
     trunks = [anchor.split(".")[0] for anchor in ANCHORS if anchor in inner]
     if not trunks:
         raise PrimusError(f"no IMU encoder under the prefix '{shown(prefix)}'; {_found(shapes)}")
@@ -57,7 +69,7 @@ def recognise(
     config = guess(inner, theirs) if config is None else config
     config.validate()
     ours = theirs
-    if theirs != "trunk" and config.kind != "motion":
+    if theirs in ("backbone", "net") and config.kind == "released":
         # A single-head PRIMUS or a multi-head IMU2CLIP: the same tensors under the other name.
         ours = "backbone" if config.multihead else "net"
     names = {}
@@ -110,6 +122,17 @@ def guess(shapes: Shapes, first: str) -> EncoderConfig:
             head_layers=layers,
             head_dim=_head_dim(shapes, wide, size),
         )
+    if first == "vision":
+        kernel = shapes["vision.conv1.weight"]
+        found = VisionConfig(
+            depth=50 if "vision.layer1.0.conv3.weight" in shapes else 18,
+            channels=_most(_lengths(shapes, [("vision.conv1.weight", 0)]), VisionConfig.channels),
+            gyroscope="channels" if kernel[1:2] == (6,) else "none",
+            multihead=multihead,
+            head_layers=layers,
+        )
+        found.head_dim = _head_dim(shapes, wide, found.embed_dim)
+        return found
     pooled = "pool.weight" in shapes
     gru = f"{first}.5"
     convolutions = [(f"{first}.{i}.net.0.weight", 0) for i in (1, 2, 3)]
@@ -201,5 +224,5 @@ def _found(names: Collection[str]) -> str:
     listed = ", ".join(map(shown, list(names)[:8])) or "nothing"
     return (
         f"found {listed}; expected backbone.1.net.0.weight (PRIMUS), net.1.net.0.weight "
-        f"(IMU2CLIP) or trunk.stem.weight (motion), with or without a prefix."
+        f"(IMU2CLIP), trunk.stem.weight (motion) or vision.conv1.weight, with or without a prefix."
     )

@@ -20,7 +20,7 @@ def to_torch_names(params: Params, config: EncoderConfig) -> dict[str, np.ndarra
     table = layout(config)
     ours = flatten_dict(params)
     tensors = {
-        torch_name: np.ascontiguousarray(np.asarray(ours[path], np.float32).T)
+        torch_name: np.ascontiguousarray(to_torch_axes(np.asarray(ours[path], np.float32)))
         for torch_name, (path, _) in table.items()
         if path in ours
     }
@@ -48,7 +48,17 @@ def from_torch_names(
     config.validate()
     check_tensors(tensors, layout(config))
     params = {
-        path: np.ascontiguousarray(np.asarray(tensors[torch_name], np.float32).T)
+        path: np.ascontiguousarray(to_our_axes(np.asarray(tensors[torch_name], np.float32)))
         for torch_name, (path, _) in layout(config).items()
     }
     return unflatten_dict(params), config
+
+
+def to_torch_axes(x: np.ndarray) -> np.ndarray:
+    """Reverse the axes of a parameter; an image kernel keeps the order of height and width."""
+    return x.transpose(3, 2, 0, 1) if x.ndim == 4 else x.T
+
+
+def to_our_axes(x: np.ndarray) -> np.ndarray:
+    """Undo `to_torch_axes`."""
+    return x.transpose(2, 3, 1, 0) if x.ndim == 4 else x.T
