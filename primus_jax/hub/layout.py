@@ -23,12 +23,17 @@ deviation sqrt(variance + 1e-5), the maximum and the minimum over time, in this 
 `input_norm="fixed"`, `backbone.0` is no GroupNorm but x / (9.80665, 2.0) * weight + bias, the two
 numbers for the three channels of each sensor. "gru_time" transposes before the GRU, "gelu" adds no
 tensor. So the names alone do not tell architectures apart: the export folder says which it is.
+
+Kind "motif" has the names of the released distance of RelCon: revin.affine_weight, then for each
+of q_func, k_func and v_func layer0.dilated_conv.*, layers.N.bottle.* and layers.N.dilated_conv.*,
+then out_proj.*.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from primus_jax.models.base import EncoderConfig
+from primus_jax.models.motif import BOTTLENECK, KERNEL, MotifConfig
 from primus_jax.models.motion import CHANNELS, STATISTICS, MotionConfig, readout_size, stage_widths
 from primus_jax.models.released import KERNELS, ReleasedConfig
 
@@ -108,8 +113,33 @@ def released_layout(config: ReleasedConfig) -> Table:
     return table
 
 
+def motif_layout(config: MotifConfig) -> Table:
+    """The rows of the motif distance."""
+    channels, width = config.channels, config.features
+    table: Table = {
+        f"revin.{name}": (("revin", name), (channels,)) for name in ("affine_weight", "affine_bias")
+    }
+    narrow = width // BOTTLENECK
+    for stack in ("q_func", "k_func", "v_func"):
+        first = f"{stack}.layer0.dilated_conv"
+        table[f"{first}.weight"] = ((stack, "layer0", "kernel"), (width, channels, KERNEL))
+        table[f"{first}.bias"] = ((stack, "layer0_bias"), (width,))
+        for block in range(config.blocks):
+            for theirs, ours, shape in (
+                ("bottle", f"bottle{block}", (narrow, width, 1)),
+                ("dilated_conv", f"conv{block}", (width, narrow, KERNEL)),
+            ):
+                name = f"{stack}.layers.{block}.{theirs}"
+                table[f"{name}.weight"] = ((stack, ours, "kernel"), shape)
+                table[f"{name}.bias"] = ((stack, ours, "bias"), shape[:1])
+    table["out_proj.weight"] = (("out_proj", "kernel"), (channels, width))
+    table["out_proj.bias"] = (("out_proj", "bias"), (channels,))
+    return table
+
+
 # Rows of the part below the heads, by kind of encoder.
 LAYOUTS: dict[str, Callable[[Any], Table]] = {
     "released": released_layout,
     "motion": motion_layout,
+    "motif": motif_layout,
 }

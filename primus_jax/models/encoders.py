@@ -6,11 +6,12 @@ from typing import Any
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.base import EncoderConfig
+from primus_jax.models.motif import MotifConfig
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.released import ReleasedConfig
 
 ENCODERS: dict[str, type[EncoderConfig]] = {
-    config.kind: config for config in (ReleasedConfig, MotionConfig)
+    config.kind: config for config in (ReleasedConfig, MotionConfig, MotifConfig)
 }
 # Fields of the one config class of version 0.1.0 by the kind that has no such choice.
 _NOT_CHOSEN = {
