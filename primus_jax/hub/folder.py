@@ -40,6 +40,8 @@ FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
 NORMALISATION = {
     "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
     "fixed": "none outside; the encoder divides by (9.80665 m/s2, 2 rad/s)",
+    "resnet1d": "none outside, and none of the input inside",
+    "motif": "none outside; by the statistics of the candidate window",
 }
 # No encoder is deeper; a hostile description must not make a loop of it.
 MOST_BLOCKS = 64
@@ -100,7 +102,9 @@ def write_folder(
         "channels": list(CHANNELS),
         "axes": "right-handed, fixed to the device; gyroscope axes are the accelerometer's",
         "units": {"acc": "m/s2 with gravity", "gyro": "rad/s"},
-        "normalisation": NORMALISATION[getattr(config, "input_norm", "fixed")],
+        "normalisation": NORMALISATION[
+            config.kind if config.kind in NORMALISATION else getattr(config, "input_norm", "fixed")
+        ],
         "head": head,
         "heads": list(config.heads),
         "parameters": sum(tensor.size for tensor in tensors.values()),

@@ -86,8 +86,7 @@ class GroupNorm(nn.Module):
 def gelu(x: jax.Array) -> jax.Array:
     """The exact Gaussian error linear unit, x Phi(x), of any shape; float32 inside.
 
-    The derivative is written out because jax 0.12 cannot differentiate `erfc` inside
-    `shard_map(check_vma=True)`: "Primitive polynomial requires varying manual axes to match".
+    The derivative is written out, so that the backward pass keeps one array, of the dtype of x.
     """
     wide = at_least_float32(x)
     return (wide * _normal_cdf(wide)).astype(x.dtype)
