@@ -73,6 +73,8 @@ def pretrain(
             f"{run.data.size} training windows, {run.setup.mesh.size} device(s)"
             + (f" in {processes.count} processes" if processes.count > 1 else "")
         )
+        for note in run.data.notes:
+            log(note)
         metrics = MetricsLog(run.workdir, start) if processes.first else NoMetrics()
         stack.callback(metrics.close)
         progress = Progress(config.steps, start, config.data.batch_size, log)

@@ -119,7 +119,7 @@ def test_golden_of_the_hard_loss(float64):
     assert_close(candidates, given["grad/candidates"], 1e-9)
 
 
-@pytest.mark.parametrize("batch, own", [(7, 3), (2, 1), (12, 5), (4, 0)])
+@pytest.mark.parametrize(("batch", "own"), [(7, 3), (2, 1), (12, 5), (4, 0)])
 @pytest.mark.parametrize("ties", [False, True])
 def test_all_three_equal_the_slow_reference(float64, batch, own, ties):
     case = random_case(batch, own, seed=batch, ties=ties)
