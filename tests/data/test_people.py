@@ -13,7 +13,7 @@ from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from data_prep.simulated.simulate import recordings
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.data.inputs import specs
+from primus_jax.data.inputs import Window, specs
 from primus_jax.data.people import FILE, People, coded, index_people, read_people
 from primus_jax.data.pipeline import Pipeline
 from primus_jax.data.same_person import Motion, SamePerson
@@ -180,17 +180,12 @@ def test_too_few_windows_are_counted_and_left_out(folder):
     assert batches(folder, 0, 0)[0].notes == []
 
 
-def test_windows_without_an_accelerometer_are_refused(tmp_path):
-    def silent():
-        for recording in recordings(seed=0, people=2, bouts=1, seconds=5.2):
-            still = recording.signal * (np.arange(6) >= 3)
-            yield dataclasses.replace(recording, signal=still.astype(np.float32))
-
-    gyro_only = write_dataset(
-        silent(),
-        tmp_path / "gyro",
-        Origin("simulated", "Apache-2.0", simulated=True),
-        Recipe(WindowSpec(seconds=2.6, hop_seconds=2.6), Splits((1.0, 0.0, 0.0), seed=0)),
-    )
+def test_windows_without_an_accelerometer_or_gyroscope_are_refused(folder):
+    source = folder.source("train")
+    gyro_only = {**source[0], "imu": source[0]["imu"] * (np.arange(6) >= 3)}
     with pytest.raises(PrimusError, match="accelerometer is zero"):
-        next(Pipeline([gyro_only], "train", 4, 0, [Motion(SAMPLES, 3)]).from_step(0))
+        Motion(SAMPLES, 3).read(Window(gyro_only, 0, source, "data"))
+    acc_only = {**source[0], "has_gyro": False}
+    assert Motion(SAMPLES, 3).read(Window(acc_only, 0, source, "data"))["motion"].any()
+    with pytest.raises(PrimusError, match="no gyroscope"):
+        Motion(SAMPLES, 6).read(Window(acc_only, 0, source, "data"))
