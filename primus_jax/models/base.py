@@ -31,9 +31,12 @@ class EncoderConfig(_Dataclass, Protocol):
         multihead: whether the heads "ssl" and "mmcl" stand beside the embedding "emb".
         head_layers: linear layers of a head, 1 or 2.
         head_dim: values of the outputs of the heads; 0: those of the embedding.
+        batch_statistics: whether training normalises by statistics of the batch
+            (`models/batch_norm.py`).
     """
 
     kind: ClassVar[str]
+    batch_statistics: ClassVar[bool]
     multihead: bool
     head_layers: int
     head_dim: int
@@ -74,6 +77,8 @@ class HeadOptions:
         head_layers: 1, one linear layer, as released; 2, linear, GELU, linear.
         head_dim: of the outputs of both heads; 0: the width of the embedding, as released.
     """
+
+    batch_statistics: ClassVar[bool] = False
 
     multihead: bool = True
     head_layers: int = 1

@@ -21,6 +21,7 @@ from primus_jax.models.base import HeadOptions, check_sizes, check_window
 from primus_jax.models.compute import PLAIN, ComputeConfig
 from primus_jax.models.layers import at_least_float32, dense, gelu, symmetric_uniform
 from primus_jax.models.sparsemax import sparsemax
+from primus_jax.trees import Params
 
 KERNEL = 15  # taps of every convolution over time
 BOTTLENECK = 8  # of whose width a block's convolution reads one part
@@ -85,6 +86,13 @@ class MotifConfig(HeadOptions):
     def build(self, compute: ComputeConfig = PLAIN) -> "MotifDist":
         """Return the Flax module."""
         return MotifDist(self, compute)
+
+
+def architecture(params: Params, attention: str) -> MotifConfig:
+    """Return the config of a distance with these parameters, from their shapes."""
+    features, channels = params["out_proj"]["kernel"].shape
+    blocks = sum(name.startswith("bottle") for name in params["q_func"])
+    return MotifConfig(features=features, blocks=blocks, attention=attention, channels=channels)
 
 
 class Statistics(NamedTuple):

@@ -1,9 +1,12 @@
 """The methods of pretraining by name. A new one is a file beside this one and a name here."""
 
 from primus_jax.objectives.base import ObjectiveConfig
+from primus_jax.objectives.motif import MotifObjectiveConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
+from primus_jax.objectives.relcon import RelConConfig
 
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
-    config.kind: config for config in (PrimusConfig, MultitaskConfig)
+    config.kind: config
+    for config in (PrimusConfig, MultitaskConfig, MotifObjectiveConfig, RelConConfig)
 }

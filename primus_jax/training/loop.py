@@ -119,8 +119,8 @@ def _open(
     """Check everything that a run needs, before anything is computed; `stack` holds the folder."""
     with processes.raise_together():
         workdir = local_path(workdir, "--workdir")
-        for path in (*config.data.train, config.data.towers):
-            local_path(path, "a path of config.data")
+        for path in (*config.data.train, config.data.towers, *config.objective.frozen.values()):
+            local_path(path, "a path of config.data or config.objective")
         config.validate()
         mesh = sharding.make_mesh(config.devices, config.mesh.replicas)
         sharding.check_batch(mesh, config.data.batch_size)
