@@ -1,6 +1,7 @@
 """Inputs of RelCon: the window's own channels, and further windows of the same person."""
 
 import dataclasses
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,8 +64,9 @@ def motion(record: Mapping[str, Any], channels: int, where: str) -> np.ndarray:
 class SamePerson(Input):
     """Other windows of the person who wore the sensor, drawn anew for every place of the stream.
 
-    Arrays: `candidates` float32 `[count, time, channels]` and `candidates_there` bool `[count]`,
-    False for repetitions where the person has too few windows nearby.
+    Arrays: `candidates` float32 `[count, time, channels]`; `candidates_there` bool `[count]`, False
+    for repetitions where the person has too few windows nearby; `contents` int32 `[1 + count]`,
+    equal numbers for equal windows, of the window itself first.
 
     Attributes:
         samples: of a window.
@@ -90,10 +92,11 @@ class SamePerson(Input):
 
     @property
     def arrays(self) -> Mapping[str, Spec]:
-        """Windows, and which of them are there."""
+        """Windows, which of them are there, and numbers that equal ones share."""
         return {
             "candidates": Spec((self.count, self.samples, self.channels), "float32"),
             "candidates_there": Spec((self.count,), "bool"),
+            "contents": Spec((1 + self.count,), "int32"),
         }
 
     def opened(self, folders: Sequence[DatasetFolder], split: str) -> "SamePerson":
@@ -114,15 +117,20 @@ class SamePerson(Input):
         return dataclasses.replace(self, indices=indices, notes=notes)
 
     def read(self, window: Window) -> Mapping[str, Any]:
-        """Return both arrays."""
+        """Return the three arrays."""
         assert window.rng is not None  # `draws`
         index = self.indices[window.path]
         numbers, there = index.draw(window.number, self.count, window.rng)
         records = [window.records[int(number)] for number in numbers]
         # A record that stands for a damaged one may be of somebody else.
         same = [record["subject"] == window.record["subject"] for record in records]
-        arrays = [motion(record, self.channels, window.id) for record in records]
-        return {"candidates": np.stack(arrays), "candidates_there": there & np.array(same)}
+        arrays = [motion(record, self.channels, window.id) for record in (window.record, *records)]
+        contents = [zlib.crc32(np.ascontiguousarray(x)) & 0x7FFFFFFF for x in arrays]
+        return {
+            "candidates": np.stack(arrays[1:]),
+            "candidates_there": there & np.array(same),
+            "contents": np.array(contents, np.int32),
+        }
 
     def _few(self, path: str, split: str, subject: np.ndarray, index: PeopleIndex) -> str:
         """How many windows have fewer others than `count`, as a sentence; "" for none."""

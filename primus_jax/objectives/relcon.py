@@ -252,7 +252,7 @@ class RelCon(Objective):
             anchors,
             candidates,
             self._distances(towers[DISTANCE], batch, axis_name),
-            batch.get("candidates_there"),
+            self._there(batch, axis_name),
             axis_name,
         )
         if config.loss == "relative":
@@ -274,6 +274,20 @@ class RelCon(Objective):
         anchors = batch["motion"]
         none = jnp.zeros((len(anchors), 0, *anchors.shape[1:]), anchors.dtype)
         return anchors, batch.get("candidates", none)
+
+    def _there(self, batch: Batch, axis_name: AxisName) -> jax.Array | None:
+        """Own candidates that count, bool `[rows, K]`: no anchor of the batch is one of them.
+
+        A window that is both counts once. Twice, it would be at one distance but for rounding,
+        and the order of the two would depend on how many devices there are.
+        """
+        if "candidates" not in batch:
+            return None
+        contents = batch["contents"]
+        anchors = jnp.sort(gather(contents[:, 0], axis_name))
+        place = jnp.searchsorted(anchors, contents[:, 1:], method="sort")
+        twice = anchors[jnp.minimum(place, len(anchors) - 1)] == contents[:, 1:]
+        return batch["candidates_there"] & ~twice
 
     def _embed(
         self, params: Tree, extra: Tree, batch: Batch, axis_name: AxisName
