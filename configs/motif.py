@@ -3,7 +3,7 @@
     primus-jax prepare table my/*.csv --target-rate 100 --window 2.56 --out data/watch
     primus-jax pretrain --config configs/motif.py --workdir runs/motif \\
         --config.data.train="('data/watch',)"
-    primus-jax export runs/motif --out distances/motif
+    primus-jax export runs/motif --to distances/motif
 
 The windows are 256 samples of a wrist accelerometer at 100 Hz. The released training takes ten
 epochs of batches of 64; set `steps` to ten times the windows over 64. Every step rebuilds 64

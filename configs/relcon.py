@@ -2,7 +2,7 @@
 
     primus-jax pretrain --config configs/relcon.py --workdir runs/relcon \\
         --config.data.train="('data/watch',)" --config.objective.distance=distances/motif
-    primus-jax export runs/relcon --out encoders/relcon
+    primus-jax export runs/relcon --to encoders/relcon
 
 Needs the distance of configs/motif.py, trained on windows of the same rate, and a dataset that
 names its people. An anchor has 83 candidates: the 63 other anchors and 20 windows of the same

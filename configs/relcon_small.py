@@ -6,7 +6,7 @@ the encoder:
     primus-jax pretrain --config configs/motif.py --workdir runs/motif_small --config.steps=600 \\
         --config.checkpoint.every=200 --config.data.train="('data/small/utd_mhad',\\
         'data/small/sisfall','data/small/classyglass2','data/small/bandai')"
-    primus-jax export runs/motif_small --out distances/motif_small
+    primus-jax export runs/motif_small --to distances/motif_small
     primus-jax pretrain --config configs/relcon_small.py --workdir runs/relcon_small
 
 The encoder is a quarter as wide as the published one, and its rate a thousand times that of the

@@ -155,7 +155,8 @@ def _stored(folder: DatasetFolder, split: str) -> People | None:
     if not path.is_file():
         return None
     arrays = load_arrays(path, names)
-    if arrays and any(np.shape(arrays.get(n)) != (folder.splits[split],) for n in names):
+    whole = all(n in arrays and arrays[n].shape == (folder.splits[split],) for n in names)
+    if arrays and not whole:
         raise PrimusError(
             f"{path} does not describe the {folder.splits[split]} windows of the split {split!r}. "
             f"Prepare the dataset again, or remove the file to read every window instead."

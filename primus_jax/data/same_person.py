@@ -125,7 +125,7 @@ class SamePerson(Input):
         # A record that stands for a damaged one may be of somebody else.
         same = [record["subject"] == window.record["subject"] for record in records]
         arrays = [motion(record, self.channels, window.id) for record in (window.record, *records)]
-        contents = [zlib.crc32(np.ascontiguousarray(x)) & 0x7FFFFFFF for x in arrays]
+        contents = [zlib.crc32(x.tobytes()) & 0x7FFFFFFF for x in arrays]
         return {
             "candidates": np.stack(arrays[1:]),
             "candidates_there": there & np.array(same),

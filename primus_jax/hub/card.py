@@ -13,14 +13,29 @@ from primus_jax.reports.tables import markdown_tables
 
 USE = """\
 ```python
-from modeling_primus import PrimusEncoder
-encoder = PrimusEncoder.from_pretrained(".")  # this folder
+from {module} import {name}
+encoder = {name}.from_pretrained(".")  # this folder
 embeddings = encoder.embed(windows)  # float32 tensor [batch, {samples}, 6] -> [batch, {width}]
 ```
 
 needs only torch and safetensors. All parameters can be fine-tuned (`encoder.train()`). In JAX:
 `primus_jax.load_encoder(folder).encode(signal, rate_hz=..., acc_unit=..., gyro_unit=...)`, which
 resamples and converts units."""
+USE_DISTANCE = """\
+```python
+from modeling_relcon import MotifDist
+distance = MotifDist.from_pretrained(".")  # this folder
+distances = distance.distance(anchors, candidates)  # float32 [batch, {samples}, 6] twice -> [batch]
+```
+
+needs only torch and safetensors. In JAX `--config.objective.distance` of configs/relcon.py takes
+this folder. The distance is not symmetric, and not zero from a window to itself."""
+# Module and class in PyTorch, and the name of the network, of kinds that are not of PRIMUS.
+RELCON = {
+    "resnet1d": ("modeling_relcon", "RelConEncoder", "RelCon inertial encoder"),
+    "motif": ("modeling_relcon", "MotifDist", "RelCon motif distance"),
+}
+PRIMUS = ("modeling_primus", "PrimusEncoder", "PRIMUS inertial encoder")
 INTENDED = """\
 Features for recognising human activities from one body-worn accelerometer and gyroscope: train a
 small classifier on these embeddings with few labels of your own, search long recordings, or
@@ -42,6 +57,12 @@ CITATION = """\
            Videos and Text},
   journal = {arXiv:2210.14395}, year = {2022}}
 ```"""
+CITATION_RELCON = """\
+```bibtex
+@article{relcon2024,
+  title = {{RelCon}: Relative Contrastive Learning for a Motion Foundation Model for Wearable Data},
+  journal = {arXiv:2411.18822}, year = {2024}}
+```"""
 
 
 def model_card(description: Mapping[str, Any], results: Rows = ()) -> str:
@@ -53,17 +74,20 @@ def model_card(description: Mapping[str, Any], results: Rows = ()) -> str:
     """
     samples = round(description["rate_hz"] * description["window_seconds"])
     width = encoder_from_dict(description["encoder"], "config.json").width(description["head"])
+    kind = description["encoder"]["kind"]
+    module, name, title = RELCON.get(kind, PRIMUS)
+    use = USE_DISTANCE if kind == "motif" else USE
     table = markdown_tables(results).replace("## ", "### ") if results else "Not evaluated.\n"
     return "\n\n".join(
         [
             f"---\nlicense: {json.dumps(description['license'])}\nlibrary_name: pytorch\ntags:\n"
             f"- imu\n- human-activity-recognition\n---",
-            "# PRIMUS inertial encoder",
+            f"# {title}",
             f"A {description['encoder']['kind']} encoder of {description['parameters']:,} "
             f"parameters: {description['window_seconds']:g} s of six channels at "
             f"{description['rate_hz']:g} Hz to {width} numbers.",
             "## Use",
-            USE.format(samples=samples, width=width),
+            use.format(samples=samples, width=width, module=module, name=name),
             "## Input and output",
             _input(description, samples),
             "## Intended use",
@@ -76,10 +100,10 @@ def model_card(description: Mapping[str, Any], results: Rows = ()) -> str:
             _training(description),
             *_files(description["files"]),
             "## Licence",
-            f"Weights: {description['license']}. `modeling_primus.py`: Apache-2.0. The licences of "
+            f"Weights: {description['license']}. `{module}.py`: Apache-2.0. The licences of "
             f"the training data apply to what is made from them.",
             "## Citation",
-            CITATION,
+            CITATION_RELCON if kind in RELCON else CITATION,
         ]
     ) + "\n"  # fmt: skip
 

@@ -32,11 +32,17 @@ READABLE = (FORMAT, "primus-jax encoder 1")
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
 CARD = "README.md"
-MODULE = "modeling_primus.py"
+# The PyTorch module of a folder, by the kind of its network.
+MODULES = {
+    "released": "modeling_primus.py",
+    "motion": "modeling_primus.py",
+    "resnet1d": "modeling_relcon.py",
+    "motif": "modeling_relcon.py",
+}
 ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
 # Keys of `config.json` that equal parameters need not share.
 OF_THE_TRAINING = ("metrics", "provenance")
-FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
+FILES = (WEIGHTS, DESCRIPTION, CARD, *sorted({*MODULES.values()}), ONNX, ONNX_INT8, STABLEHLO)
 NORMALISATION = {
     "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
     "fixed": "none outside; the encoder divides by (9.80665 m/s2, 2 rad/s)",
@@ -129,7 +135,8 @@ def write_folder(
             description["files"][name] = told | size
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         (temporary / CARD).write_text(model_card(description, results), encoding="utf-8")
-        shutil.copyfile(Path(__file__).with_name(MODULE), temporary / MODULE)
+        module = MODULES[config.kind]
+        shutil.copyfile(Path(__file__).with_name(module), temporary / module)
     return description
 
 

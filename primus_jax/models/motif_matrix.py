@@ -1,6 +1,7 @@
 """Distances of many anchors from many candidates, a block of pairs at a time."""
 
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -42,12 +43,17 @@ def motif_distances(
 
     def measure(anchor: jax.Array, candidate: jax.Array) -> jax.Array:
         memory = module.apply(variables, candidate, method="remember")
-        return module.apply(variables, anchor, memory, attention, method="distance")
+        measured = module.apply(variables, anchor, memory, attention, method="distance")
+        return cast(jax.Array, measured)
 
     def to_block(candidates: jax.Array) -> jax.Array:
         """Distances of all anchors from some candidates, `[some, rows]`."""
         memory = module.apply(variables, candidates[:, None], method="remember")
-        some = lambda x: module.apply(variables, x, memory, attention, method="distance")  # noqa: E731
+
+        def some(anchor: jax.Array) -> jax.Array:
+            measured = module.apply(variables, anchor, memory, attention, method="distance")
+            return cast(jax.Array, measured)
+
         return _in_blocks(some, anchors, pairs // len(candidates), axis=1)
 
     count = anchors.shape[0]

@@ -10,7 +10,7 @@ program validates without dropout, and by its softmax.
 """
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -101,8 +101,9 @@ class MotifObjective(Objective):
         drop = jax.vmap(lambda k: jax.random.bernoulli(k, kept, shape).astype(anchor.dtype) / kept)
         memory = self.distance.apply(variables, copy, method="remember")
         keep = drop(keys[:, 1]) if self.config.dropout else None
-        rebuilt = self.distance.apply(
-            variables, anchor, memory, self.attention, keep, method="rebuild"
+        rebuilt = cast(
+            jax.Array,
+            self.distance.apply(variables, anchor, memory, self.attention, keep, method="rebuild"),
         )
         flat = anchor - jnp.mean(anchor, 1, keepdims=True)
         return {

@@ -74,7 +74,7 @@ def view(key: jax.Array, window: jax.Array, config: ViewConfig) -> jax.Array:
 
 def _changes(config: ViewConfig) -> list[Callable[[jax.Array, jax.Array], jax.Array]]:
     """The functions of `config.of`."""
-    named = {
+    named: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
         "noise": functools.partial(augment.noise, sigma=config.noise),
         "scale": functools.partial(augment.scale, sigma=config.scale),
         "rotation": rotate,
