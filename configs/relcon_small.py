@@ -38,7 +38,7 @@ def get_config() -> Config:
         ),
         encoder=ResNet1DConfig(width1=16, width2=32, width3=64),
         objective=RelConConfig(
-            distance="distances/motif_small", candidates=4, near="person", pairs=64
+            distance="distances/motif_small", candidates=4, near="person", pairs=16
         ),
         optim=OptimConfig(lr=1e-3, schedule="cosine", warmup_steps=40, clip_norm=5.0),
         checkpoint=CheckpointConfig(every=100, keep=2),

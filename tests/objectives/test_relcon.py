@@ -13,6 +13,11 @@ from flax.traverse_util import flatten_dict
 from support.relcon_golden import assert_close, golden, golden_params
 from support.tiny_config import POOLED, run_config
 
+from data_prep.dataset.origin import Origin
+from data_prep.dataset.recipe import Recipe
+from data_prep.dataset.splits import Splits
+from data_prep.dataset.write import write_dataset
+from data_prep.simulated.simulate import recordings
 from primus_jax.config import CheckpointConfig, DataConfig
 from primus_jax.config_file import read_config
 from primus_jax.data.folder import DatasetFolder
@@ -32,6 +37,7 @@ from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.relcon import RelConConfig
 from primus_jax.optim import OptimConfig
 from primus_jax.parallel.sharding import global_batch, make_mesh, replicate
+from primus_jax.recordings.windows import WindowSpec
 from primus_jax.training.digest import digest
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
@@ -60,6 +66,17 @@ def relcon_config(folder, distance, objective=(), **values):
     return dataclasses.replace(
         run_config(folder, **(given | {"checkpoint": checkpoint} | values)), data=data
     )
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """The simulated people of the other tests, all on one side: nothing is validated."""
+    return write_dataset(
+        recordings(seed=3, people=6, bouts=1, seconds=2.6),
+        tmp_path_factory.mktemp("data") / "simulated",
+        Origin("simulated", "Apache-2.0", simulated=True),
+        Recipe(WindowSpec(seconds=2.6, hop_seconds=2.6), Splits((1.0, 0.0, 0.0), seed=0)),
+    ).path
 
 
 @pytest.fixture(scope="module")
