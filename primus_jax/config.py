@@ -103,6 +103,25 @@ class Config:
         self.compute.validate()
         self.mesh.validate()
         self.objective.check_encoder(self.encoder, self.data.embedding_dim)
+        self._check_statistics()
+
+    def _check_statistics(self) -> None:
+        """Raise PrimusError where statistics of the batch are needed and cannot be had."""
+        if not self.encoder.batch_statistics:
+            return
+        if not self.objective.keeps_statistics:
+            keeping = [kind for kind, config in OBJECTIVES.items() if config.keeps_statistics]
+            raise PrimusError(
+                f"config.encoder.kind {self.encoder.kind!r} normalises by statistics of the batch, "
+                f"which the objective {self.objective.kind!r} does not keep. Choose another "
+                f"encoder, or an objective of {tuple(keeping)}."
+            )
+        if self.compute.micro_batches > 1:
+            raise PrimusError(
+                f"config.compute.micro_batches is {self.compute.micro_batches}, but the encoder "
+                f"{self.encoder.kind!r} normalises by statistics of the whole batch. Set it to 1, "
+                f"and config.compute.remat to save memory."
+            )
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from data_prep.dataset.members import Member, members_by_split
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.parts import Part, RecordingSummary
@@ -25,6 +27,8 @@ from data_prep.dataset.splits import Splits
 from data_prep.dataset.tfds import build
 from primus_jax.data.folder import TENSORS
 from primus_jax.data.metadata import Counts, Metadata, Shard, write_metadata
+from primus_jax.data.people import FILE as PEOPLE
+from primus_jax.data.people import coded, people_arrays
 from primus_jax.errors import PrimusError
 from primus_jax.provenance import provenance
 
@@ -77,7 +81,26 @@ def assemble(
         )
         for split, found in shards.items()
     }
+    _write_people(folder, members)
     write_metadata(folder, _metadata(recipe, origin, members, schema, written, left_out))
+
+
+def _write_people(folder: Path, members: Members) -> None:
+    """Write who wore the sensor in every window; not where parts of an older version do not tell.
+
+    A run that draws windows of one person reads this table in place of every window.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for split, found in members.items():
+        recordings = [member.recording for member in found]
+        if any(len(r.starts) != r.windows for r in recordings):
+            return
+        sizes = [r.windows for r in recordings]
+        starts = [start for r in recordings for start in r.starts]
+        names = ([r.subject for r in recordings], [r.id for r in recordings])
+        arrays |= people_arrays(split, coded(*names, sizes, starts))
+    # The checker takes the names of arrays for those of options.
+    np.savez(folder / PEOPLE, **arrays)  # type: ignore[arg-type]
 
 
 def _schema(recordings: Sequence[RecordingSummary], recipe: Recipe) -> Schema:

@@ -35,7 +35,7 @@ class RecordingSummary:
     """One recording of a part without its windows, as the assembly of the dataset needs it.
 
     `has` counts the windows with each tensor, `shapes` holds the tensors' shapes, `digest` is of
-    all examples.
+    all examples, `starts` holds `start_seconds` of every window.
     """
 
     id: str
@@ -48,6 +48,8 @@ class RecordingSummary:
     has: dict[str, int] = dataclasses.field(default_factory=dict)
     shapes: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     digest: str = ""
+    subject: str = ""
+    starts: list[float] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -135,6 +137,7 @@ def _write_recording(
         recording.label,
         recording.placement,
         recording.has_gyro,
+        subject=recording.subject,
     )
     digest = hashlib.blake2b(digest_size=16)
     for example in recipe.examples(recording, drops):
@@ -143,6 +146,7 @@ def _write_recording(
         digest.update(struct.pack("<Q", len(record)))
         digest.update(record)
         summary.windows += 1
+        summary.starts.append(float(example["start_seconds"]))
         summary.with_text += bool(example["text"])
         for name in TENSORS:
             if name in example:

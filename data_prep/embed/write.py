@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from data_prep.dataset.tfds import Examples, build
 from data_prep.embed.parts import PART, Windows, read_part
 from data_prep.embed.plan import Plan
 from primus_jax.data.metadata import Counts, Embedded, Metadata, write_metadata
+from primus_jax.data.people import FILE as PEOPLE
 from primus_jax.errors import PrimusError
 from primus_jax.provenance import provenance
 
@@ -45,6 +47,8 @@ def write_embedded(plan: Plan, work: Path, target: Path, log: Callable[[str], No
             shards[split].append(examples)
             first += shard.examples
     build(target, folder.name, shards, Schema(plan.tensors, folder.label_names))
+    if (folder.path / PEOPLE).is_file():
+        shutil.copyfile(folder.path / PEOPLE, target / PEOPLE)
     write_metadata(target, _metadata(plan, vectors, target))
 
 

@@ -78,6 +78,19 @@ class Input(Protocol):
         """The frozen tower that can embed the input in the step; "" for none."""
         return ""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a run should log about the input at its start, in words."""
+        return ()
+
+    def opened(self, folders: Sequence[DatasetFolder], split: str) -> "Input":
+        """Return the input, ready to read this split; itself where it needs nothing.
+
+        Raises:
+            PrimusError: datasets that cannot fill the arrays.
+        """
+        return self
+
     def read(self, window: Window) -> Mapping[str, Any]:
         """Return the arrays of one window, by name, of the shapes and dtypes of `arrays`.
 

@@ -4,6 +4,7 @@ Shuffle before the split between hosts, then take elements `s * batch + host :: 
 global batch on any number of hosts, and resuming needs the step and nothing else.
 """
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -70,7 +71,7 @@ class Pipeline:
         shares = [weights[i] for i, f in enumerate(folders) if f in used] if weights else []
         self.size = sum(f.splits[split] for f in used)
         self._batch, self._host, self._hosts = batch_size, host, hosts
-        self._inputs = tuple(inputs)
+        self._inputs = tuple(one.opened(used, split) for one in inputs)
         self._window_bytes = sum(spec.nbytes for spec in specs(inputs).values())
         self._sources = [f.source(split, skip_damaged=skip_damaged) for f in used]
         parts = [
@@ -102,6 +103,11 @@ class Pipeline:
     def _read(self, window: Window) -> dict[str, Any]:
         return {name: array for one in self._inputs for name, array in one.read(window).items()}
 
+    @property
+    def notes(self) -> list[str]:
+        """What the inputs have to tell about the split."""
+        return [note for one in self._inputs for note in one.notes]
+
     def damaged(self) -> list[str]:
         """Shard and record of every damaged one that was skipped so far."""
         return sorted(set().union(*(source.damaged for source in self._sources)))
@@ -125,7 +131,8 @@ class _Windows:
 
 
 def _with_rng(window: Window, rng: np.random.Generator) -> Window:
-    return dataclasses.replace(window, rng=rng)
+    # Grain takes its generator back when this returns, and another thread sets it anew.
+    return dataclasses.replace(window, rng=copy.deepcopy(rng))
 
 
 def check_alike(folders: Sequence[DatasetFolder]) -> None:

@@ -69,7 +69,7 @@ def export(
             metrics |= {k: v for k, v in values.items() if k.startswith("validation")}
     return write_export(
         to,
-        config.objective.build(config.encoder).encoder_params(state.params),
+        config.objective.build(config.encoder).exported(state.params, state.extra),
         config.encoder,
         options or ExportOptions(),
         rate_hz=data["rate_hz"],

@@ -13,14 +13,23 @@ from primus_jax.reports.tables import markdown_tables
 
 USE = """\
 ```python
-from modeling_primus import PrimusEncoder
-encoder = PrimusEncoder.from_pretrained(".")  # this folder
+from {module} import {name}
+encoder = {name}.from_pretrained(".")  # this folder
 embeddings = encoder.embed(windows)  # float32 tensor [batch, {samples}, 6] -> [batch, {width}]
 ```
 
 needs only torch and safetensors. All parameters can be fine-tuned (`encoder.train()`). In JAX:
 `primus_jax.load_encoder(folder).encode(signal, rate_hz=..., acc_unit=..., gyro_unit=...)`, which
 resamples and converts units."""
+USE_DISTANCE = """\
+```python
+from modeling_relcon import MotifDist
+distance = MotifDist.from_pretrained(".")  # this folder
+distances = distance.distance(anchors, candidates)  # float32 [batch, {samples}, 6] twice -> [batch]
+```
+
+needs only torch and safetensors. In JAX `--config.objective.distance` of configs/relcon.py takes
+this folder. The distance is not symmetric, and not zero from a window to itself."""
 INTENDED = """\
 Features for recognising human activities from one body-worn accelerometer and gyroscope: train a
 small classifier on these embeddings with few labels of your own, search long recordings, or
@@ -42,6 +51,25 @@ CITATION = """\
            Videos and Text},
   journal = {arXiv:2210.14395}, year = {2022}}
 ```"""
+CITATION_RELCON = """\
+```bibtex
+@article{relcon2024,
+  title = {{RelCon}: Relative Contrastive Learning for a Motion Foundation Model for Wearable Data},
+  journal = {arXiv:2411.18822}, year = {2024}}
+```"""
+CITATION_IMG2IMU = """\
+```bibtex
+@article{img2imu2022,
+  title = {{IMG2IMU}: Translating Knowledge from Large-Scale Images to {IMU} Sensing Applications},
+  journal = {arXiv:2209.00945}, year = {2022}}
+```"""
+# Module and class in PyTorch, the name of the network, and its paper, of kinds not of PRIMUS.
+OTHERS = {
+    "resnet1d": ("modeling_relcon", "RelConEncoder", "RelCon inertial encoder", CITATION_RELCON),
+    "motif": ("modeling_relcon", "MotifDist", "RelCon motif distance", CITATION_RELCON),
+    "vision": ("modeling_vision", "PrimusEncoder", "IMG2IMU inertial encoder", CITATION_IMG2IMU),
+}
+PRIMUS = ("modeling_primus", "PrimusEncoder", "PRIMUS inertial encoder", CITATION)
 
 
 def model_card(description: Mapping[str, Any], results: Rows = ()) -> str:
@@ -53,17 +81,20 @@ def model_card(description: Mapping[str, Any], results: Rows = ()) -> str:
     """
     samples = round(description["rate_hz"] * description["window_seconds"])
     width = encoder_from_dict(description["encoder"], "config.json").width(description["head"])
+    kind = description["encoder"]["kind"]
+    module, name, title, citation = OTHERS.get(kind, PRIMUS)
+    use = USE_DISTANCE if kind == "motif" else USE
     table = markdown_tables(results).replace("## ", "### ") if results else "Not evaluated.\n"
     return "\n\n".join(
         [
             f"---\nlicense: {json.dumps(description['license'])}\nlibrary_name: pytorch\ntags:\n"
             f"- imu\n- human-activity-recognition\n---",
-            "# PRIMUS inertial encoder",
+            f"# {title}",
             f"A {description['encoder']['kind']} encoder of {description['parameters']:,} "
             f"parameters: {description['window_seconds']:g} s of six channels at "
             f"{description['rate_hz']:g} Hz to {width} numbers.",
             "## Use",
-            USE.format(samples=samples, width=width),
+            use.format(samples=samples, width=width, module=module, name=name),
             "## Input and output",
             _input(description, samples),
             "## Intended use",
@@ -76,10 +107,10 @@ def model_card(description: Mapping[str, Any], results: Rows = ()) -> str:
             _training(description),
             *_files(description["files"]),
             "## Licence",
-            f"Weights: {description['license']}. `modeling_primus.py`: Apache-2.0. The licences of "
+            f"Weights: {description['license']}. `{module}.py`: Apache-2.0. The licences of "
             f"the training data apply to what is made from them.",
             "## Citation",
-            CITATION,
+            citation,
         ]
     ) + "\n"  # fmt: skip
 

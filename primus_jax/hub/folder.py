@@ -21,7 +21,6 @@ from primus_jax.hub.torch_names import from_torch_names, to_torch_names
 from primus_jax.models.base import EncoderConfig, check_window
 from primus_jax.models.encoders import encoder_from_dict, encoder_to_dict
 from primus_jax.models.released import ReleasedConfig
-from primus_jax.models.vision.encoder import VisionConfig
 from primus_jax.reports.rows import ResultRow
 from primus_jax.trees import Params
 from primus_jax.weights.printable import MOST_SAID, shown, shown_value
@@ -34,19 +33,26 @@ READABLE = (FORMAT, "primus-jax encoder 1")
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "config.json"
 CARD = "README.md"
-MODULE = "modeling_primus.py"
-# The file that is copied to `MODULE`, by kind of encoder; of the others it is `MODULE` itself.
-SOURCES = {VisionConfig.kind: "modeling_vision.py"}
+# The PyTorch module of a folder, by the kind of its network.
+MODULES = {
+    "released": "modeling_primus.py",
+    "motion": "modeling_primus.py",
+    "resnet1d": "modeling_relcon.py",
+    "motif": "modeling_relcon.py",
+    "vision": "modeling_vision.py",
+}
 ONNX, ONNX_INT8, STABLEHLO = "model.onnx", "model_int8.onnx", "model.stablehlo"
 # Keys of `config.json` that equal parameters need not share.
 OF_THE_TRAINING = ("metrics", "provenance")
-FILES = (WEIGHTS, DESCRIPTION, CARD, MODULE, ONNX, ONNX_INT8, STABLEHLO)
-IMAGES = "none outside; every image is stretched to 0..1 and standardised as ImageNet's are"
+FILES = (WEIGHTS, DESCRIPTION, CARD, *sorted({*MODULES.values()}), ONNX, ONNX_INT8, STABLEHLO)
 FIXED = "none outside; the encoder divides by (9.80665 m/s2, 2 rad/s)"
 NORMALISATION = {
     "group": "none outside; GroupNorm per window and sensor is the encoder's first layer",
     "layer": "none outside; LayerNorm per window over time and channels is the first layer",
     "instance": "none outside; InstanceNorm per window and channel is the first layer",
+    "vision": "none outside; every image is stretched to 0..1 and standardised as ImageNet's are",
+    "resnet1d": "none outside, and none of the input inside",
+    "motif": "none outside; by the statistics of the candidate window",
 }
 # No encoder is deeper; a hostile description must not make a loop of it.
 MOST_BLOCKS = 64
@@ -132,9 +138,8 @@ def write_folder(
             description["files"][name] = told | size
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
         (temporary / CARD).write_text(model_card(description, results), encoding="utf-8")
-        shutil.copyfile(
-            Path(__file__).with_name(SOURCES.get(config.kind, MODULE)), temporary / MODULE
-        )
+        module = MODULES[config.kind]
+        shutil.copyfile(Path(__file__).with_name(module), temporary / module)
     return description
 
 
@@ -142,7 +147,7 @@ def _normalisation(config: EncoderConfig) -> str:
     """What `config.json` tells of the scale of the input."""
     if isinstance(config, ReleasedConfig) and config.input_norm == "group":
         return NORMALISATION[config.norm]
-    return IMAGES if isinstance(config, VisionConfig) else FIXED
+    return NORMALISATION.get(config.kind, FIXED)
 
 
 def read_folder(

@@ -27,6 +27,14 @@ apart: the export folder says which it is.
 
 With kind "vision" the names are torchvision's behind `vision.`; height and width of a kernel keep
 their order: vision/conv1/kernel is vision.conv1.weight [out, in, height, width].
+
+Kind "motif" has the names of the released distance of RelCon: revin.affine_weight, then for each
+of q_func, k_func and v_func layer0.dilated_conv.*, layers.N.bottle.* and layers.N.dilated_conv.*,
+then out_proj.*.
+
+Kind "resnet1d" has those of the released encoder of RelCon: first_block_conv.*, first_block_bn.*,
+then basicblock_list.N.bn1.*, conv1.*, bn2.*, conv2.* and, where the width changes,
+projection_conv.*. PyTorch's num_batches_tracked is not read, and not written.
 """
 
 from collections.abc import Callable
@@ -34,8 +42,11 @@ from typing import Any
 
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.batch_norm import RUNNING
+from primus_jax.models.motif import BOTTLENECK, KERNEL, MotifConfig
 from primus_jax.models.motion import CHANNELS, STATISTICS, MotionConfig, readout_size, stage_widths
 from primus_jax.models.released import KERNELS, ReleasedConfig
+from primus_jax.models.resnet1d import STAGES, ResNet1DConfig
+from primus_jax.models.resnet1d import STEM_KERNEL as STEM_1D
 from primus_jax.models.vision.encoder import VisionConfig
 from primus_jax.models.vision.resnet import STEM_KERNEL, ResNetConfig
 
@@ -159,9 +170,63 @@ def _conv_and_norm(
     }
 
 
+def motif_layout(config: MotifConfig) -> Table:
+    """The rows of the motif distance."""
+    channels, width = config.channels, config.features
+    table: Table = {
+        f"revin.{name}": (("revin", name), (channels,)) for name in ("affine_weight", "affine_bias")
+    }
+    narrow = width // BOTTLENECK
+    for stack in ("q_func", "k_func", "v_func"):
+        first = f"{stack}.layer0.dilated_conv"
+        table[f"{first}.weight"] = ((stack, "layer0", "kernel"), (width, channels, KERNEL))
+        table[f"{first}.bias"] = ((stack, "layer0_bias"), (width,))
+        for block in range(config.blocks):
+            for theirs, ours, shape in (
+                ("bottle", f"bottle{block}", (narrow, width, 1)),
+                ("dilated_conv", f"conv{block}", (width, narrow, KERNEL)),
+            ):
+                table |= _conv_rows(f"{stack}.layers.{block}.{theirs}", (stack, ours), shape)
+    return table | _conv_rows("out_proj", ("out_proj",), (channels, width))
+
+
+def resnet1d_layout(config: ResNet1DConfig) -> Table:
+    """The rows of the ResNet1D trunk, with the running statistics of its normalisations."""
+    before = config.width1
+    table = _conv_rows("first_block_conv", ("stem",), (before, config.channels, STEM_1D))
+    table |= _norm_rows("first_block_bn", ("stem_norm",), before)
+    number = 0
+    for width, (kernel, blocks) in zip(config.widths, STAGES, strict=True):
+        for _ in range(blocks):
+            theirs, ours = f"basicblock_list.{number}", f"block{number}"
+            for half, channels in ((1, before), (2, width)):
+                table |= _norm_rows(f"{theirs}.bn{half}", (ours, f"norm{half}"), channels)
+                shape = (width, channels, kernel)
+                table |= _conv_rows(f"{theirs}.conv{half}", (ours, f"conv{half}"), shape)
+            if before != width:
+                name = f"{theirs}.projection_conv"
+                table |= _conv_rows(name, (ours, "projection"), (width, before, 1))
+            before, number = width, number + 1
+    return table
+
+
+def _conv_rows(name: str, path: tuple[str, ...], shape: tuple[int, ...]) -> Table:
+    return {
+        f"{name}.weight": ((*path, "kernel"), shape),
+        f"{name}.bias": ((*path, "bias"), shape[:1]),
+    }
+
+
+def _norm_rows(name: str, path: tuple[str, ...], channels: int) -> Table:
+    leaves = {"weight": "scale", "bias": "bias"} | {n: n for n in RUNNING}
+    return {f"{name}.{n}": ((*path, leaf), (channels,)) for n, leaf in leaves.items()}
+
+
 # Rows of the part below the heads, by kind of encoder.
 LAYOUTS: dict[str, Callable[[Any], Table]] = {
     "released": released_layout,
     "motion": motion_layout,
     "vision": vision_layout,
+    "motif": motif_layout,
+    "resnet1d": resnet1d_layout,
 }

@@ -19,6 +19,8 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 # Hz; what the released weights of each kind were trained on (windows of 5 s)
 RELEASED_RATES = {"max": 200.0, "adaptive": 50.0}
 RELEASED_SECONDS = 5.0
+# Those of RelCon: Hz and seconds.
+RELCON_WINDOWS = 100.0, 2.56
 
 
 class AssumptionWarning(UserWarning):
@@ -98,10 +100,13 @@ def released_description(
     words = [word for name, word in unsaid.items() if name not in stated]
     if words:
         provenance["assumed"] = f"{' and '.join(words)}, as of the released weights of this kind"
+    rate_hz, seconds = RELEASED_RATES[getattr(config, "third_pool", "adaptive")], RELEASED_SECONDS
+    if config.kind in ("motif", "resnet1d"):
+        rate_hz, seconds = RELCON_WINDOWS
     return {
         "assumed": bool(words),
-        "rate_hz": RELEASED_RATES[getattr(config, "third_pool", "adaptive")],
-        "window_seconds": RELEASED_SECONDS,
+        "rate_hz": rate_hz,
+        "window_seconds": seconds,
         "provenance": provenance,
     }
 

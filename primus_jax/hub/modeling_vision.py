@@ -1,6 +1,6 @@
 """The vision encoder of this folder in PyTorch; needs only torch and safetensors.
 
-    from modeling_primus import PrimusEncoder
+    from modeling_vision import PrimusEncoder
     encoder = PrimusEncoder.from_pretrained(".")  # this folder
     embeddings = encoder.embed(windows)  # float32 [batch, time, 6] -> [batch, width]
 

@@ -13,18 +13,23 @@ import numpy as np
 from primus_jax.errors import PrimusError
 from primus_jax.hub.layout import Table, layout
 from primus_jax.models.base import HEADS, EncoderConfig
+from primus_jax.models.motif import MotifConfig
 from primus_jax.models.motion import MotionConfig, embedding_size
 from primus_jax.models.released import ReleasedConfig
+from primus_jax.models.resnet1d import ResNet1DConfig
 from primus_jax.models.vision.encoder import VisionConfig
 from primus_jax.weights.printable import shown
 
 Shapes = Mapping[str, tuple[int, ...]]
-# The first convolution: of PRIMUS, of IMU2CLIP, of the motion trunk, of the vision encoder.
+# The first convolution: of PRIMUS, of IMU2CLIP, of the motion trunk, of the vision encoder, of
+# RelCon's distance and of its encoder.
 ANCHORS = (
     "backbone.1.net.0.weight",
     "net.1.net.0.weight",
     "trunk.stem.weight",
     "vision.conv1.weight",
+    "q_func.layer0.dilated_conv.weight",
+    "first_block_conv.weight",
 )
 # PyTorch counts the batches that a normalisation has seen, and nothing here asks for the number.
 NOT_READ = ".num_batches_tracked"
@@ -133,6 +138,10 @@ def guess(shapes: Shapes, first: str) -> EncoderConfig:
         )
         found.head_dim = _head_dim(shapes, wide, found.embed_dim)
         return found
+    if first == "q_func":
+        return guess_motif(shapes)
+    if first == "first_block_conv":
+        return guess_resnet1d(shapes)
     pooled = "pool.weight" in shapes
     gru = f"{first}.5"
     convolutions = [(f"{first}.{i}.net.0.weight", 0) for i in (1, 2, 3)]
@@ -155,6 +164,37 @@ def guess(shapes: Shapes, first: str) -> EncoderConfig:
         multihead=multihead,
         head_layers=layers,
         head_dim=_head_dim(shapes, wide, size),
+    )
+
+
+def guess_motif(shapes: Shapes) -> MotifConfig:
+    """The motif distance with tensors of these shapes; it attends as the released one."""
+    blocks = 1
+    while f"q_func.layers.{blocks}.bottle.weight" in shapes:
+        blocks += 1
+    first = "q_func.layer0.dilated_conv"
+    wide = [(f"{first}.weight", 0), (f"{first}.bias", 0), ("out_proj.weight", 1)]
+    channels = _lengths(shapes, [(f"{first}.weight", 1), ("out_proj.bias", 0)])
+    return MotifConfig(
+        features=_most(_lengths(shapes, wide), MotifConfig.features),
+        blocks=blocks,
+        attention="released",
+        channels=_most(channels, MotifConfig.channels),
+    )
+
+
+def guess_resnet1d(shapes: Shapes) -> ResNet1DConfig:
+    """The ResNet1D with tensors of these shapes."""
+    width1, width2, width3 = (
+        _most(_lengths(shapes, [(f"basicblock_list.{block}.conv2.bias", 0)]), width)
+        for block, width in zip((0, 3, 7), ResNet1DConfig().widths, strict=True)
+    )
+    channels = _lengths(shapes, [("first_block_conv.weight", 1)])
+    return ResNet1DConfig(
+        width1=width1,
+        width2=width2,
+        width3=width3,
+        channels=_most(channels, ResNet1DConfig.channels),
     )
 
 
@@ -224,5 +264,6 @@ def _found(names: Collection[str]) -> str:
     listed = ", ".join(map(shown, list(names)[:8])) or "nothing"
     return (
         f"found {listed}; expected backbone.1.net.0.weight (PRIMUS), net.1.net.0.weight "
-        f"(IMU2CLIP), trunk.stem.weight (motion) or vision.conv1.weight, with or without a prefix."
+        f"(IMU2CLIP), trunk.stem.weight (motion), vision.conv1.weight, first_block_conv.weight or "
+        f"q_func.layer0.* (RelCon), with or without a prefix."
     )

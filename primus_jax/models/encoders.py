@@ -6,12 +6,15 @@ from typing import Any
 
 from primus_jax.errors import PrimusError
 from primus_jax.models.base import EncoderConfig
+from primus_jax.models.motif import MotifConfig
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.released import ReleasedConfig
+from primus_jax.models.resnet1d import ResNet1DConfig
 from primus_jax.models.vision.encoder import VisionConfig
 
 ENCODERS: dict[str, type[EncoderConfig]] = {
-    config.kind: config for config in (ReleasedConfig, MotionConfig, VisionConfig)
+    config.kind: config
+    for config in (ReleasedConfig, MotionConfig, MotifConfig, ResNet1DConfig, VisionConfig)
 }
 # Fields of the one config class of version 0.1.0 by the kind that has no such choice.
 _NOT_CHOSEN = {

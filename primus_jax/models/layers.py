@@ -86,8 +86,7 @@ class GroupNorm(nn.Module):
 def gelu(x: jax.Array) -> jax.Array:
     """The exact Gaussian error linear unit, x Phi(x), of any shape; float32 inside.
 
-    The derivative is written out because jax 0.12 cannot differentiate `erf` inside
-    `shard_map(check_vma=True)`: "Primitive polynomial requires varying manual axes to match".
+    The derivative is written out, so that the backward pass keeps one array, of the dtype of x.
     """
     wide = at_least_float32(x)
     return (wide * _normal_cdf(wide)).astype(x.dtype)
@@ -103,7 +102,9 @@ def _gelu_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[ja
 
 
 def _normal_cdf(x: jax.Array) -> jax.Array:
-    return (1 + lax.erf(x * math.sqrt(0.5))) / 2
+    # Not (1 + erf) / 2, which loses the digits of a strongly negative x: a normalisation behind
+    # the GELU makes them large again (models/motif.py).
+    return lax.erfc(x * -math.sqrt(0.5)) / 2
 
 
 def max_pool3(x: jax.Array) -> jax.Array:

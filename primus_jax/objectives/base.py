@@ -4,11 +4,13 @@ The loop, the pipeline, the export and the roofline know a method by these two p
 docs/architecture.md, "Add a method", builds one.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Protocol
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import jax
 
+from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.inputs import Input
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import PLAIN, ComputeConfig, Forward
@@ -17,6 +19,21 @@ from primus_jax.trees import Tree
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 AxisName = str | tuple[str, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """What the exported folder of a frozen network states.
+
+    Attributes:
+        path: the folder.
+        config: the architecture.
+        description: the content of its config.json.
+    """
+
+    path: str
+    config: EncoderConfig
+    description: Mapping[str, Any]
 
 
 class ObjectiveConfig(Protocol):
@@ -28,10 +45,13 @@ class ObjectiveConfig(Protocol):
         kind: the name of the method in config files and run folders.
         free: fields that may change when a run resumes, because they do not change what is
             trained.
+        keeps_statistics: whether the method trains encoders that normalise by statistics of the
+            batch, and keeps their running statistics in `extra`.
     """
 
     kind: ClassVar[str]
     free: ClassVar[tuple[str, ...]] = ()
+    keeps_statistics: ClassVar[bool] = False
 
     def inputs(self, window_samples: int, embedding_dim: int) -> Sequence[Input]:
         """Return what the method reads of every window, in the order in which batches hold it.
@@ -52,6 +72,17 @@ class ObjectiveConfig(Protocol):
 
     def check_encoder(self, encoder: EncoderConfig, embedding_dim: int) -> None:
         """Raise PrimusError for an encoder whose outputs the method cannot use."""
+        return
+
+    @property
+    def frozen(self) -> Mapping[str, str]:
+        """Exported folders of frozen networks that the step takes as `towers`, by name there."""
+        return {}
+
+    def check_frozen(
+        self, networks: Mapping[str, Frozen], folders: Sequence[DatasetFolder]
+    ) -> None:
+        """Raise PrimusError for frozen networks that fit neither the method nor the datasets."""
         return
 
 
@@ -107,5 +138,9 @@ class Objective(Protocol):
         return params
 
     def encoder_params(self, params: Tree) -> Tree:
-        """Return the part that is exported: the encoder with its heads."""
+        """Return the trained part of what is exported: the encoder with its heads."""
         return params["encoder"]
+
+    def exported(self, params: Tree, extra: Tree) -> Tree:
+        """Return what is exported: the encoder, with the statistics that `extra` keeps of it."""
+        return self.encoder_params(params)

@@ -2,9 +2,18 @@
 
 from primus_jax.objectives.base import ObjectiveConfig
 from primus_jax.objectives.distill import DistillConfig
+from primus_jax.objectives.motif import MotifObjectiveConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
+from primus_jax.objectives.relcon import RelConConfig
 
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
-    config.kind: config for config in (PrimusConfig, MultitaskConfig, DistillConfig)
+    config.kind: config
+    for config in (
+        PrimusConfig,
+        MultitaskConfig,
+        DistillConfig,
+        MotifObjectiveConfig,
+        RelConConfig,
+    )
 }

@@ -73,6 +73,8 @@ def pretrain(
             f"{run.data.size} training windows, {run.setup.mesh.size} device(s)"
             + (f" in {processes.count} processes" if processes.count > 1 else "")
         )
+        for note in run.data.notes:
+            log(note)
         metrics = MetricsLog(run.workdir, start) if processes.first else NoMetrics()
         stack.callback(metrics.close)
         progress = Progress(config.steps, start, config.data.batch_size, log)
@@ -117,8 +119,8 @@ def _open(
     """Check everything that a run needs, before anything is computed; `stack` holds the folder."""
     with processes.raise_together():
         workdir = local_path(workdir, "--workdir")
-        for path in (*config.data.train, config.data.towers):
-            local_path(path, "a path of config.data")
+        for path in (*config.data.train, config.data.towers, *config.objective.frozen.values()):
+            local_path(path, "a path of config.data or config.objective")
         config.validate()
         mesh = sharding.make_mesh(config.devices, config.mesh.replicas)
         sharding.check_batch(mesh, config.data.batch_size)

@@ -24,6 +24,7 @@ TESTS = os.pathsep.join(str(folder) for folder in Path(__file__).parents[:2])
 
 def shards(folder: DatasetFolder) -> dict[str, bytes]:
     files = [s.file for members in folder.metadata.shards.values() for s in members]
+    files.append("people.npz")
     assert {f.name for f in folder.path.iterdir()} == {
         *files, "metadata.json", "features.json", "dataset_info.json", "label.labels.txt"
     }  # fmt: skip

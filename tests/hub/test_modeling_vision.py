@@ -31,7 +31,7 @@ def windows(count=3, time=150):
 
 
 def module_of(folder):
-    spec = importlib.util.spec_from_file_location("modeling_primus", folder / "modeling_primus.py")
+    spec = importlib.util.spec_from_file_location("modeling_vision", folder / "modeling_vision.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.PrimusEncoder.from_pretrained(folder)
@@ -89,7 +89,7 @@ def test_tuned_in_pytorch_and_back(both, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, again.params, encoder.params)
     with pytest.raises(ValueError, match="only from_pretrained"):
         type(module)(module.architecture).save(tmp_path / "x.safetensors")
-    assert {path.name for path in folder.iterdir()} >= {"modeling_primus.py", "README.md"}
+    assert {path.name for path in folder.iterdir()} >= {"modeling_vision.py", "README.md"}
 
 
 def test_other_windows_are_refused(both):
