@@ -34,11 +34,10 @@ def test_a_config_survives_json():
 
 
 def test_overrides_keep_the_rest_and_reach_every_depth():
-    config = read_config(
-        str(CONFIGS[0]), ["--config.objective.second_view.noise=0.5", "--config.steps=3"]
-    )
+    file = str(FILES[0].with_name("primus.py"))
+    config = read_config(file, ["--config.objective.second_view.noise=0.5", "--config.steps=3"])
     assert (config.steps, config.objective.second_view.noise) == (3, 0.5)
-    assert config.optim == read_config(str(CONFIGS[0]), []).optim
+    assert config.optim == read_config(file, []).optim
 
 
 @pytest.mark.parametrize(

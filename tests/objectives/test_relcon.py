@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +18,6 @@ from data_prep.dataset.splits import Splits
 from data_prep.dataset.write import write_dataset
 from data_prep.simulated.simulate import recordings
 from primus_jax.config import CheckpointConfig, DataConfig
-from primus_jax.config_file import read_config
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline
 from primus_jax.encoder import load_encoder
@@ -38,6 +36,7 @@ from primus_jax.objectives.relcon import RelConConfig
 from primus_jax.optim import OptimConfig
 from primus_jax.parallel.sharding import global_batch, make_mesh, replicate
 from primus_jax.recordings.windows import WindowSpec
+from primus_jax.roofline.compiled import compile_step
 from primus_jax.training.digest import digest
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
@@ -337,7 +336,7 @@ def test_configs_that_do_not_fit_are_refused(simulated, distance, whole, tmp_pat
             pretrain(config, tmp_path / f"run{number}", log=len)
 
 
-@pytest.mark.parametrize("name", ["motif", "relcon", "relcon_small"])
-def test_the_configs_are_valid(name):
-    file = Path(__file__).parents[2] / "configs" / f"{name}.py"
-    read_config(str(file), ["--config.data.train=('data/x',)"]).validate()
+def test_its_step_is_compiled_on_shapes_alone(simulated, distance):
+    compiled = compile_step(relcon_config(simulated, distance), make_mesh(2), 130)
+    state = set_up(relcon_config(simulated, distance), make_mesh(1), 130).abstract
+    assert compiled.parameters == sum(x.size for x in jax.tree.leaves(state.params))
