@@ -29,6 +29,7 @@ from primus_jax.models.batch_norm import RUNNING, split
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.motif import MotifConfig
 from primus_jax.models.resnet1d import ResNet1DConfig
+from primus_jax.objectives.base import Frozen
 from primus_jax.objectives.motif import MotifObjectiveConfig
 from primus_jax.objectives.motif_views import ViewConfig
 from primus_jax.objectives.multitask import MultitaskConfig
@@ -158,9 +159,12 @@ def test_a_run_goes_on_with_the_same_numbers_on_another_mesh(
     config = relcon_config(simulated, distance)
     shutil.copytree(whole[0], tmp_path / "run")
     for step in (tmp_path / "run" / "checkpoints").iterdir():
-        if step.name.lstrip("0") == "4" or step.name.endswith("4"):
+        if step.name.endswith("4"):
             shutil.rmtree(step)
-    state = pretrain(dataclasses.replace(config, devices=devices), tmp_path / "run", log=len)
+    lines = []
+    config = dataclasses.replace(config, devices=devices)
+    state = pretrain(config, tmp_path / "run", log=lines.append)
+    assert any("resuming at step 2" in line for line in lines)
     ours = [r for r in read_metrics(tmp_path / "run") if "loss" in r]
     theirs = [r for r in read_metrics(whole[0]) if "loss" in r]
     assert int(state.step) == 4
@@ -301,6 +305,15 @@ def test_a_distance_of_another_rate_or_unit_is_refused(
     other = changed_folder(distance, tmp_path / "other", lambda about: about.update(change))
     with pytest.raises(PrimusError, match=words):
         pretrain(relcon_config(simulated, other), tmp_path / "run", log=len)
+
+
+def test_windows_shorter_than_a_kernel_of_the_distance_are_refused(simulated, distance):
+    _, config, description = read_folder(distance)
+    folder = DatasetFolder(simulated)
+    folder.window_samples = 14
+    network = {"distance": Frozen(str(distance), config, description)}
+    with pytest.raises(PrimusError, match="at least 15"):
+        RelConConfig(distance="x").check_frozen(network, [folder])
 
 
 def test_a_run_does_not_go_on_with_another_distance(simulated, distance, whole, tmp_path):
