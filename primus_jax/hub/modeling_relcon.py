@@ -14,7 +14,7 @@ this file: Apache-2.0; of the weights: see README.md.
 import json
 import math
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors.torch import load_file
@@ -120,11 +120,13 @@ class Layer(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, dilation: int = 1, narrow: int = 0):
         super().__init__()
-        if narrow:
-            self.bottle = nn.Conv1d(inputs, narrow, 1)
+        self.bottle = nn.Conv1d(inputs, narrow, 1) if narrow else None
         self.dilated_conv = nn.Conv1d(
             narrow or inputs, outputs, KERNEL, dilation=dilation, padding=dilation * (KERNEL // 2)
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dilated_conv(x if self.bottle is None else self.bottle(x))
 
 
 class Stack(nn.Module):
@@ -145,12 +147,19 @@ class Stack(nn.Module):
             torch.ones_like(x[:1]), torch.ones_like(conv.weight[:1]), padding=KERNEL // 2
         )
         h = functional.conv1d(x, conv.weight, padding=KERNEL // 2)
+<<<<<<< HEAD
         h = h * (KERNEL * x.shape[1] / (taps + 1e-8)) + bias[:, None]
         h = functional.instance_norm(functional.gelu(h))
         for layer in self.layers:
             assert isinstance(layer, Layer)
             y = layer.dilated_conv(layer.bottle(h)) + h
             h = functional.instance_norm(functional.gelu(y))
+=======
+        h = h * (KERNEL * x.shape[1] / (taps + 1e-8)) + cast(Tensor, conv.bias)[:, None]
+        h = functional.instance_norm(functional.gelu(h))
+        for layer in self.layers:
+            h = functional.instance_norm(functional.gelu(layer(h) + h))
+>>>>>>> relcon
         return h
 
 

@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from primus_jax.config import Config
 from primus_jax.errors import PrimusError
+from primus_jax.hub.folder import read_folder
 from primus_jax.parallel import sharding
 from primus_jax.roofline.flops import count_products
 from primus_jax.roofline.hlo import parse
@@ -51,7 +52,8 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
     """Compile one update of `config`, on shapes alone; nothing is allocated or run.
 
     Args:
-        config: of a run on stored embeddings.
+        config: of a run on stored embeddings. Of frozen networks of the objective, the folders
+            give the shapes.
         mesh: over the devices of this job, or of a topology (`jax.experimental.topologies`).
         window_samples: of the datasets.
 
@@ -73,7 +75,14 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
     stop = jax.ShapeDtypeStruct((mesh.size,), bool, sharding=split)
     # The jitted step is typed as a plain function.
     train_step = cast(jax.stages.Wrapped, setup.train_step)
-    traced = train_step.trace(state, {}, setup.abstract_batch(), stop)
+    frozen = {
+        name: jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding.replicated(mesh)),
+            read_folder(folder)[0],
+        )
+        for name, folder in config.objective.frozen.items()
+    }
+    traced = train_step.trace(state, frozen, setup.abstract_batch(), stop)
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
