@@ -35,12 +35,10 @@ def test_a_config_survives_json():
 
 
 def test_overrides_keep_the_rest_and_reach_every_depth():
-<<<<<<< HEAD
-    config = read_config(
-        str(PRIMUS), ["--config.objective.second_view.noise=0.5", "--config.steps=3"]
-    )
+    file = str(FILES[0].with_name("primus.py"))
+    config = read_config(file, ["--config.objective.second_view.noise=0.5", "--config.steps=3"])
     assert (config.steps, config.objective.second_view.noise) == (3, 0.5)
-    assert config.optim == read_config(str(PRIMUS), []).optim
+    assert config.optim == read_config(file, []).optim
 
 
 def test_the_norm_of_the_released_encoder_is_a_flag():
@@ -56,12 +54,6 @@ def test_the_norm_of_the_released_encoder_is_a_flag():
     assert from_dict(values).encoder.norm == "group"
     with pytest.raises(PrimusError, match=r"encoder\.norm is 'batch'; expected one of"):
         read_config(path, [data, "--config.encoder.norm=batch"]).validate()
-=======
-    file = str(FILES[0].with_name("primus.py"))
-    config = read_config(file, ["--config.objective.second_view.noise=0.5", "--config.steps=3"])
-    assert (config.steps, config.objective.second_view.noise) == (3, 0.5)
-    assert config.optim == read_config(file, []).optim
->>>>>>> relcon
 
 
 @pytest.mark.parametrize(

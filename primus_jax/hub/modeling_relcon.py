@@ -141,25 +141,14 @@ class Stack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         conv = self.layer0.dilated_conv
-        bias = conv.bias
-        assert bias is not None
         taps = functional.conv1d(
             torch.ones_like(x[:1]), torch.ones_like(conv.weight[:1]), padding=KERNEL // 2
         )
         h = functional.conv1d(x, conv.weight, padding=KERNEL // 2)
-<<<<<<< HEAD
-        h = h * (KERNEL * x.shape[1] / (taps + 1e-8)) + bias[:, None]
-        h = functional.instance_norm(functional.gelu(h))
-        for layer in self.layers:
-            assert isinstance(layer, Layer)
-            y = layer.dilated_conv(layer.bottle(h)) + h
-            h = functional.instance_norm(functional.gelu(y))
-=======
         h = h * (KERNEL * x.shape[1] / (taps + 1e-8)) + cast(Tensor, conv.bias)[:, None]
         h = functional.instance_norm(functional.gelu(h))
         for layer in self.layers:
             h = functional.instance_norm(functional.gelu(layer(h) + h))
->>>>>>> relcon
         return h
 
 
