@@ -163,7 +163,9 @@ def test_distances_take_no_gradient():
     assert not np.any(slope)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 3, 4, 6, 8])
+@pytest.mark.parametrize(
+    "devices", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 4, 6, 8))]
+)
 def test_dense_and_sharded_agree(devices):
     anchors, candidates, distances = (np.float32(x) for x in random_case(24, 3, ties=True))
     present = np.arange(72).reshape(24, 3) % 5 > 0

@@ -72,7 +72,9 @@ def test_equals_the_definition_with_absent_and_equal_targets(arrays, negatives):
     assert float(value) == pytest.approx(reference(*arrays, negatives, 0.7), rel=1e-12)
 
 
-@pytest.mark.parametrize("devices", [2, 3, 4, 6, 8])
+@pytest.mark.parametrize(
+    "devices", [8, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 4, 6))]
+)
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_sharded_equals_dense(arrays, negatives, devices):
     options = {"negatives": negatives, "reduction": "mean", "unit": True}

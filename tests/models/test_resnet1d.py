@@ -114,7 +114,7 @@ def sharded(devices):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
-@pytest.mark.parametrize("devices", [2, 3, 8])
+@pytest.mark.parametrize("devices", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 8))])
 def test_statistics_are_those_of_all_devices(batch, devices):
     params, running = split(batch[0])
 

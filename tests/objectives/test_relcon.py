@@ -119,6 +119,7 @@ def test_the_loss_of_the_distance_falls(simulated, tmp_path):
     assert np.mean(errors[-5:]) < 0.8 * np.mean(errors[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [2, 4])
 def test_the_distance_has_one_loss_on_any_mesh(simulated, distance, tmp_path, devices):
     pretrain(motif_config(simulated, steps=1, devices=devices), tmp_path / "run", log=len)
@@ -152,6 +153,7 @@ def test_the_distance_is_an_argument_and_no_constant_of_the_step(simulated, dist
     assert all(len(line) < 8 * largest for line in constants)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [4])
 def test_a_run_goes_on_with_the_same_numbers_on_another_mesh(
     simulated, distance, whole, tmp_path, devices
@@ -191,6 +193,7 @@ def test_it_is_exported_with_its_statistics(whole, tmp_path):
     np.testing.assert_array_equal(embedding, encoder.encode_windows(still))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -215,6 +218,7 @@ def test_the_other_losses_and_choices_are_one_on_any_mesh(simulated, distance, s
     assert losses[0] == pytest.approx(losses[1], rel=2e-3 if "distance_dtype" in settings else 1e-4)
 
 
+@pytest.mark.slow
 def test_an_encoder_without_batch_statistics_is_trained_in_parts(simulated, distance, tmp_path):
     losses = []
     for parts in (1, 2):
@@ -349,6 +353,7 @@ def test_configs_that_do_not_fit_are_refused(simulated, distance, whole, tmp_pat
             pretrain(config, tmp_path / f"run{number}", log=len)
 
 
+@pytest.mark.slow
 def test_its_step_is_compiled_on_shapes_alone(simulated, distance):
     compiled = compile_step(relcon_config(simulated, distance), make_mesh(2), 130)
     state = set_up(relcon_config(simulated, distance), make_mesh(1), 130).abstract

@@ -125,6 +125,7 @@ def test_whoever_was_taken_over_notices_it(tmp_path):
     assert (tmp_path / "run" / LOCK).is_file()
 
 
+@pytest.mark.slow
 def test_two_commands_in_one_workdir(simulated, tmp_path):
     workdir = tmp_path / "run"
     first = Child(pretrain_command(workdir, simulated, *LONG))

@@ -195,7 +195,7 @@ def sharded(devices):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (4,))])
 def test_statistics_are_those_of_all_devices(devices):
     params, running = split(random_params(TINY))
     images = jax.random.normal(jax.random.key(1), (8, 40, 33, 3)) + 3
