@@ -193,6 +193,9 @@ def _named(
     """The first line that holds all wanted names, counted from 1, and its delimiter."""
     if not wanted or options.header_line is not None or options.skip_lines is not None:
         return None
+    if all(name.isdecimal() for name in wanted):
+        # a row of data may hold these numbers
+        return None
     delimiters = (options.delimiter,) if options.delimiter else DELIMITERS
     for k, line in enumerate(lines):
         # most lines hold no name, and need not be cut

@@ -117,6 +117,15 @@ def test_without_a_header_columns_are_numbered(rows, expected, tmp_path):
     np.testing.assert_allclose(both(path, **layout), expected, atol=1e-6)
 
 
+def test_a_row_that_holds_the_numbers_of_columns_is_no_header(rows, tmp_path):
+    path = tmp_path / "plain.txt"
+    body = [list(row) for row in rows]
+    body[50][1:4] = ["2", "3", "4"]
+    path.write_bytes(text(body).split(b"\n", 1)[1])
+    layout = {"time": "1", "acc": ("2", "3", "4"), "gyro": ("5", "6", "7")}
+    assert len(both(path, **layout)) == ROWS
+
+
 def test_the_second_of_two_names_is_named(rows, expected, tmp_path):
     path = tmp_path / "xyz.csv"
     path.write_bytes(text(rows, header=("time", *"xyz", *"xyz")))
