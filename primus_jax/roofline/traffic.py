@@ -206,7 +206,11 @@ def _groups(line: Instruction) -> tuple[tuple[int, ...], ...]:
     )
     if iota:
         return _iota(*iota.groups())
-    mesh = re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", line.attributes)
+    mesh = re.search(
+        r"replica_groups=mesh\[([^\]]*)\]"
+        r"(?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? \{([^}]*)\}",
+        line.attributes,
+    )
     if mesh:
         return _along(*mesh.groups())
     listed = re.search(r"(?:source_target_pairs|replica_groups)=\{(\{.*?\})\}", line.attributes)
@@ -218,15 +222,22 @@ def _groups(line: Instruction) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(number) for number in group.split(",")) for group in groups)
 
 
-def _along(axes: str, together: str) -> tuple[tuple[int, ...], ...]:
-    """`mesh['replica'=2,'data'=4] {'data'}` (jaxlib 0.12): all places along the named axes."""
+def _along(
+    axes: str, dims: str | None, order: str | None, together: str
+) -> tuple[tuple[int, ...], ...]:
+    """`mesh['replica'=2,'data'=4] {'data'}`: all places along the named axes.
+
+    With `device_ids=([2,4]T(1,0))` before the names, the places are numbered like that.
+    """
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
     named = re.findall(r"'([^']+)'", together)
     if together != ",".join(f"'{name}'" for name in named) or not sizes.keys() >= set(named):
         raise ValueError(f"groups of devices in an unknown form: mesh[{axes}] {{{together}}}")
-    numbers = np.arange(math.prod(sizes.values())).reshape(list(sizes.values()))
-    order = [name for name in sizes if name not in named] + named
-    numbers = numbers.transpose([list(sizes).index(name) for name in order])
+    total = math.prod(sizes.values())
+    numbers = np.ravel(_iota(f"1,{total}", dims or str(total), order))
+    numbers = numbers.reshape(list(sizes.values()))
+    outer = [name for name in sizes if name not in named]
+    numbers = numbers.transpose([list(sizes).index(name) for name in (*outer, *named)])
     length = math.prod(sizes[name] for name in named)
     return tuple(tuple(int(n) for n in group) for group in numbers.reshape(-1, length))
 

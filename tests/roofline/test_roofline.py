@@ -271,6 +271,10 @@ WRITTEN = """ENTRY %main (p: f32[4,6]) -> f32[4,6] {{
         ("replica_groups=mesh['replica'=2,'data'=2] {'replica'}", ((0, 2), (1, 3))),
         ("replica_groups=mesh['replica'=2,'data'=2] {'replica','data'}", ((0, 1, 2, 3),)),
         ("replica_groups=mesh['data'=4] {'data'}", ((0, 1, 2, 3),)),
+        (
+            "replica_groups=mesh['a'=1,'b'=2,'c'=2], device_ids=([2,2]T(1,0)) {'b'}",
+            ((0, 1), (2, 3)),
+        ),
     ],
 )
 def test_every_way_to_write_groups_of_devices_is_read(written, groups):
