@@ -9,21 +9,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from support.study_files import BASE
+from support.study_files import BASE, write_people
 from support.tiny_config import POOLED
 
-from data_prep.dataset.origin import Origin
-from data_prep.dataset.recipe import Recipe
-from data_prep.dataset.splits import Splits
-from data_prep.dataset.write import write_dataset
-from data_prep.simulated.simulate import recordings
 from primus_jax.cli import main
 from primus_jax.config_file import run_file
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.resampled import ResampledEncoder
 from primus_jax.objectives.multitask import MultitaskConfig
-from primus_jax.recordings.windows import WindowSpec
 from primus_jax.study import run as studies
 from primus_jax.study.study import Study
 from primus_jax.study.tables import differences
@@ -54,28 +48,17 @@ STEMS = ["curves_accuracy", "curves_macro_f1", "ablation_accuracy", "ablation_ma
 STEMS += ["confusion_people", "map_people_0", "map_people_1", "map_people_2"]
 
 
-def write(folder, seed):
-    """Six simulated people, all in the training split."""
-    write_dataset(
-        recordings(seed=seed, people=6, bouts=1, seconds=2.6),
-        folder,
-        Origin(f"simulated people {seed}", "Apache-2.0", simulated=True),
-        Recipe(WindowSpec(seconds=2.6, hop_seconds=2.6), Splits((1.0, 0.0, 0.0), seed=0)),
-    )
-    return folder
-
-
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     """Who are in no pretraining."""
-    return write(tmp_path_factory.mktemp("evaluation") / "people", seed=11)
+    return write_people(tmp_path_factory.mktemp("evaluation") / "people", seed=11)
 
 
 @pytest.fixture(scope="module")
 def command(people, tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     (folder / "study.py").write_text(STUDY)
-    train = write(folder / "others", seed=3)
+    train = write_people(folder / "others", seed=3)
     Encoder.random(POOLED, 5, 100.0, 2.6).save(folder / "slow")
     return [
         *("study", str(folder / "study.py"), "--train", str(train)),

@@ -6,18 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.study_files import BASE
+from support.study_files import BASE, write_people
 
-from data_prep.dataset.origin import Origin
-from data_prep.dataset.recipe import Recipe
-from data_prep.dataset.splits import Splits
-from data_prep.dataset.write import write_dataset
-from data_prep.simulated.simulate import recordings
 from primus_jax.cli import main
 from primus_jax.config_file import run_file
 from primus_jax.errors import PrimusError
 from primus_jax.objectives.distill_terms import LossWeights
-from primus_jax.recordings.windows import WindowSpec
 from primus_jax.study.retrieval import check_retrieval, half_interval, retrieval_markdown
 from primus_jax.study.study import RetrievalOptions, Study
 
@@ -44,21 +38,13 @@ def get_study():
 """
 
 
-def write(folder, seed):
-    """Six simulated people with sentences, all in the training split."""
-    write_dataset(
-        recordings(seed=seed, people=6, bouts=1, seconds=2.6),
-        folder,
-        Origin(f"simulated people {seed}", "Apache-2.0", simulated=True),
-        Recipe(WindowSpec(seconds=2.6, hop_seconds=2.6), Splits((1.0, 0.0, 0.0), seed=0)),
-    )
-    return folder
-
-
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    places = {"TRAIN": write(folder / "others", 3), "PEOPLE": write(folder / "people", 11)}
+    places = {
+        "TRAIN": write_people(folder / "others", 3),
+        "PEOPLE": write_people(folder / "people", 11),
+    }
     text = BASE + FILE
     for word, place in places.items():
         text = text.replace(word, str(place))
