@@ -19,6 +19,15 @@ AxisName = str | tuple[str, ...] | None
 Tree = TypeVar("Tree")
 
 
+def check_contrastive(form: str, block: int) -> None:
+    """Raise PrimusError unless the form of a contrastive loss is known and its block positive."""
+    if form not in FORMS or block < 1:
+        raise PrimusError(
+            f"objective.contrastive {form!r}, contrastive_block {block}; expected one of {FORMS}, "
+            f"and a positive number."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Pairs:
     """Which pairs of a batch a contrastive loss counts, and how the loss is computed.

@@ -7,7 +7,7 @@ from typing import ClassVar
 from primus_jax.augment import AugmentConfig
 from primus_jax.data.inputs import Input, imu
 from primus_jax.errors import PrimusError
-from primus_jax.losses.pairs import FORMS
+from primus_jax.losses.pairs import check_contrastive
 from primus_jax.losses.temperature import check_temperature
 from primus_jax.losses.triplet import NEGATIVES, REDUCTIONS
 from primus_jax.models.base import EncoderConfig
@@ -220,11 +220,7 @@ class DistillSettings(ObjectiveConfig):
             )
 
     def _check_contrastive(self) -> None:
-        if self.contrastive not in FORMS or self.contrastive_block < 1:
-            raise PrimusError(
-                f"objective.contrastive {self.contrastive!r}, contrastive_block "
-                f"{self.contrastive_block}; expected one of {FORMS}, and a positive number."
-            )
+        check_contrastive(self.contrastive, self.contrastive_block)
         if not math.isfinite(self.bias_initial):
             raise PrimusError(f"objective.bias_initial is {self.bias_initial}; expected a number.")
         check_temperature(

@@ -28,7 +28,7 @@ from primus_jax.augment import AugmentConfig, augment_batch
 from primus_jax.data.inputs import Input, imu
 from primus_jax.errors import PrimusError
 from primus_jax.losses.contrastive import info_nce_with_accuracy
-from primus_jax.losses.pairs import FORMS, Pairs
+from primus_jax.losses.pairs import Pairs, check_contrastive
 from primus_jax.losses.sigmoid import sigmoid_with_accuracy
 from primus_jax.losses.temperature import check_temperature, clamp, init_temperature, temperature
 from primus_jax.models.base import EncoderConfig
@@ -128,11 +128,7 @@ class PrimusConfig(ObjectiveConfig):
             raise PrimusError(f"objective.loss is {self.loss!r}; expected one of {LOSSES}.")
         if not math.isfinite(self.bias_initial):
             raise PrimusError(f"objective.bias_initial is {self.bias_initial}; expected a number.")
-        if self.contrastive not in FORMS or self.contrastive_block < 1:
-            raise PrimusError(
-                f"objective.contrastive {self.contrastive!r}, contrastive_block "
-                f"{self.contrastive_block}; expected one of {FORMS}, and a positive number."
-            )
+        check_contrastive(self.contrastive, self.contrastive_block)
         if self.neighbors and self.queue_size < batch_size:
             raise PrimusError(
                 f"objective.queue_size {self.queue_size} is smaller than the batch {batch_size}."

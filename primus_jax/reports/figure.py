@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from primus_jax.errors import PrimusError
 from primus_jax.files import replace_file
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ STYLE: "dict[RcKeyType, Any]" = {
 DPI = 160
 # Inches of a figure that a page of `reports.html` shows unscaled: 96 CSS pixels are an inch.
 PAGE_INCHES = 9.9
+
+
+def check_drawing(path: Path, seed: int) -> None:
+    """Refuse a picture of chosen windows that cannot be drawn.
+
+    Raises:
+        PrimusError: a negative seed, or another kind of file than PNG.
+    """
+    if seed < 0:
+        raise PrimusError(f"seed {seed}; expected a whole number from 0.")
+    if path.suffix.lower() != ".png":
+        raise PrimusError(f"{path}: expected the name of a PNG file.")
 
 
 @contextlib.contextmanager

@@ -8,9 +8,8 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.errors import PrimusError
 from primus_jax.models.vision.spectrogram import NFFTS, SpectrogramConfig, spectrograms
-from primus_jax.reports.figure import figure_file
+from primus_jax.reports.figure import check_drawing, figure_file
 
 WINDOWS = 3
 ACTIVITIES = 8
@@ -34,10 +33,7 @@ def draw_spectrograms(folder: DatasetFolder, path: Path, seed: int = 0) -> dict[
     Raises:
         PrimusError: a negative seed, another kind of file, or windows too short for a spectrogram.
     """
-    if seed < 0:
-        raise PrimusError(f"seed {seed}; expected a whole number from 0.")
-    if path.suffix.lower() != ".png":
-        raise PrimusError(f"{path}: expected the name of a PNG file.")
+    check_drawing(path, seed)
     chosen = _choose(folder, seed)
     config = fitting(folder.window_samples)
     windows = [window["imu"] for row in chosen.values() for window in row]

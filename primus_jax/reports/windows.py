@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from primus_jax.data.folder import DatasetFolder
-from primus_jax.errors import PrimusError
-from primus_jax.reports.figure import COLORS, FAINT, INK, figure_file
+from primus_jax.reports.figure import COLORS, FAINT, INK, check_drawing, figure_file
 
 WINDOWS = 5
 # More frames than this are too small to see; evenly spaced ones stand for them.
@@ -32,10 +31,7 @@ def draw_windows(folder: DatasetFolder, path: Path, seed: int = 0) -> list[dict[
     Raises:
         PrimusError: a negative seed, or another kind of file.
     """
-    if seed < 0:
-        raise PrimusError(f"seed {seed}; expected a whole number from 0.")
-    if path.suffix.lower() != ".png":
-        raise PrimusError(f"{path}: expected the name of a PNG file.")
+    check_drawing(path, seed)
     windows = _choose(folder, seed)
     frames = "frames" in folder.metadata.tensors
     size = (14.5 if frames else 10.5, 2.35 * len(windows) + 0.6)
