@@ -8,7 +8,7 @@ import numpy as np
 from data_prep.egoexo4d.annotations import version_of
 from data_prep.egoexo4d.takes import Take
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.columns import column_names, read_columns
+from primus_jax.recordings.columns import open_table, read_columns
 
 
 def frame_stamps(take: Take) -> np.ndarray:
@@ -22,7 +22,7 @@ def frame_stamps(take: Take) -> np.ndarray:
     """
     if take.frames is None or not take.timesync.is_file():
         return np.empty(0)
-    if take.rgb_column not in column_names(take.timesync):
+    if take.rgb_column not in open_table(take.timesync).names:
         return np.empty(0)
     stamps = _column(take.timesync, take.rgb_column, version_of(take.timesync))
     first, last = take.frames

@@ -21,6 +21,7 @@ from primus_jax.recordings.plausible import (
     ALONE,
     SHORT_MEDIAN_ACC,
     Stretches,
+    is_stuck,
     magnitudes,
     pooled,
     stretches,
@@ -128,8 +129,7 @@ def _check_recording(si: np.ndarray, where: str) -> None:
         doubt = of_accelerometer(found, none, "m/s2")
         assert doubt is not None  # the limits of `doubts` are narrower
         raise PrimusError(_refusal(where, doubt))
-    gyro = si[:, 3:]
-    if gyro.any() and (gyro == gyro[0]).all():
+    if is_stuck(si[:, 3:]):
         raise PrimusError(f"{where}: the gyroscope never changes; expected zeros if there is none.")
 
 

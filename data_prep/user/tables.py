@@ -14,15 +14,12 @@ from primus_jax.recordings.clock import (
     check_stated,
     check_steady,
     in_order,
-    measured_rate,
-    sampling_rate,
 )
-from primus_jax.recordings.columns import column_names
 from primus_jax.recordings.grid import NOTHING_FINITE, REPEATED, uniform_pieces
 from primus_jax.recordings.numbers import Seen, refuse_contradictions, refuse_impossible
-from primus_jax.recordings.plausible import ALONE, pooled, stretches
+from primus_jax.recordings.plausible import ALONE, is_stuck, pooled, stretches
 from primus_jax.recordings.recording import Recording
-from primus_jax.recordings.rows import Rows, file_rows, joined
+from primus_jax.recordings.rows import Rows, file_rows, find_columns, joined
 from primus_jax.recordings.table_format import OPTIONAL, TableFormat
 from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
 from primus_jax.window import as_rate, to_si
@@ -127,11 +124,9 @@ class Tables:
 
     def _rows(self, path: Path, clock: Clock) -> Rows:
         """All rows of a file."""
-        names = column_names(path, self.layout.text, self.layout.acc)
-        found = self.layout.columns(names, str(path), need_gyro=True)
+        table, found = find_columns(path, self.layout, need_gyro=True)
         self.times.add(found.time)
-        words = tuple(OPTIONAL)
-        rows = joined(list(file_rows(path, self.layout, clock, need_gyro=True, words=words)))
+        rows = joined(list(file_rows(table, found, self.layout, clock, tuple(OPTIONAL))))
         self.drops[WRAPS] += clock.wraps
         seen = Seen(self.layout)
         seen.add(rows)
@@ -139,7 +134,7 @@ class Tables:
         missing = [key for key in self.needed if key not in found.words]
         if missing:
             raise PrimusError(
-                f"{path}: no column {missing[0]!r}; the file has {names}. Name it with "
+                f"{path}: no column {missing[0]!r}; the file has {list(table.names)}. Name it with "
                 f"--{missing[0]}-column."
             )
         return rows
@@ -162,8 +157,7 @@ class Tables:
             if len(time) < 2:
                 self.drops[TOO_SHORT] += 1
                 return None
-            clock.check(measured_rate(time[:RATE_ROWS]), where)
-            rate = sampling_rate(time[:RATE_ROWS], layout.rate_hz, where)
+            rate = clock.rate(time[:RATE_ROWS], layout.rate_hz, where)
             check_steady(time, rate, rows.name)
         self.rates.add(rate)
         si = to_si(rows.raw, layout.acc_unit, layout.gyro_unit)
@@ -178,7 +172,7 @@ class Tables:
             refuse_contradictions(timed.si, judged, self.layout, timed.where)
             refuse_impossible(timed.si, timed.rows.name)
             gyro = timed.si[np.isfinite(timed.si).all(1), 3:]
-            if len(gyro) > timed.rate_hz and gyro.any() and (gyro == gyro[0]).all():
+            if len(gyro) > timed.rate_hz and is_stuck(gyro):
                 raise PrimusError(f"{timed.where}: the gyroscope is stuck at {gyro[0]} rad/s.")
 
     def _pieces(self, timed: _Timed) -> Iterator[Recording]:

@@ -26,16 +26,19 @@ def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -
         remembered: whose format is taken where an option is left out; "" for the usual one.
     """
     xyz = ("X", "Y", "Z")
-    usual = f"those of {remembered}" if remembered else ""
+
+    def default(usual: str) -> str:
+        return f"(default: {f'those of {remembered}' if remembered else usual})"
+
     parser.add_argument(
         "--acc",
         nargs=3,
         metavar=xyz,
-        help=f"columns, +1 g upwards at rest (default: {usual or 'acc_x acc_y acc_z'})",
+        help=f"columns, +1 g upwards at rest {default('acc_x acc_y acc_z')}",
     )
     gyro = parser.add_mutually_exclusive_group()
     gyro.add_argument(
-        "--gyro", nargs=3, metavar=xyz, help=f"columns (default: {usual or 'gyro_x gyro_y gyro_z'})"
+        "--gyro", nargs=3, metavar=xyz, help=f"columns {default('gyro_x gyro_y gyro_z')}"
     )
     gyro.add_argument("--no-gyro", action="store_true", help="there is no gyroscope")
     parser.add_argument(
@@ -51,17 +54,14 @@ def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -
         default=None,
         help="change the accelerometer's sign: Apple's exports read -1 g upwards at rest",
     )
-    unit = f"default: {usual}" if usual else "default: %s"
-    parser.add_argument("--acc-unit", choices=ACC_UNITS, help=f"({unit.replace('%s', 'm/s2')})")
-    parser.add_argument("--gyro-unit", choices=GYRO_UNITS, help=f"({unit.replace('%s', 'rad/s')})")
+    parser.add_argument("--acc-unit", choices=ACC_UNITS, help=default("m/s2"))
+    parser.add_argument("--gyro-unit", choices=GYRO_UNITS, help=default("rad/s"))
     clock = parser.add_mutually_exclusive_group()
-    clock.add_argument(
-        "--time", help=f"column of times (default: {usual or 'time, if the file has it'})"
-    )
+    clock.add_argument("--time", help=f"column of times {default('time, if the file has it')}")
     clock.add_argument(
         "--no-time", action="store_true", help="the file has no times; rows are 1 / RATE apart"
     )
-    parser.add_argument("--time-unit", choices=TIME_UNITS, help=f"({unit.replace('%s', 's')})")
+    parser.add_argument("--time-unit", choices=TIME_UNITS, help=default("s"))
     parser.add_argument(
         "--rate", type=float, help="Hz; needed without times, else compared with the times"
     )
@@ -168,11 +168,9 @@ def print_dialects(paths: "Sequence[Path]", layout: "TableFormat") -> None:
     Raises:
         PrimusError: no such file, or not a table.
     """
-    from primus_jax.recordings.columns import column_names, is_parquet
-    from primus_jax.recordings.dialect import find_dialect
+    from primus_jax.recordings.columns import open_table
 
     for path in paths:
-        column_names(path, layout.text, layout.acc)
-        found = [] if is_parquet(path) else find_dialect(path, layout.text, layout.acc).found()
-        if found:
+        dialect = open_table(path, layout.text, layout.acc).dialect
+        if dialect is not None and (found := dialect.found()):
             print(f"{path}: {'; '.join(found)}", flush=True)

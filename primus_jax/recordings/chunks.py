@@ -9,7 +9,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import is_table, no_gyroscope, plain_array
 from primus_jax.recordings.cells import word
 from primus_jax.recordings.clock import Clock
-from primus_jax.recordings.rows import Rows, array_rows, file_rows, frame_rows
+from primus_jax.recordings.rows import Rows, array_rows, file_rows, find_columns, frame_rows
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import as_rate
 
@@ -116,7 +116,8 @@ def _file(path: Path, layout: TableFormat, clock: Clock, need_gyro: bool) -> Ite
         PrimusError: the column of recordings names two.
     """
     names = _OneName(str(path))
-    for rows in file_rows(path, layout, clock, need_gyro=need_gyro, words=("recording",)):
+    table, found = find_columns(path, layout, need_gyro=need_gyro)
+    for rows in file_rows(table, found, layout, clock, ("recording",)):
         names.check(dict.fromkeys(rows.words.get("recording", ())))
         yield rows
 

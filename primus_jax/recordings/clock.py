@@ -89,6 +89,15 @@ class Clock:
                 return result + (added if len(added) == len(ticks) else np.append(0.0, added))
         return result
 
+    def rate(self, time: np.ndarray, stated: float | None, where: str) -> float:
+        """Return `sampling_rate` of a recording's first rows, once the unit is possible.
+
+        Raises:
+            PrimusError: see `check` and `sampling_rate`.
+        """
+        self.check(measured_rate(time), where)
+        return sampling_rate(time, stated, where)
+
     def check(self, rate_hz: float, where: str) -> None:
         """Refuse a unit that the rate contradicts.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings import csv_file, parquet_file
-from primus_jax.recordings.dialect import TextOptions, find_dialect
+from primus_jax.recordings.dialect import Dialect, TextOptions, find_dialect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,67 +37,78 @@ class Columns:
         return f"{self.path}, {self.row_name} {self.lines[index]}"
 
 
-def is_parquet(path: Path) -> bool:
-    """Return whether the file's name is that of a Parquet file."""
-    return path.suffix.lower() in (".parquet", ".pq")
+@dataclasses.dataclass(frozen=True)
+class TableFile:
+    """A CSV or Parquet file of which the header was read.
+
+    Attributes:
+        path: the file.
+        names: of the columns; several of one name `x` in a CSV file are called "x#1", "x#2"...
+        dialect: how a CSV file is written; None for Parquet.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    dialect: Dialect | None
 
 
-def column_names(
+def open_table(
     path: Path, text: TextOptions | None = None, wanted: Sequence[str] = ()
-) -> list[str]:
-    """Return the names of the columns; several of one name `x` are called "x#1", "x#2"...
+) -> TableFile:
+    """Read the header of a CSV or Parquet file.
 
     Args:
-        path: a CSV or Parquet file.
+        path: the file.
         text: what is stated of a CSV file.
         wanted: names that tell the header from lines above it.
 
     Raises:
-        PrimusError: no such file, an empty file, another kind of file.
+        PrimusError: no such file, an empty file, another kind of file, or a name that two columns
+            of a Parquet file have.
     """
     if not path.is_file():
         raise PrimusError(f"{path}: no such file.")
     if path.stat().st_size == 0:
         raise PrimusError(f"{path}: the file is empty; expected a header and rows.")
-    if is_parquet(path):
-        return parquet_file.names(path)
-    return list(find_dialect(path, text, wanted).names)
+    if path.suffix.lower() not in (".parquet", ".pq"):
+        dialect = find_dialect(path, text, wanted)
+        return TableFile(path, dialect.names, dialect)
+    names = parquet_file.names(path)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise PrimusError(f"{path}: column {repeated[0]!r} appears twice; expected unique names.")
+    return TableFile(path, tuple(names), None)
 
 
 def column_batches(
-    path: Path,
+    table: TableFile,
     numeric: Sequence[str],
     textual: Sequence[str] = (),
     stamps: Sequence[str] = (),
-    text: TextOptions | None = None,
 ) -> Iterator[Columns]:
     """Yield the named columns, some ten thousand rows at a time.
 
     Args:
-        path: a CSV or Parquet file.
+        table: the file.
         numeric: columns of numbers.
         textual: columns of text.
         stamps: columns of times, which keep all their digits.
-        text: what is stated of a CSV file.
 
     Raises:
         PrimusError: a missing column, text in a numeric column, a row of another length, no rows;
             all name the file and the row.
     """
-    wanted = [*numeric, *textual, *stamps]
-    names = column_names(path, text, wanted)
-    missing = [name for name in wanted if name not in names]
+    path, found = table.path, 0
+    missing = [name for name in (*numeric, *textual, *stamps) if name not in table.names]
     if missing:
-        raise PrimusError(f"{path}: no column {missing[0]!r}; the file has {names}.")
-    found = 0
-    if is_parquet(path):
+        raise PrimusError(f"{path}: no column {missing[0]!r}; the file has {list(table.names)}.")
+    if table.dialect is None:
         for batch in parquet_file.batches(path, numeric, textual, stamps):
             lines = np.arange(found + 1, found + 1 + batch.rows)
             yield Columns(path, batch.numbers, batch.text, lines, "row", batch.own_units)
             found += batch.rows
     else:
-        dialect = find_dialect(path, text, wanted)
-        for part in csv_file.batches(path, dialect, numeric, textual, stamps):
+        for part in csv_file.batches(path, table.dialect, numeric, textual, stamps):
             yield Columns(path, part.numbers, part.text, part.lines, "line", part.own_units)
             found += len(part.lines)
     if not found:
@@ -110,7 +121,8 @@ def read_columns(path: Path, numeric: Sequence[str], textual: Sequence[str] = ()
     Raises:
         PrimusError: see `column_batches`.
     """
-    parts = list(column_batches(path, numeric, textual))
+    table = open_table(path, wanted=[*numeric, *textual])
+    parts = list(column_batches(table, numeric, textual))
     return Columns(
         path,
         {name: np.concatenate([part.numbers[name] for part in parts]) for name in numeric},

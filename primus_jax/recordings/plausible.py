@@ -149,6 +149,11 @@ def is_gravity(median_acc: float) -> bool:
     return MEDIAN_ACC[0] < median_acc < MEDIAN_ACC[1]
 
 
+def is_stuck(gyro: np.ndarray) -> bool:
+    """Return whether a gyroscope `[rows, 3]` reads one value, not zero, in every row."""
+    return bool(gyro.any() and (gyro == gyro[0]).all())
+
+
 def beyond_range(si: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return where accelerometer and gyroscope read what no body-worn one does, bool `[time]` each.
 

@@ -9,8 +9,7 @@ import numpy as np
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import as_array, table_values
 from primus_jax.recordings.clock import Clock
-from primus_jax.recordings.columns import Columns, column_batches, column_names, is_parquet
-from primus_jax.recordings.dialect import find_dialect
+from primus_jax.recordings.columns import Columns, TableFile, column_batches, open_table
 from primus_jax.recordings.table_format import FoundColumns, TableFormat
 from primus_jax.recordings.units_row import check_units_row
 from primus_jax.window import ACC_UNITS, GRAVITY
@@ -52,36 +51,51 @@ class Rows(NamedTuple):
         )
 
 
+def find_columns(
+    path: Path, layout: TableFormat, *, need_gyro: bool
+) -> tuple[TableFile, FoundColumns]:
+    """Read the header of a file, and find the columns of `layout` in it.
+
+    Raises:
+        PrimusError: not a table, a missing column, or a row of units that contradicts `layout`.
+    """
+    table = open_table(path, layout.text, layout.acc)
+    found = layout.columns(table.names, str(path), need_gyro=need_gyro)
+    if table.dialect is not None:
+        check_units_row(path, table.dialect, found, layout)
+    return table, found
+
+
 def file_rows(
-    path: Path, layout: TableFormat, clock: Clock, *, need_gyro: bool, words: tuple[str, ...] = ()
+    table: TableFile,
+    found: FoundColumns,
+    layout: TableFormat,
+    clock: Clock,
+    words: tuple[str, ...] = (),
 ) -> Iterator[Rows]:
     """Yield the rows of a CSV or Parquet file, some ten thousand at a time.
 
     Args:
-        path: the file.
+        table: and found: of `find_columns`.
+        found: see table.
         layout: names and units of its columns.
         clock: of its stamps.
-        need_gyro: whether a file without any gyroscope column is refused.
         words: which of recording, label, text, subject are read, where the file has them.
 
     Raises:
         PrimusError: anything wrong with the file, naming it and the row.
     """
-    names = column_names(path, layout.text, layout.acc)
-    found = layout.columns(names, str(path), need_gyro=need_gyro)
-    if not is_parquet(path):
-        check_units_row(path, find_dialect(path, layout.text, layout.acc), found, layout)
     known = {key: name for key, name in found.words.items() if key in words}
     stamps = [found.time] if found.time else []
     words_of = list(dict.fromkeys(known.values()))
-    for batch in column_batches(path, found.numeric, words_of, stamps, layout.text):
+    for batch in column_batches(table, found.numeric, words_of, stamps):
         _check_gravity(batch, found, layout)
         time = None
         if found.time:
             time = clock.seconds(batch.numbers[found.time], batch.own_units.get(found.time))
         raw = _six(batch.numbers, found, layout)
         texts = {key: batch.text[name] for key, name in known.items()}
-        place = f"{path}, {batch.row_name}"
+        place = f"{table.path}, {batch.row_name}"
         rows = Rows(time, raw, bool(found.gyro), texts, batch.lines, place)
         yield rows if time is None else rows.part(~_empty(rows))
 

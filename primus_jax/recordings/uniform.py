@@ -18,8 +18,6 @@ from primus_jax.recordings.clock import (
     Clock,
     check_steady,
     in_order,
-    measured_rate,
-    sampling_rate,
 )
 from primus_jax.recordings.grid import curve, whole_periods
 from primus_jax.recordings.numbers import Seen, check_numbers, refuse_impossible
@@ -123,8 +121,7 @@ def _rate(time: np.ndarray | None, layout: TableFormat, clock: Clock, where: str
         return layout.rate_hz
     if len(time) < 2:
         raise PrimusError(f"{where} has a single row; its rate cannot be measured.")
-    clock.check(measured_rate(time), where)
-    return sampling_rate(time, layout.rate_hz, where)
+    return clock.rate(time, layout.rate_hz, where)
 
 
 class _Grid:

@@ -390,3 +390,14 @@ def test_parquet(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(PrimusError, match="not a Parquet file"):
         read(path)
+
+
+def test_a_parquet_file_with_a_name_twice_is_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = table_columns(200)
+    arrays = [pyarrow.array(values) for values in (*columns.values(), columns["acc_x"])]
+    table = pyarrow.Table.from_arrays(arrays, names=[*columns, "acc_x"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(PrimusError, match=r"a\.parquet: column 'acc_x' appears twice"):
+        read(tmp_path / "a.parquet")

@@ -12,7 +12,7 @@ from data_prep.user.narrations import read_narrations
 from data_prep.user.tables import Tables
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
-from primus_jax.recordings.columns import column_names
+from primus_jax.recordings.columns import open_table
 from primus_jax.recordings.dialect import TextOptions, find_dialect
 from primus_jax.recordings.report import Report
 from primus_jax.recordings.stream import recording_windows
@@ -104,7 +104,7 @@ def test_names_in_quotes_may_hold_delimiters(rows, expected, tmp_path):
     names = [f"{name}, raw" for name in HEADER]
     path = tmp_path / "de.csv"
     path.write_bytes(text(rows, header=[f'"{name}"' for name in names], delimiter=";"))
-    assert column_names(path) == names
+    assert list(open_table(path).names) == names
     found = both(path, time=names[0], acc=tuple(names[1:4]), gyro=tuple(names[4:]))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -112,7 +112,7 @@ def test_names_in_quotes_may_hold_delimiters(rows, expected, tmp_path):
 def test_without_a_header_columns_are_numbered(rows, expected, tmp_path):
     path = tmp_path / "plain.txt"
     path.write_bytes(text(rows).split(b"\n", 1)[1])
-    assert column_names(path) == ["1", "2", "3", "4", "5", "6", "7"]
+    assert list(open_table(path).names) == ["1", "2", "3", "4", "5", "6", "7"]
     layout = {"time": "1", "acc": ("2", "3", "4"), "gyro": ("5", "6", "7")}
     np.testing.assert_allclose(both(path, **layout), expected, atol=1e-6)
 
@@ -271,7 +271,7 @@ def test_what_stands_above_the_header_costs_no_row(rows, expected, tmp_path, abo
 def test_numbers_that_count_are_names(rows, expected, tmp_path):
     path = tmp_path / "pandas.csv"
     path.write_bytes(text(rows, header=[str(k) for k in range(7)]))
-    assert column_names(path) == [str(k) for k in range(7)]
+    assert list(open_table(path).names) == [str(k) for k in range(7)]
     layout = {"time": "0", "acc": ("1", "2", "3"), "gyro": ("4", "5", "6")}
     np.testing.assert_allclose(both(path, **layout), expected, atol=1e-6)
 
