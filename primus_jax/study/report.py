@@ -23,7 +23,8 @@ from primus_jax.reports.html import Section, Table, write_report
 from primus_jax.reports.rows import ResultRow, Rows, write_rows
 from primus_jax.reports.tables import METRICS, interval_cells, table_cells
 from primus_jax.study.figures import plot_ablation, plot_maps, plot_method_maps
-from primus_jax.study.retrieval import RetrievedRow, retrieval_markdown, retrieval_section
+from primus_jax.study.retrieval import retrieval_markdown, retrieval_section
+from primus_jax.study.retrieved import RetrievedRow
 from primus_jax.study.study import RANDOM, Log, Study
 from primus_jax.study.tables import REPORTED, difference_cells, study_markdown
 
@@ -65,7 +66,7 @@ def write_results(
         log("drawing figures")
         sections = _draw(study, rows, methods, folders, new)
         if retrieved:
-            sections.append(retrieval_section(study, retrieved))
+            sections.append(retrieval_section(study, retrieved, new))
             write_rows(new / "retrieval.jsonl", retrieved)
             text = retrieval_markdown(study, retrieved)
             (new / "retrieval.md").write_text(text, encoding="utf-8")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder
@@ -15,14 +14,18 @@ from primus_jax.evals.crossmodal.retrieval import retrieve
 from primus_jax.models.heads import cross_modal_head
 from primus_jax.reports.html import Section, Table
 from primus_jax.reports.markdown import markdown_table
+from primus_jax.study.retrieval_figures import plot_retrieval
+from primus_jax.study.retrieved import (
+    KS,
+    SCORES,
+    RetrievedRow,
+    by_pool,
+    half_interval,
+    table_methods,
+)
 from primus_jax.study.study import RANDOM, Log, Study, slug
 from primus_jax.training.metrics import read_metrics
 from primus_jax.window import same_rate
-
-KS = (1, 10, 50)
-SCORES = (*(f"recall_at_{k}" for k in KS), "mrr")
-# A method, an encoder of it, a dataset, a direction and a pool, averaged over draws of the pool.
-RetrievedRow = dict[str, Any]
 
 
 def check_retrieval(study: Study) -> None:
@@ -36,12 +39,16 @@ def check_retrieval(study: Study) -> None:
                 f"study.retrieval: a pool of {max(options.pools)} windows, but split "
                 f"{options.split!r} of {path} has {windows}. Take smaller pools, or split 'all'."
             )
-        for target in options.targets:
-            if f"{target}_embedding" not in folder.metadata.tensors:
-                raise PrimusError(
-                    f"study.retrieval: {path} stores no {target} embeddings. Make them with "
-                    f"`primus-jax embed`, or leave {target!r} out of the targets."
-                )
+        if not stored_targets(options.targets, folder):
+            raise PrimusError(
+                f"study.retrieval: {path} stores no {' or '.join(options.targets)} embeddings. "
+                f"Make them with `primus-jax embed`, or leave it out of the data."
+            )
+
+
+def stored_targets(targets: Sequence[str], folder: DatasetFolder) -> tuple[str, ...]:
+    """Those of `targets` whose embeddings the dataset stores."""
+    return tuple(name for name in targets if f"{name}_embedding" in folder.metadata.tensors)
 
 
 def retrieval_rows(
@@ -78,10 +85,11 @@ def _retrieved(study: Study, encoder: Encoder, folder: DatasetFolder) -> Iterato
     options = study.retrieval
     head = cross_modal_head(encoder.config.heads, {}).name
     windows = paired_windows(encoder, folder, chosen_splits(folder, options.split), head)
+    targets = stored_targets(options.targets, folder)
     for pool in options.pools:
         draws = [
             [result.row(KS) for result in retrieve(
-                windows, options.targets, equal_texts=options.equal_texts, pool=pool, seed=seed
+                windows, targets, equal_texts=options.equal_texts, pool=pool, seed=seed
             )]
             for seed in range(options.pool_seeds)
         ]  # fmt: skip
@@ -108,12 +116,13 @@ def retrieval_markdown(study: Study, rows: Sequence[RetrievedRow]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def retrieval_section(study: Study, rows: Sequence[RetrievedRow]) -> Section:
-    """The same tables for the page."""
+def retrieval_section(study: Study, rows: Sequence[RetrievedRow], folder: Path) -> Section:
+    """The same tables for the page, with the figures, which are written into `folder`."""
     return Section(
         "Retrieval",
         _explanation(study, rows),
         [Table(header, body, caption=title) for title, header, body in _tables(study, rows)],
+        images=plot_retrieval(study, rows, folder),
     )
 
 
@@ -140,23 +149,12 @@ def _tables(
     study: Study, rows: Sequence[RetrievedRow]
 ) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Title, header and body of each table: methods down, directions across, chance last."""
-    names = list(dict.fromkeys(row["method"] for row in rows))
-    random = [name for name in names if name.startswith(RANDOM)]
-    for dataset, pool, target in dict.fromkeys(
-        (row["dataset"], row["pool"], _target(row)) for row in rows
-    ):
-        chosen = [
-            row for row in rows
-            if (row["dataset"], row["pool"], _target(row)) == (dataset, pool, target)
-        ]  # fmt: skip
+    for (dataset, pool, target), chosen in by_pool(rows).items():
         ways = list(dict.fromkeys(row["direction"] for row in chosen))
         header = ["method", "gradient"]
         header += [f"{way} {score}" for way in ways for score in (*(f"R@{k}" for k in KS), "MRR")]
-        for title, methods in (study.tables or {"Retrieval": tuple(study.methods)}).items():
-            body = [
-                [name, _share(chosen, name), *_cells(chosen, name, ways)]
-                for name in (*methods, *random)
-            ]
+        for title, methods in table_methods(study, chosen).items():
+            body = [[name, _share(chosen, name), *_cells(chosen, name, ways)] for name in methods]
             by_way = {row["direction"]: row["chance"] for row in chosen}
             body.append(["chance", "", *(_number(s, by_way[w][s]) for w in ways for s in SCORES)])
             yield f"{title}: {dataset}, pool of {pool:,}, {target}", header, body
@@ -171,14 +169,6 @@ def _cells(rows: Sequence[RetrievedRow], method: str, ways: Sequence[str]) -> li
             values = np.array([row[score] for row in own])
             cells.append(_number(score, values.mean(), half_interval(values)) if own else "")
     return cells
-
-
-def half_interval(values: np.ndarray) -> float | None:
-    """Half of the 95 % interval of the mean of a few values, by Student's t; None for one."""
-    count = len(values)
-    if count < 2:
-        return None
-    return float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / count**0.5)
 
 
 def _number(score: str, value: float, half: float | None = None) -> str:
@@ -200,7 +190,3 @@ def _gradient_share(out: Path, method: str, seed: int) -> dict[str, float]:
         if any(name.startswith("gradient_ratio_") for name in row)
     ]
     return {"gradient_share": float(np.mean(sums))} if sums else {}
-
-
-def _target(row: RetrievedRow) -> str:
-    return next(word for word in row["direction"].split("->") if word != "imu")

@@ -31,7 +31,7 @@ class RetrievalOptions:
     Attributes:
         data: dataset folders with stored embeddings of sentences or videos; (): no retrieval.
         split: of these datasets.
-        targets: "text", "video".
+        targets: "text", "video"; of each dataset those that it stores.
         pools: sizes; each is drawn `pool_seeds` times.
         pool_seeds: draws, the same for every method, averaged.
         equal_texts: whether windows of one sentence are right answers too.

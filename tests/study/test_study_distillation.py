@@ -12,7 +12,9 @@ from primus_jax.cli import main
 from primus_jax.config_file import run_file
 from primus_jax.errors import PrimusError
 from primus_jax.objectives.distill_terms import LossWeights
-from primus_jax.study.retrieval import check_retrieval, half_interval, retrieval_markdown
+from primus_jax.study.retrieval import check_retrieval, retrieval_markdown
+from primus_jax.study.retrieval_figures import plot_retrieval
+from primus_jax.study.retrieved import half_interval
 from primus_jax.study.study import RetrievalOptions, Study
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,7 @@ def test_the_tables_have_seeds_intervals_pools_and_chance(file, tmp_path):
     assert cell in line
     assert "Simulated, not measured: others" in text
     assert (out / "methods_people.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "recall_triplets_others_60_text.png").read_bytes().startswith(b"\x89PNG")
     page = (out / "report.html").read_text()
     for words in ("Maps of the methods", "ten nearest windows", "Retrieval", "Table 3: others"):
         assert words in page
@@ -125,6 +128,32 @@ def test_the_command_names_other_data_and_refuses_them_before_pretraining(file, 
     assert "a pool of 10000 windows" in error
     assert "people has" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_retrieves_by_the_targets_that_it_stores(file):
+    study = run_file(str(file), "get_study", Study)
+    options = dataclasses.replace(study.retrieval, targets=("text", "voice"))
+    check_retrieval(dataclasses.replace(study, retrieval=options))
+
+
+def test_each_table_has_its_figures_with_the_lead_as_the_last_bar(file, tmp_path):
+    study = run_file(str(file), "get_study", Study)
+    scores = dict.fromkeys(("recall_at_1", "recall_at_10", "recall_at_50", "mrr"), 0.25)
+    rows = [
+        {"method": name, "dataset": "d", "direction": way, "pool": 16, "chance": scores, **scores}
+        for name in ("InfoNCE", "balanced", "triplets", "random initialisation")
+        for way in ("imu->text", "text->imu")
+        for _ in range(2)
+    ]
+    paths = plot_retrieval(study, rows, tmp_path)
+    assert [path.name for path in paths] == [
+        "recall_table_3_d_16_text.png", "mrr_table_3_d_16_text.png",
+        "recall_triplets_d_16_text.png", "mrr_triplets_d_16_text.png",
+    ]  # fmt: skip
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    drawn = (tmp_path / "mrr_table_3_d_16_text.svg").read_text()
+    assert drawn.index("<!-- InfoNCE -->") < drawn.index("<!-- balanced -->")
+    assert "<!-- triplets -->" not in drawn
 
 
 def test_a_random_row_and_chance_end_each_table(file):
