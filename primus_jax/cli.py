@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": "a classifier and a new recording -> times, labels and a timeline",
     "summarise": "a recording -> activity over time, bouts, a timeline and a summary in words",
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
+    "robustness": "encoders and labelled datasets -> accuracy on damaged test windows",
     "study": "methods x pretraining seeds x datasets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with pool and chance",

@@ -80,7 +80,11 @@ class ScoreRow(TypedDict):
 
 
 class ResultRow(ScoreRow):
-    """A line of results.jsonl. "role" is that of the dataset in a study."""
+    """A line of results.jsonl.
+
+    "role" is that of the dataset in a study; "condition", "strengths" and "change_seed" tell how
+    `evals.robustness` changed the tested windows.
+    """
 
     method: str
     dataset: str
@@ -93,6 +97,9 @@ class ResultRow(ScoreRow):
     pretraining_leaks: list[LeakCheck]
     provenance: dict[str, Any]
     role: NotRequired[str]
+    condition: NotRequired[str]
+    strengths: NotRequired[dict[str, float]]
+    change_seed: NotRequired[int]
 
 
 Rows = Sequence[ResultRow]

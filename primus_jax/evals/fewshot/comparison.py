@@ -30,6 +30,7 @@ from primus_jax.reports.tables import markdown_tables
 
 LEAKS = ("error", "report")
 FILES = ("results.jsonl", "table.md", "curves.png", "confusion.png")
+Altered = Callable[[np.ndarray], np.ndarray]
 
 
 def compare(
@@ -40,6 +41,7 @@ def compare(
     protocol: Protocol | None = None,
     head: str | None = None,
     leaks: str = "error",
+    altered: Altered | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> list[ResultRow]:
     """Evaluate every method on every dataset with the same people and the same shots.
@@ -53,6 +55,8 @@ def compare(
             classifier, else "emb".
         leaks: "error" stops when something tested was in an encoder's pretraining; "report" only
             writes it into the rows.
+        altered: windows `[n, time, 6]` -> the same windows as they are tested; the classifier is
+            fitted on unchanged ones. None: tested as they are. For the probe.
         log: takes progress lines.
 
     Returns:
@@ -64,13 +68,17 @@ def compare(
     """
     protocol, draws = protocol or Protocol(), draws or DrawOptions()
     protocol.validate()
+    if altered is not None and (protocol.name != "probe" or protocol.from_scratch):
+        raise PrimusError("altered test windows belong to the probe on frozen features.")
     if leaks not in LEAKS:
         raise PrimusError(f"leaks={leaks!r}; expected one of {LEAKS}.")
     folders = list(folders)
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         raise PrimusError(f"datasets {names}: two have one name. Prepare one again with --name.")
-    runs = [_Run(name, methods[name], protocol, draws, head, leaks) for name in methods]
+    runs = [
+        _Run(name, methods[name], protocol, draws, head, leaks, altered=altered) for name in methods
+    ]
     if protocol.from_scratch:
         every = (method for encoders in methods.values() for method in encoders)
         first = next((method for method in every if trained_encoder(method) is not None), None)
@@ -80,7 +88,8 @@ def compare(
     origin = provenance()
     rows: list[ResultRow] = []
     for folder in folders:
-        imu = dataset_windows(folder) if protocol.from_scratch or protocol.finetune else None
+        needed = protocol.from_scratch or protocol.finetune or altered is not None
+        imu = dataset_windows(folder) if needed else None
         for run in runs:
             rows += run.rows(folder, imu, origin, _prefixed(log, folder.name))
     return rows
@@ -122,6 +131,7 @@ class _Run:
     head: str | None
     leaks: str
     scratch: bool = False
+    altered: Altered | None = None
 
     def rows(
         self,
@@ -130,7 +140,7 @@ class _Run:
         origin: dict[str, Any],
         log: Callable[[str], None],
     ) -> list[ResultRow]:
-        """Rows on one dataset, whose windows are `imu` where the encoder is trained."""
+        """Rows on one dataset, whose windows are `imu` where they are needed."""
         outcomes = [self._evaluate(encoder, folder, imu) for encoder in self.encoders]
         checks = [outcome.check for outcome in outcomes]
         for note in dict.fromkeys(outcome.start.note for outcome in outcomes if outcome.start.note):
@@ -176,17 +186,19 @@ class _Run:
     ) -> FewShotResult:
         shots, seeds, people = self.draws.shots, self.draws.seeds, self.draws.people
         protocol, encoder, finetuning = self.protocol, trained_encoder(method), None
-        if isinstance(method, ResampledEncoder) and imu is not None:
-            imu = method.resampled(imu)
         if encoder is not None and imu is not None and (self.scratch or protocol.finetune):
-            finetuning = Finetuning(encoder, start.head, imu, from_scratch=self.scratch)
+            own = method.resampled(imu) if isinstance(method, ResampledEncoder) else imu
+            finetuning = Finetuning(encoder, start.head, own, from_scratch=self.scratch)
         if self.scratch:
             return paper_fewshot(
                 features, shots, seeds, people, protocol.scratch, finetuning=finetuning
             )
         if protocol.name == "probe":
+            tested = None
+            if self.altered is not None and imu is not None:
+                tested = method.encode_windows(self.altered(imu), head=start.head)
             return probe_fewshot(
-                features, shots, seeds, protocol.c, people, classifier=protocol.classifier
+                features, shots, seeds, protocol.c, people, protocol.classifier, tested
             )
         if isinstance(method, HandFeatures):
             # Metres per second squared and hertz mean nothing side by side on the unit sphere.

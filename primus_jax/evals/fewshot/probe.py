@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from primus_jax.evals.fewshot.convex import CLASSIFIERS, Classifier, Labelled, fit_chosen
 from primus_jax.numerics import dot
@@ -81,6 +82,7 @@ def probe_grid(
     grid: tuple[float, ...] | None = None,
     folds: int = 3,
     classifier: str = "logistic",
+    tested: jax.Array | np.ndarray | None = None,
 ) -> ProbeResult:
     """Fit a classifier for every draw (seed, or seed and fold of people) and shot count.
 
@@ -95,19 +97,21 @@ def probe_grid(
             the classifier.
         folds: validation folds.
         classifier: one of `CLASSIFIERS`.
+        tested: float32 `[n, dim]`, the windows as they are predicted; None: `embedding`.
     """
     kind = CLASSIFIERS[classifier]
     scalers = fit_scaler(embedding, draws.pool)
+    shown = embedding if tested is None else tested
 
     # One draw at a time: memory does not grow with the draws.
     def one_draw(inputs: tuple[Scaler, ProbeDraws]) -> ProbeResult:
         scaler, draw = inputs
-        tested, parts = scaler(embedding[draw.test]), []
+        predicted, parts = scaler(shown[draw.test]), []
         for group in _shared(shots):
             most = max(group)
             x = scaler(embedding[draw.rows[:, :most].reshape(-1)])
             labelled = _labelled(x, draw.valid[:, :most], draw.fold[:, :most], group)
-            parts.append(_predict_group(tested, labelled, kind, folds, grid))
+            parts.append(_predict_group(predicted, labelled, kind, folds, grid))
         return ProbeResult(*(jnp.concatenate(part) for part in zip(*parts, strict=True)))
 
     return jax.lax.map(one_draw, (scalers, draws))

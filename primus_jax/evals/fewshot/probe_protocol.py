@@ -27,6 +27,7 @@ def probe_fewshot(
     c: float | None = None,
     people: str = "resampled",
     classifier: str = "logistic",
+    tested: np.ndarray | None = None,
 ) -> FewShotResult:
     """Fit a convex classifier on frozen features, all shots and seeds in one compiled program.
 
@@ -40,6 +41,8 @@ def probe_fewshot(
             None chooses it on labelled windows of people left out of the fit, see
             `probe.probe_grid`.
         classifier: "logistic" or "ridge".
+        tested: embeddings `[n, dim]` that stand for the windows where they are tested, never where
+            they are labelled; None: those of `features`.
 
     Raises:
         PrimusError: c is not positive, an unknown classifier, or what `draws.make_draws` raises.
@@ -51,6 +54,8 @@ def probe_fewshot(
     draws = make_draws(features, DrawOptions(shots, seeds, people))
     test, _ = padded_rows(draws.sides.test & (features.label >= 0))
     fold = validation_folds(features.group, draws.sides, draws.labelled, VALIDATION_FOLDS)
+    if tested is not None and not np.isfinite(tested).all():
+        raise PrimusError("an embedding of an altered test window is not finite.")
     result = probe_grid(
         features.embedding,
         ProbeDraws(
@@ -64,6 +69,7 @@ def probe_fewshot(
         grid=None if c is None else (float(c),),
         folds=VALIDATION_FOLDS,
         classifier=classifier,
+        tested=tested,
     )
     predicted, gradient, chosen, counted = (np.asarray(part) for part in result)
     name = CLASSIFIERS[classifier].name
