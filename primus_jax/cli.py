@@ -24,7 +24,7 @@ COMMANDS = {
     "import": "PyTorch weights -> a folder like that of export",
     "adapt": "your labelled recordings -> a classifier and its expected accuracy",
     "predict": "a classifier and a new recording -> times, labels and a timeline",
-    "explain": "a classifier and a moment of a recording -> what speaks for the class, drawn",
+    "explain": "a classifier and a moment of a recording -> the evidence for its class, drawn",
     "summarise": "a recording -> activity over time, bouts, a timeline and a summary in words",
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
     "robustness": "encoders and labelled datasets -> accuracy on damaged test windows",

@@ -1,4 +1,4 @@
-"""What in a window speaks for a class, by a classifier or by classifiers of several encoders."""
+"""The evidence for a class in a window, by a classifier or by classifiers of several encoders."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +11,7 @@ from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.features import dataset_features, dataset_windows
+from primus_jax.evals.fewshot.probe import CLIP
 from primus_jax.evals.gradcam import ClassScore, activation_maps, class_score
 from primus_jax.models.vision.encoder import VisionConfig
 from primus_jax.models.vision.spectrogram import spectrograms
@@ -77,8 +78,9 @@ def explain_window(
         raise PrimusError(f"--label {label!r}; the classifier knows {classifier.labels}.")
     name = classifier.labels[probability.argmax()] if label is None else label
     score = class_score(
-        classifier.kernel, classifier.mean, classifier.deviation, classifier.labels.index(name)
-    )
+        classifier.kernel, classifier.mean, classifier.deviation, classifier.labels.index(name),
+        CLIP,
+    )  # fmt: skip
     return _explained(encoder, imu, head, score, start), name, probability
 
 
@@ -124,7 +126,7 @@ def explain_classes(
             chosen = np.random.default_rng([seed, int(k)]).choice(
                 np.flatnonzero(test & (features.label == k))
             )
-            score = class_score(kernel, mean, deviation, int(k))
+            score = class_score(kernel, mean, deviation, int(k), CLIP)
             found = _explained(encoder, windows[chosen], "emb", score, 0.0)
             rows.setdefault(features.label_names[k], []).append(found)
     return rows

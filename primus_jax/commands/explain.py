@@ -1,4 +1,4 @@
-"""A classifier and a moment of a recording -> a picture of what speaks for the class.
+"""A classifier and a moment of a recording -> a picture of the evidence for its class.
 
 primus-jax explain monday.csv --classifier mine --at 125 --out why.png
 

@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     from primus_jax.data.folder import DatasetFolder
     from primus_jax.evals.fewshot.draws import DrawOptions
     from primus_jax.evals.fewshot.methods import named_paths, read_methods
+    from primus_jax.evals.fewshot.robustness import FILES, robustness, write_robustness
     from primus_jax.evals.perturbations import Strengths
-    from primus_jax.evals.robustness import FILES, robustness, write_robustness
 
     paths = named_paths(args.encoder)
     if not paths and (args.random_init or not args.hand_features):

@@ -1,7 +1,7 @@
-"""Grad-CAM of an encoder and a linear classifier: what in a window speaks for a class.
+"""Grad-CAM of an encoder and a linear classifier: the evidence for a class in a window.
 
 Selvaraju et al., "Grad-CAM" (2017). A map of a convolution is weighted by the mean gradient of the
-class score with respect to each of its channels; what is positive in the sum speaks for the class.
+class score with respect to each of its channels; what is positive in the sum is evidence for it.
 """
 
 import functools
@@ -15,7 +15,6 @@ import numpy as np
 
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.fewshot.probe import CLIP
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.released import ReleasedConfig
@@ -27,20 +26,24 @@ from primus_jax.trees import Params
 class ClassScore(NamedTuple):
     """A class score of a window: `direction` times its standardised embedding, each `[dim]`.
 
-    `mean` and `deviation` standardise; values are clipped to +-8, as in the probe.
+    `mean` and `deviation` standardise; values are clipped to plus and minus `clip`.
     """
 
     direction: jax.Array
     mean: jax.Array
     deviation: jax.Array
+    clip: float
 
 
-def class_score(kernel: np.ndarray, mean: np.ndarray, deviation: np.ndarray, k: int) -> ClassScore:
+def class_score(
+    kernel: np.ndarray, mean: np.ndarray, deviation: np.ndarray, k: int, clip: float = np.inf
+) -> ClassScore:
     """The score of class `k` less the mean of all, of a classifier with `kernel` `[dim, classes]`.
 
     The probabilities do not tell what is added to every class, so that the mean is taken out.
     """
-    return ClassScore(*map(jnp.asarray, (kernel[:, k] - kernel.mean(1), mean, deviation)))
+    direction = jnp.asarray(kernel[:, k] - kernel.mean(1))
+    return ClassScore(direction, jnp.asarray(mean), jnp.asarray(deviation), clip)
 
 
 def activation_maps(encoder: Encoder, imu: np.ndarray, head: str, score: ClassScore) -> np.ndarray:
@@ -116,7 +119,7 @@ def _maps(
         with nn.intercept_methods(watch), jax.default_matmul_precision("highest"):
             outputs = cast(dict[str, jax.Array], config.build().apply({"params": params}, imu))
         embedding = outputs[head]
-        x = jnp.clip((embedding - score.mean) / score.deviation, -CLIP, CLIP)
+        x = jnp.clip((embedding - score.mean) / score.deviation, -score.clip, score.clip)
         return jnp.sum(x @ score.direction), found[0]
 
     seen = jax.eval_shape(total, jax.ShapeDtypeStruct((), imu.dtype))[1]

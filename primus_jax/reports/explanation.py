@@ -1,4 +1,4 @@
-"""Pictures of what speaks for a class: the signal, its spectrogram, and a Grad-CAM map on them."""
+"""Pictures of the evidence for a class: the signal, its spectrogram, and a Grad-CAM map on them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from primus_jax.reports.figure import COLORS, figure_file
 AXES = "xyz"
 # From nothing to the most, readable with every colour-vision deficiency.
 HEAT = "cividis"
-LEGEND = "axes; background dark: nothing speaks for the class, bright: the most"
+LEGEND = "axes; background dark: no evidence for the class, bright: the most"
 
 
 @dataclasses.dataclass(frozen=True)
 class Explained:
-    """One window and what speaks for a class in it.
+    """One window and the evidence for a class in it.
 
     Attributes:
         imu: float32 `[time, 6]`, m/s^2 and rad/s.

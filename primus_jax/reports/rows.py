@@ -83,7 +83,7 @@ class ResultRow(ScoreRow):
     """A line of results.jsonl.
 
     "role" is that of the dataset in a study; "condition", "strengths" and "change_seed" tell how
-    `evals.robustness` changed the tested windows.
+    `evals.fewshot.robustness` changed the tested windows.
     """
 
     method: str
