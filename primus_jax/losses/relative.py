@@ -119,11 +119,12 @@ def log_ratio_loss(ranking: Ranking) -> jax.Array:
 
 
 def agreement(ranking: Ranking) -> jax.Array:
-    """Return the share of anchors whose nearest candidate is also the most similar one."""
+    """Return the share of anchors whose most similar candidate is at the least distance."""
     cosines, distances, keep, _ = _compare(ranking)
-    nearest = jnp.argmin(jnp.where(keep, distances, jnp.inf), 1)
-    similar = jnp.argmax(jnp.where(keep, cosines, -jnp.inf), 1)
-    return _mean((nearest == similar).astype(cosines.dtype), ranking.axis_name)
+    distances = jnp.where(keep, distances, jnp.inf)
+    similar = jnp.argmax(jnp.where(keep, cosines, -jnp.inf), 1)[:, None]
+    found = jnp.take_along_axis(distances, similar, 1)[:, 0]
+    return _mean((found <= jnp.min(distances, 1)).astype(cosines.dtype), ranking.axis_name)
 
 
 def _compare(ranking: Ranking) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:

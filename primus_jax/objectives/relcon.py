@@ -38,6 +38,7 @@ from primus_jax.models.compute import DTYPES, PLAIN, ComputeConfig, Forward, mar
 from primus_jax.models.motif import CHANNELS, MotifConfig, MotifDist, architecture
 from primus_jax.models.motif_matrix import motif_distances
 from primus_jax.models.resnet1d import ResNet1DConfig
+from primus_jax.models.window_distance import PLAIN_DISTANCES, plain_distances
 from primus_jax.objectives.base import (
     AxisName,
     Batch,
@@ -46,10 +47,11 @@ from primus_jax.objectives.base import (
     Objective,
     ObjectiveConfig,
 )
-from primus_jax.trees import Params, Tree
+from primus_jax.trees import Tree
 from primus_jax.window import same_rate
 
 DISTANCE = "distance"
+NONE = "none"
 # What exported folders of this project state of the accelerometer.
 ACC_UNIT = "m/s2 with gravity"
 CHOICES = {
@@ -68,8 +70,11 @@ class RelConConfig(ObjectiveConfig):
     """How windows are ranked.
 
     Attributes:
-        distance: exported folder of the frozen distance.
-        attention: how it measures, "sparsemax" or "softmax"; as its folder states.
+        distance: exported folder of the frozen distance; or a distance that is not learned:
+            "euclidean", "dtw" (`models/window_distance.py`), or "none": the person's candidates
+            are equally near, everybody else is equally far. The relative loss with fair ties is
+            then InfoNCE with K positives, each against the other anchors of the batch.
+        attention: how a learned one measures, "sparsemax" or "softmax"; as its folder states.
         channels: of the windows: 3, the accelerometer; 6, with the gyroscope.
         candidates: windows of the same person that are drawn for every anchor.
         near, minutes: which windows of the person; see `data/people.py`.
@@ -78,7 +83,7 @@ class RelConConfig(ObjectiveConfig):
         temperature: divisor of the cosines.
         statistics: of normalisations by the batch: of anchors and candidates "together", or
             "apart", as released: one pass for each.
-        distance_dtype: of the distance's products, "float32" or "bfloat16".
+        distance_dtype: of the products of a learned one, "float32" or "bfloat16".
         pairs: distances that are computed at once.
     """
 
@@ -119,7 +124,16 @@ class RelConConfig(ObjectiveConfig):
         if not self.distance:
             raise PrimusError(
                 "objective.distance is empty; name the exported folder of a distance. Train one "
-                "with configs/motif.py, and export it with `primus-jax export`."
+                "with configs/motif.py, and export it with `primus-jax export`. 'euclidean', "
+                "'dtw' and 'none' need no folder."
+            )
+        if self.distance == NONE and (
+            self.candidates < 1 or (self.loss, self.ties) != ("relative", "fair")
+        ):
+            raise PrimusError(
+                f"objective.distance is 'none', which leaves InfoNCE: every window of the same "
+                f"person is a positive. It needs candidates of at least 1, loss 'relative' and "
+                f"ties 'fair'; they are {self.candidates}, {self.loss!r} and {self.ties!r}."
             )
 
     def inputs(self, window_samples: int, embedding_dim: int) -> tuple[Input, ...]:
@@ -144,13 +158,20 @@ class RelConConfig(ObjectiveConfig):
 
     @property
     def frozen(self) -> Mapping[str, str]:
-        """The folder of the distance."""
-        return {DISTANCE: self.distance}
+        """The folder of the distance, where it is learned."""
+        return {DISTANCE: self.distance} if self.learned else {}
+
+    @property
+    def learned(self) -> bool:
+        """Whether the distance is the folder of a network."""
+        return self.distance not in (NONE, *PLAIN_DISTANCES)
 
     def check_frozen(
         self, networks: Mapping[str, Frozen], folders: Sequence[DatasetFolder]
     ) -> None:
         """Raise PrimusError unless the distance was trained on windows like these."""
+        if not self.learned:
+            return
         network = networks[DISTANCE]
         where, config = f"config.objective.distance {network.path}", network.config
         if not isinstance(config, MotifConfig):
@@ -239,8 +260,8 @@ class RelCon(Objective):
     ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         """See `objectives/base.py`.
 
-        The metric `nearest_is_most_similar` is the share of anchors for which both orders agree on
-        the first candidate.
+        The metric `nearest_is_most_similar` is the share of anchors whose most similar candidate is
+        at the least distance.
         """
         config = self.config
         if self.batch_statistics:
@@ -251,7 +272,7 @@ class RelCon(Objective):
         ranking = Ranking(
             anchors,
             candidates,
-            self._distances(towers[DISTANCE], batch, axis_name),
+            self._distances(towers, batch, axis_name),
             self._there(batch, axis_name),
             axis_name,
         )
@@ -313,17 +334,22 @@ class RelCon(Objective):
         candidates = second.reshape(*own.shape[:2], first.shape[-1])
         return first, candidates, {"statistics": running}
 
-    def _distances(self, params: Params, batch: Batch, axis_name: AxisName) -> jax.Array:
+    def _distances(self, towers: Tree, batch: Batch, axis_name: AxisName) -> jax.Array:
         """The frozen distance of each anchor from all anchors and its candidates."""
         config = self.config
+        anchors, own = self._windows(batch)
+        everybody = gather(anchors, axis_name)
+        if config.distance == NONE:
+            far = jnp.ones((len(anchors), len(everybody)), anchors.dtype)
+            return jnp.concatenate([far, jnp.zeros(own.shape[:2], anchors.dtype)], 1)
+        if not config.learned:
+            return plain_distances(config.distance, anchors, everybody, own, pairs=config.pairs)
+        params = towers[DISTANCE]
         found = architecture(params, config.attention)
-        anchors, own = (x[..., : found.channels] for x in self._windows(batch))
         return motif_distances(
             MotifDist(found, ComputeConfig(dtype=config.distance_dtype)),
             params,
-            anchors,
-            gather(anchors, axis_name),
-            own,
+            *(x[..., : found.channels] for x in (anchors, everybody, own)),
             attention=config.attention,
             pairs=config.pairs,
         )

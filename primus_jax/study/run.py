@@ -26,6 +26,7 @@ from primus_jax.study.report import write_results
 from primus_jax.study.retrieval import check_retrieval, retrieval_rows
 from primus_jax.study.study import RANDOM, Log, Study, encoder_folder, slug
 from primus_jax.training.folder_lock import LOCK, hold_folder
+from primus_jax.training.in_step_towers import open_frozen
 from primus_jax.training.loop import pretrain
 from primus_jax.window import same_rate
 
@@ -73,14 +74,18 @@ def _check_data(study: Study, folders: list[tuple[str, DatasetFolder]]) -> None:
         load_encoder(path)
     check_retrieval(study)
     for name, config in study.methods.items():
-        for path in config.data.train:
-            train = DatasetFolder(path)
+        trains = [DatasetFolder(path) for path in config.data.train]
+        try:
+            open_frozen(config.objective, trains)
+        except PrimusError as error:
+            raise PrimusError(f"study, method {name!r}: {error}") from error
+        for train in trains:
             for _, folder in folders:
                 if not same_rate(train.rate_hz, folder.rate_hz):
                     raise PrimusError(
-                        f"study, method {name!r}: {path} has windows at {train.rate_hz:g} Hz, "
-                        f"{folder.path} at {folder.rate_hz:g} Hz. Prepare both with the same "
-                        f"--target-rate."
+                        f"study, method {name!r}: {train.path} has windows at "
+                        f"{train.rate_hz:g} Hz, {folder.path} at {folder.rate_hz:g} Hz. Prepare both with the "
+                        f"same --target-rate."
                     )
 
 
