@@ -84,8 +84,8 @@ def _check_data(study: Study, folders: list[tuple[str, DatasetFolder]]) -> None:
                 if not same_rate(train.rate_hz, folder.rate_hz):
                     raise PrimusError(
                         f"study, method {name!r}: {train.path} has windows at "
-                        f"{train.rate_hz:g} Hz, {folder.path} at {folder.rate_hz:g} Hz. Prepare both with the "
-                        f"same --target-rate."
+                        f"{train.rate_hz:g} Hz, {folder.path} at {folder.rate_hz:g} Hz. Prepare "
+                        f"both with the same --target-rate."
                     )
 
 
