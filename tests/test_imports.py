@@ -19,7 +19,7 @@ FLOORS = (
     {"evals.crossmodal"},
     {"evals.fewshot"},
     {"classify", "demo", "study"},
-    {"using", "summary"},
+    {"using", "summary", "similar"},
     {"commands"},
     {"cli"},
     {"__main__"},

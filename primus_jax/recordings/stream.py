@@ -5,7 +5,7 @@ out does not depend on how the rows were cut into chunks.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,46 @@ def recording_windows(
     for starts, windows in _cut(blocks, rate_hz, window, hop_seconds, report):
         for i in range(0, len(starts), batch):
             yield starts[i : i + batch], windows[i : i + batch]
+
+
+def cut_out(
+    recording: Any,
+    layout: TableFormat,
+    rate_hz: float,
+    starts: Sequence[float],
+    samples: int,
+    report: Report,
+    *,
+    strict: bool = False,
+) -> list[np.ndarray | None]:
+    """Return the parts of a recording that begin at given times, each float32 `[samples, 6]`.
+
+    Args:
+        recording, layout, rate_hz, report, strict: as of `recording_windows`.
+        starts: seconds after the first row, in any order; the nearest sample is the first.
+        samples: of every part.
+
+    Returns:
+        None for a part that reaches into a gap or beyond the recording.
+    """
+    parts = [np.zeros((samples, 6), np.float32) for _ in starts]
+    filled = [0] * len(starts)
+    origin, place = 0.0, 0
+    uniform = uniform_blocks(recording, layout, rate_hz, report, strict=strict)
+    for block in resampled(uniform, rate_hz, report):
+        if block.start is not None:
+            origin, place = block.start, 0
+            filled = [count if count == samples else 0 for count in filled]
+        rate = _true_rate(report, rate_hz)
+        for k, start in enumerate(starts):
+            first = round((start - origin) * rate)
+            begin = max(first + filled[k], place)
+            end = min(first + samples, place + len(block.samples))
+            if first >= 0 and begin == first + filled[k] and begin < end:
+                parts[k][begin - first : end - first] = block.samples[begin - place : end - place]
+                filled[k] = end - first
+        place += len(block.samples)
+    return [part if count == samples else None for part, count in zip(parts, filled, strict=True)]
 
 
 class _Hops:

@@ -1,0 +1,1 @@
+"""The stretches of a recording that are most like a given one."""
