@@ -1,4 +1,4 @@
-"""The small real study: PRIMUS, its ablation and its baselines, three pretraining seeds each.
+"""The small real study: PRIMUS, its ablation, its baselines and RelCon, three seeds each.
 
     primus-jax prepare pack packs/usc_had.npz --out data/eval/usc_had
     primus-jax prepare pack packs/classyglass1.npz --out data/eval/classyglass1 --drop-labels \\
@@ -14,7 +14,11 @@
 Pretraining data and recipe are those of configs/primus_small.py, whose docstring prepares them.
 usc_had is the development set: all choices are made on it. classyglass1 and dsads are the test.
 
-Cost: 21 runs of about 3 minutes on 2 CPU cores, one hour, then 4 minutes for each evaluation
+RelCon needs its distance first: configs/relcon_small.py has the two commands that make
+distances/motif_small. It is pretrained without bandai, which does not name its people, and reads
+the accelerometer alone, so that it has a random initialisation of its own.
+
+Cost: 24 runs of 3 to 5 minutes on 2 CPU cores, 80 minutes, then 5 minutes for each evaluation
 dataset. The row "supervised from scratch" is not included; it takes longer than all other rows
 together. The same command resumes after any stop. docs/results.md has the outcome.
 
@@ -32,6 +36,7 @@ from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.study.study import Study
 
 RECIPE = Path(__file__).parent / "primus_small.py"
+RELCON = Path(__file__).parent / "relcon_small.py"
 
 
 def get_study() -> Study:
@@ -51,6 +56,7 @@ def get_study() -> Study:
             "SimCLR": without("multimodal", "neighbors"),
             "IMU2CLIP": without("self_supervised", "neighbors"),
             "MultitaskSSL": dataclasses.replace(base, objective=MultitaskConfig()),
+            "RelCon": read_config(str(RELCON), []),
         },
         ablation=("PRIMUS", "PRIMUS without SS", "PRIMUS without MM", "PRIMUS without NN"),
         pretraining_seeds=(0, 1, 2),

@@ -2,12 +2,14 @@
 
 import csv
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from primus_jax.errors import PrimusError
+from primus_jax.recordings.arrays import SignalWarning
 from primus_jax.recordings.report import Report, name_of
 from primus_jax.recordings.search import peaks
 from primus_jax.recordings.stream import cut_out, recording_windows
@@ -109,8 +111,23 @@ def find_similar(
             "this network compares the gyroscope too, and the recording is read without one. "
             "Leave --no-gyro out, or take a network of the accelerometer alone (docs/relcon.md)."
         )
-    if measure.channels == 3:
-        layout = dataclasses.replace(layout, gyro=())
+    with warnings.catch_warnings():
+        if measure.channels == 3:
+            layout = dataclasses.replace(layout, gyro=())
+            # The zeros that stand for a gyroscope are not read.
+            warnings.filterwarnings("ignore", "accelerometer only", SignalWarning)
+        return _find(measure, recording, layout, query, top, hop_seconds)
+
+
+def _find(
+    measure: Measure,
+    recording: Any,
+    layout: TableFormat,
+    query: tuple[float, float],
+    top: int,
+    hop_seconds: float,
+) -> Similar:
+    start, end = query
     samples, rate_hz = round((end - start) * measure.rate_hz), measure.rate_hz
     asked = _query(recording, layout, rate_hz, start, samples)
     own = float(measure.distances(asked, asked[None])[0])

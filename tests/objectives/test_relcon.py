@@ -25,6 +25,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.export.run import export
 from primus_jax.hub.folder import read_folder
 from primus_jax.hub.layout import layout
+from primus_jax.losses.relative import Ranking, relative_loss
 from primus_jax.models.batch_norm import RUNNING, split
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.motif import MotifConfig
@@ -276,6 +277,51 @@ def test_the_step_of_the_original_program():
             assert_close(np.asarray(ours).T, theirs[f"out/after/{name}"], 1e-7)
 
 
+def infonce(anchors, candidates, there, temperature):
+    """Each candidate against itself and the other anchors; sum over candidates, mean over rows."""
+    unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)  # noqa: E731
+    anchors, candidates = unit(anchors), unit(candidates)
+    total = 0.0
+    for i, anchor in enumerate(anchors):
+        others = np.exp(np.delete(anchors, i, 0) @ anchor / temperature).sum()
+        for candidate in candidates[i][there[i]]:
+            own = np.exp(candidate @ anchor / temperature)
+            total -= np.log(own / (own + others))
+    return total / len(anchors)
+
+
+def test_without_a_distance_the_relative_loss_is_infonce():
+    draw = np.random.default_rng(0).normal(size=(5, 3, 7))
+    anchors, own = draw[:, 0], draw[:, 1:]
+    there = np.array([[True, True], [True, False], [True, True], [False, False], [True, True]])
+    objective = RelConConfig(distance="none", candidates=2).build(RESNET)
+    batch = {"motion": jnp.zeros((5, 4, 3)), "candidates": jnp.zeros((5, 2, 4, 3))}
+    distances = objective._distances({}, batch, None)
+    ranking = Ranking(jnp.asarray(anchors), jnp.asarray(own), distances, jnp.asarray(there))
+    expected = infonce(anchors, own, there, 0.2)
+    assert float(relative_loss(ranking, 0.2)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["euclidean", "dtw", "none"])
+def test_distances_without_a_folder_are_one_on_any_mesh(simulated, kind):
+    config = relcon_config(simulated, kind)
+    rows = next(
+        Pipeline(
+            [DatasetFolder(simulated)], "train", 8, 0, config.objective.inputs(130, 512)
+        ).from_step(0)
+    )
+    losses = []
+    for devices in (1, 4):
+        setup = set_up(config, make_mesh(devices), 130)
+        state = setup.init_state()
+        batch = global_batch(setup.mesh, rows)
+        metrics = setup.eval_step(state.params, state.extra, {}, batch, np.int32(0))
+        losses.append(float(metrics["loss"]))
+    assert np.isfinite(losses).all()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
 def test_a_candidate_that_is_an_anchor_counts_once():
     objective = RelConConfig(distance="x").build(RESNET)
     batch = {
@@ -339,6 +385,8 @@ def test_configs_that_do_not_fit_are_refused(simulated, distance, whole, tmp_pat
         (relcon_config(simulated, distance, {"attention": "softmax"}), "measures by sparsemax"),
         (relcon_config(simulated, distance, {"channels": 6}), "reads 3 channels"),
         (relcon_config(simulated, distance, {"temperature": 0.0}), "temperature"),
+        (relcon_config(simulated, "none", {"loss": "hard"}), "leaves InfoNCE"),
+        (relcon_config(simulated, "none", {"candidates": 0}), "leaves InfoNCE"),
         (relcon_config(simulated, distance, {"loss": "soft"}), "objective.loss"),
         (relcon_config(simulated, distance, encoder=MOTIF), "which is the distance"),
         (

@@ -96,6 +96,13 @@ def test_a_query_that_means_nothing_is_a_sentence(folder, capsys, query, options
     assert not (folder / "refused").exists()
 
 
+def test_a_distance_of_the_accelerometer_does_not_miss_a_gyroscope(rows, folder, capsys):
+    assert similar(folder, "--no-gyro", encoder="motif", out="still", query=("6", "9")) == 0
+    assert "gyroscope" not in capsys.readouterr().err
+    of_both = (folder / "out_motif" / "similar.csv").read_text().splitlines()
+    assert (folder / "still" / "similar.csv").read_text().splitlines()[:5] == of_both
+
+
 def test_other_units_rates_and_channels_are_refused(folder, capsys):
     for options, words in (
         (("--acc-unit", "m/s2"), "acc-unit"),

@@ -18,6 +18,7 @@ from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.resampled import ResampledEncoder
 from primus_jax.objectives.multitask import MultitaskConfig
+from primus_jax.objectives.relcon import RelConConfig
 from primus_jax.study import run as studies
 from primus_jax.study.study import Study
 from primus_jax.study.tables import differences
@@ -223,6 +224,7 @@ def test_the_small_study_is_valid_and_says_its_command_and_cost():
     assert len(study.pretraining_seeds) == 3
     objectives = {name: config.objective for name, config in study.methods.items()}
     assert isinstance(objectives.pop("MultitaskSSL"), MultitaskConfig)
+    assert isinstance(objectives.pop("RelCon"), RelConConfig)
     terms = {name: (o.self_supervised, o.multimodal, o.neighbors) for name, o in objectives.items()}
     assert len(set(terms.values())) == len(terms) == 6
     assert terms["SimCLR"] == (True, False, False)
