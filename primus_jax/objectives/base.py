@@ -79,6 +79,11 @@ class ObjectiveConfig(Protocol):
         """Exported folders of frozen networks that the step takes as `towers`, by name there."""
         return {}
 
+    @property
+    def frozen_configs(self) -> Mapping[str, EncoderConfig]:
+        """Usual architectures of the same: a step is compiled for them where no folder is yet."""
+        return {}
+
     def check_frozen(
         self, networks: Mapping[str, Frozen], folders: Sequence[DatasetFolder]
     ) -> None:

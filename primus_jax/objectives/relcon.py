@@ -162,6 +162,12 @@ class RelConConfig(ObjectiveConfig):
         return {DISTANCE: self.distance} if self.learned else {}
 
     @property
+    def frozen_configs(self) -> Mapping[str, EncoderConfig]:
+        """The published distance, of these channels."""
+        published = MotifConfig(attention=self.attention, channels=self.channels)
+        return {DISTANCE: published} if self.learned else {}
+
+    @property
     def learned(self) -> bool:
         """Whether the distance is the folder of a network."""
         return self.distance not in (NONE, *PLAIN_DISTANCES)

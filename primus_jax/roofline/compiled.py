@@ -3,9 +3,11 @@
 import dataclasses
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
 from primus_jax.config import Config
@@ -16,6 +18,7 @@ from primus_jax.roofline.flops import count_products
 from primus_jax.roofline.hlo import parse
 from primus_jax.roofline.traffic import Collective, collectives, memory_traffic
 from primus_jax.training.setup import set_up
+from primus_jax.trees import Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,7 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
 
     Args:
         config: of a run on stored embeddings. Of frozen networks of the objective, the folders
-            give the shapes.
+            give the shapes; where there is no folder yet, the usual architecture does.
         mesh: over the devices of this job, or of a topology (`jax.experimental.topologies`).
         window_samples: of the datasets.
 
@@ -75,13 +78,10 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
     stop = jax.ShapeDtypeStruct((mesh.size,), bool, sharding=split)
     # The jitted step is typed as a plain function.
     train_step = cast(jax.stages.Wrapped, setup.train_step)
-    frozen = {
-        name: jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding.replicated(mesh)),
-            read_folder(folder)[0],
-        )
-        for name, folder in config.objective.frozen.items()
-    }
+    frozen = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding.replicated(mesh)),
+        {name: _frozen(config, name, window_samples) for name in config.objective.frozen},
+    )
     traced = train_step.trace(state, frozen, setup.abstract_batch(), stop)
     try:
         compiled = traced.lower().compile()
@@ -109,6 +109,16 @@ def compile_step(config: Config, mesh: Mesh, window_samples: int) -> CompiledSte
         compile_seconds=seconds,
         text=text,
     )
+
+
+def _frozen(config: Config, name: str, window_samples: int) -> Tree:
+    """Parameters, or their shapes, of a frozen network of the objective."""
+    folder = config.objective.frozen[name]
+    if Path(folder).exists():
+        return read_folder(folder)[0]
+    module = config.objective.frozen_configs[name].build()
+    window = jax.ShapeDtypeStruct((1, window_samples, 6), jnp.float32)
+    return jax.eval_shape(module.init, jax.random.key(0), window)["params"]
 
 
 def _memory(stats: Any) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """ONNX files: float32 agrees with JAX, int8 states its cost, others are not kept."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.exported import (
@@ -16,9 +18,16 @@ from support.tiny_config import MOTION
 from primus_jax.errors import PrimusError
 from primus_jax.export.onnx import checked_file
 from primus_jax.export.onnx.checked_file import CheckWindows, OnnxFile
+from primus_jax.models.motif import MotifConfig
+from primus_jax.models.resnet1d import ResNet1DConfig
+
+RESNETS = [
+    ResNet1DConfig(width1=4, width2=6, width3=8),
+    ResNet1DConfig(width1=4, width2=6, width3=6, channels=6, multihead=True, head_layers=2),
+]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+@pytest.mark.parametrize("config", [*CONFIGS, *RESNETS], ids=name_of)
 def test_onnx_agrees(config, tmp_path):
     pytest.importorskip("onnx")
     encoder, imu = encoder_of(config), windows(config)
@@ -53,6 +62,40 @@ def test_int8_says_what_it_costs(config, tmp_path):
     whole = OnnxFile(check)(tmp_path / "f.onnx", encoder.params, config, {"head": head})
     assert path.stat().st_size < (tmp_path / "f.onnx").stat().st_size
     assert whole["outputs"] == list(config.heads)
+
+
+@pytest.mark.parametrize("attention", ["sparsemax", "released"])
+def test_the_distance_agrees(attention, tmp_path):
+    pytest.importorskip("onnx")
+    config = MotifConfig(features=16, blocks=2, attention=attention)
+    encoder, imu = encoder_of(config), windows(config)[:, :90]
+    about = OnnxFile(CheckWindows(imu, "random"))(
+        tmp_path / "m.onnx", encoder.params, config, {"head": "emb"}
+    )
+    assert about["outputs"] == ["distance"]
+    assert about["input"] == "anchor, candidate float32 [batch, 90, 6]"
+    assert 0 <= about["largest_relative_difference"] <= 1e-5
+    session = onnx_session(tmp_path / "m.onnx")
+    [theirs] = session.run(None, {"anchor": imu[:4], "candidate": imu[2:]})
+    module, variables = config.build(), {"params": encoder.params}
+    pair = jnp.asarray(imu[..., :3])
+    measure = jax.jit(
+        lambda anchor, candidate: module.apply(
+            variables,
+            anchor,
+            module.apply(variables, candidate, method="remember"),
+            config.attend(training=False),
+            method="distance",
+        )
+    )
+    np.testing.assert_allclose(theirs[:, 0], measure(pair[:4], pair[2:]), rtol=2e-5)
+
+
+def test_a_distance_is_not_written_in_eight_bits(tmp_path):
+    config = MotifConfig(features=8, blocks=1)
+    with pytest.raises(PrimusError, match="not written in eight bits"):
+        export_of(encoder_of(config), tmp_path / "out", int8=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_float_file_that_disagrees_is_not_kept(tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ def encoder_of(config, seed=1):
     shapes = jax.eval_shape(config.build().init, jax.random.key(0), imu)["params"]
     params = jax.tree_util.tree_map_with_path(
         lambda path, leaf: np.float32(
-            rng.normal(size=leaf.shape) * 0.2 + (path[-1].key == "scale")
+            rng.normal(size=leaf.shape) * 0.2 + (path[-1].key in ("scale", "running_var"))
         ),
         shapes,
     )

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.export.onnx.encoders import onnx_encoder
+from primus_jax.export.onnx.encoders import DISTANCE, PAIR, onnx_encoder
 from primus_jax.export.onnx.graph import OPSET, import_onnx
 from primus_jax.hub.torch_names import to_torch_names
 from primus_jax.models.base import EncoderConfig
+from primus_jax.models.motif import MotifConfig
 from primus_jax.trees import Params
 
 # Of the largest value of an output.
@@ -54,15 +55,20 @@ class OnnxFile:
                 with JAX within 1e-5 of the largest value.
         """
         imu, outputs = self.windows.imu, config.heads
+        inputs = {"imu": imu}
+        if isinstance(config, MotifConfig):
+            if self.int8:
+                raise PrimusError("a distance is not written in eight bits. Leave --int8 out.")
+            outputs, inputs = (DISTANCE,), dict(zip(PAIR, (imu, np.roll(imu, 1, 0)), strict=True))
         if self.int8:
             outputs = (description["head"],)
         tensors = to_torch_names(params, config)
         model = onnx_encoder(tensors, config, imu.shape[1], outputs, self.int8)
         path.write_bytes(model.SerializeToString())
-        ours, theirs = jax_outputs(params, config, imu), onnx_outputs(path, imu)
+        ours, theirs = jax_outputs(params, config, inputs), onnx_outputs(path, inputs)
         about = {
             "opset": OPSET,
-            "input": f"imu float32 [batch, {imu.shape[1]}, 6]",
+            "input": f"{', '.join(inputs)} float32 [batch, {imu.shape[1]}, 6]",
             "outputs": list(outputs),
             "checked_on": f"{len(imu)} windows, {self.windows.source}",
         }
@@ -80,18 +86,33 @@ class OnnxFile:
         return about | {"largest_relative_difference": difference}
 
 
-def jax_outputs(params: Params, config: EncoderConfig, imu: np.ndarray) -> dict[str, np.ndarray]:
-    """Every output of the encoder in full float32."""
+def jax_outputs(
+    params: Params, config: EncoderConfig, inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Every output of the network in full float32, by the names of `onnx_encoder`."""
 
-    def apply(params: Params, imu: np.ndarray) -> dict[str, jax.Array]:
+    def apply(params: Params, inputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         with jax.default_matmul_precision("highest"):
-            outputs = config.build().apply({"params": params}, imu)
+            if isinstance(config, MotifConfig):
+                pair = (inputs[name][..., : config.channels] for name in PAIR)
+                return {DISTANCE: _distance(params, config, *pair)[:, None]}
+            outputs = config.build().apply({"params": params}, inputs["imu"])
         return cast(dict[str, jax.Array], outputs)
 
-    return jax.device_get(jax.jit(apply)(params, imu))
+    return jax.device_get(jax.jit(apply)(params, inputs))
 
 
-def onnx_outputs(path: Path, imu: np.ndarray) -> dict[str, np.ndarray]:
+def _distance(
+    params: Params, config: MotifConfig, anchor: jax.Array, candidate: jax.Array
+) -> jax.Array:
+    module, variables = config.build(), {"params": params}
+    memory = module.apply(variables, candidate, method="remember")
+    attention = config.attend(training=False)
+    measured = module.apply(variables, anchor, memory, attention, method="distance")
+    return cast(jax.Array, measured)
+
+
+def onnx_outputs(path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Every output of an ONNX file by onnxruntime on the CPU."""
     import_onnx()
     try:
@@ -102,7 +123,7 @@ def onnx_outputs(path: Path, imu: np.ndarray) -> dict[str, np.ndarray]:
         ) from error
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"imu": imu}), strict=True))
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
 def similarity(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:

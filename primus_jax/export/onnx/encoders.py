@@ -11,8 +11,10 @@ import numpy as np
 
 from primus_jax.errors import PrimusError
 from primus_jax.export.onnx.graph import Graph
+from primus_jax.export.onnx.relcon import motif_distance, resnet1d_trunk
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.layers import adaptive_mean
+from primus_jax.models.motif import MotifConfig
 from primus_jax.models.motion import (
     BANDS,
     SCALE,
@@ -23,6 +25,11 @@ from primus_jax.models.motion import (
 )
 from primus_jax.models.motion import CHANNELS as MOTION_CHANNELS
 from primus_jax.models.released import DEVIATION_EPSILON, FIXED_SCALE, KERNELS, ReleasedConfig
+from primus_jax.models.resnet1d import ResNet1DConfig
+
+# Inputs and output of the graph of a distance.
+PAIR = ("anchor", "candidate")
+DISTANCE = "distance"
 
 
 def onnx_encoder(
@@ -35,7 +42,8 @@ def onnx_encoder(
     """Weights by PyTorch name -> `onnx.ModelProto` for windows of `time` samples.
 
     Input "imu", float32 `[batch, time, 6]` with any batch; every output float32
-    `[batch, config.width(name)]`.
+    `[batch, config.width(name)]`. A motif distance has the inputs "anchor" and "candidate", and the
+    one output "distance" `[batch, 1]`.
 
     Args:
         tensors: `to_torch_names` of the parameters.
@@ -48,6 +56,10 @@ def onnx_encoder(
         PrimusError: the package onnx is not installed, or no graph is known for this encoder.
     """
     graph = Graph(tensors, int8)
+    if isinstance(config, MotifConfig):
+        both = (graph.node("Transpose", name, perm=[0, 2, 1]) for name in PAIR)
+        distance = motif_distance(graph, config, *both, time)
+        return graph.model({DISTANCE: (distance, 1)}, time, f"Motif distance, {config}", PAIR)
     x = graph.node("Transpose", "imu", perm=[0, 2, 1])
     results = {}
     if isinstance(config, MotionConfig):
@@ -57,10 +69,13 @@ def onnx_encoder(
             shared = projector(graph, readout)
     elif isinstance(config, ReleasedConfig):
         results["emb"] = shared = released_trunk(graph, config, x, time)
+    elif isinstance(config, ResNet1DConfig):
+        results["emb"] = shared = resnet1d_trunk(graph, config, x)
     else:
         raise PrimusError(
-            f"an encoder of kind {config.kind!r} has no ONNX graph; expected 'released' or "
-            f"'motion'. Export without ONNX, or add its layers to export/onnx/encoders.py."
+            f"an encoder of kind {config.kind!r} has no ONNX graph; expected 'released', 'motion', "
+            f"'resnet1d' or 'motif'. Export without ONNX, or add its layers to "
+            f"export/onnx/encoders.py."
         )
     for head in [name for name in outputs if name != "emb"]:
         results[head] = shared
@@ -68,7 +83,7 @@ def onnx_encoder(
             results[head] = graph.gelu(graph.linear(shared, f"{head}_head.0"))
         last = f"{head}_head.2" if config.head_layers == 2 else f"{head}_head"
         results[head] = graph.linear(results[head], last)
-    about = f"PRIMUS inertial encoder, {'int8' if int8 else 'float32'}, {config}"
+    about = f"Inertial encoder, {'int8' if int8 else 'float32'}, {config}"
     chosen = {name: (results[name], config.width(name)) for name in outputs}
     return graph.model(chosen, time, about)
 

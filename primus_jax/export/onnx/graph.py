@@ -131,13 +131,27 @@ class Graph:
         """Concatenation along an axis."""
         return self.node("Concat", *parts, axis=axis)
 
-    def model(self, outputs: Mapping[str, tuple[str, int]], time: int, about: str) -> Any:
-        """The checked `onnx.ModelProto`, from "imu" `[batch, time, 6]` to `outputs`.
+    def descending(self, x: str, count: int) -> str:
+        """The last axis, of `count` values, from the largest to the smallest."""
+        name = f"TopK_{len(self.nodes)}"
+        names, inputs = [name, f"{name}_places"], [x, self.integers(count)]
+        self.nodes.append(self._onnx.helper.make_node("TopK", inputs, names, name))
+        return name
+
+    def model(
+        self,
+        outputs: Mapping[str, tuple[str, int]],
+        time: int,
+        about: str,
+        inputs: Sequence[str] = ("imu",),
+    ) -> Any:
+        """The checked `onnx.ModelProto`, from inputs `[batch, time, 6]` to `outputs`.
 
         Args:
             outputs: name of an output -> name of a result, `[batch, width]`, and its width.
             time: samples of a window.
             about: what the model says it is.
+            inputs: their names.
         """
         helper, float32 = self._onnx.helper, self._onnx.TensorProto.FLOAT
         nodes = [
@@ -147,7 +161,7 @@ class Graph:
         graph = helper.make_graph(
             nodes,
             "primus_encoder",
-            [helper.make_tensor_value_info("imu", float32, ["batch", time, 6])],
+            [helper.make_tensor_value_info(name, float32, ["batch", time, 6]) for name in inputs],
             [
                 helper.make_tensor_value_info(name, float32, ["batch", width])
                 for name, (_, width) in outputs.items()
