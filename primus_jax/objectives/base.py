@@ -134,6 +134,20 @@ class Objective(Protocol):
         """
         ...
 
+    def validation_loss(
+        self,
+        params: Tree,
+        extra: Tree,
+        towers: Tree,
+        batch: Batch,
+        key: jax.Array,
+        *,
+        axis_name: AxisName = None,
+        forward: Forward | None = None,
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+        """Return what validation measures; that of training, unless the method differs there."""
+        return self.loss(params, extra, towers, batch, key, axis_name=axis_name, forward=forward)
+
     def extra_rows(self, extra: Tree) -> Tree:
         """Return True for the leaves of `extra` whose first axis is split over the devices."""
         return jax.tree.map(lambda leaf: False, extra)

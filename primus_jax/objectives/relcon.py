@@ -5,8 +5,8 @@ are the other anchors of the global batch, and windows of the same person. The f
 an argument of the step (law 4), read from its exported folder.
 
 The normalisation of an encoder with batch statistics is that of anchors and candidates together,
-on all devices (`statistics`). Validation normalises by statistics of its own batches; the released
-program takes the running ones.
+on all devices (`statistics`). Validation normalises by the running ones, as the released program
+does.
 """
 
 import dataclasses
@@ -245,6 +245,7 @@ class RelCon(Objective):
         """Embeddings of the anchor and its candidates, `[rows, 1 + K, dim]`.
 
         An encoder with batch statistics sees the whole batch at once, so `loss` embeds by itself.
+        With running statistics, as in validation, it treats every window by itself.
         """
         params = mark_varying(params, batch["index"])
         windows, own = self._windows(batch)
@@ -269,12 +270,44 @@ class RelCon(Objective):
         The metric `nearest_is_most_similar` is the share of anchors whose most similar candidate is
         at the least distance.
         """
-        config = self.config
         if self.batch_statistics:
             anchors, candidates, extra = self._embed(params, extra, batch, axis_name)
         else:
             both = (forward or self.forward)(params, batch, key)
             anchors, candidates = both[:, 0], both[:, 1:]
+        return self._rank(anchors, candidates, extra, towers, batch, axis_name)
+
+    def validation_loss(
+        self,
+        params: Tree,
+        extra: Tree,
+        towers: Tree,
+        batch: Batch,
+        key: jax.Array,
+        *,
+        axis_name: AxisName = None,
+        forward: Forward | None = None,
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+        """As `loss`, by the running statistics."""
+        if not self.batch_statistics:
+            return self.loss(
+                params, extra, towers, batch, key, axis_name=axis_name, forward=forward
+            )
+        whole = {"encoder": join(params["encoder"], extra["statistics"])}
+        both = self.forward(whole, batch, key)
+        return self._rank(both[:, 0], both[:, 1:], extra, towers, batch, axis_name)
+
+    def _rank(
+        self,
+        anchors: jax.Array,
+        candidates: jax.Array,
+        extra: Tree,
+        towers: Tree,
+        batch: Batch,
+        axis_name: AxisName,
+    ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+        """The loss of embeddings, the next `extra`, and metrics."""
+        config = self.config
         ranking = Ranking(
             anchors,
             candidates,

@@ -32,14 +32,17 @@ def sharded_loss(
     *,
     fsdp: bool = False,
     micro_batches: int = 1,
+    validation: bool = False,
 ) -> Callable[..., Any]:
-    """The objective's loss as a function of global arrays, laid out as `parallel/sharding.py` says.
+    """The objective's loss as a function of global arrays, laid out as `parallel/sharding.py` says;
+    with `validation`, what validation measures.
 
     The replication check stays on (`check_vma`), so that the transpose sums the gradient over
     devices exactly once; nothing here adds a `psum` of its own.
     """
     everywhere = PartitionSpec()
     forward = micro_batched(objective.forward, micro_batches)
+    of_batch = objective.validation_loss if validation else objective.loss
 
     def loss(
         params: Tree, extra: Tree, towers: Tree, batch: Batch, key: jax.Array
@@ -50,7 +53,7 @@ def sharded_loss(
         def local(
             params: Tree, extra: Tree, towers: Tree, batch: Batch, key: jax.Array
         ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
-            return objective.loss(
+            return of_batch(
                 gather(params, split, batch["index"]),
                 extra,
                 towers,
@@ -128,7 +131,7 @@ def make_eval_step(
     The key depends on the batch's number only, so that the validation loss of two checkpoints
     differs by their weights and not by the draw. What the loss would write to `extra` is dropped.
     """
-    loss = sharded_loss(objective, mesh, embed, fsdp=fsdp)
+    loss = sharded_loss(objective, mesh, embed, fsdp=fsdp, validation=True)
 
     def evaluate(
         params: Tree, extra: Tree, towers: Tree, batch: Batch, number: jax.Array

@@ -27,7 +27,11 @@ RESNETS = [
 ]
 
 
-@pytest.mark.parametrize("config", [*CONFIGS, *RESNETS], ids=name_of)
+@pytest.mark.parametrize(
+    "config",
+    [*CONFIGS, *(pytest.param(config, marks=pytest.mark.slow) for config in RESNETS)],
+    ids=name_of,
+)
 def test_onnx_agrees(config, tmp_path):
     pytest.importorskip("onnx")
     encoder, imu = encoder_of(config), windows(config)
@@ -64,7 +68,9 @@ def test_int8_says_what_it_costs(config, tmp_path):
     assert whole["outputs"] == list(config.heads)
 
 
-@pytest.mark.parametrize("attention", ["sparsemax", "released"])
+@pytest.mark.parametrize(
+    "attention", ["sparsemax", pytest.param("released", marks=pytest.mark.slow)]
+)
 def test_the_distance_agrees(attention, tmp_path):
     pytest.importorskip("onnx")
     config = MotifConfig(features=16, blocks=2, attention=attention)

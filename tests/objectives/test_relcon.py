@@ -26,7 +26,7 @@ from primus_jax.export.run import export
 from primus_jax.hub.folder import read_folder
 from primus_jax.hub.layout import layout
 from primus_jax.losses.relative import Ranking, relative_loss
-from primus_jax.models.batch_norm import RUNNING, split
+from primus_jax.models.batch_norm import RUNNING, join, split
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.motif import MotifConfig
 from primus_jax.models.resnet1d import ResNet1DConfig
@@ -331,6 +331,27 @@ def test_a_candidate_that_is_an_anchor_counts_once():
     }
     there = objective._there(batch, None)
     assert there.tolist() == [[True, False], [True, False], [False, True]]
+
+
+def test_validation_takes_the_running_statistics(simulated, whole):
+    _, state, _ = whole
+    config = relcon_config(simulated, "none")
+    inputs = config.objective.inputs(130, 512)
+    rows = next(Pipeline([DatasetFolder(simulated)], "train", 8, 0, inputs).from_step(0))
+    batch = {name: jnp.asarray(rows[name]) for one in inputs for name in one.arrays}
+    batch["index"] = jnp.arange(8, dtype=jnp.int32)
+    encoder = RESNET.build()
+    objective = config.objective.build(RESNET)
+    params = {"params": join(state.params["encoder"], state.extra["statistics"])}
+    loss, (extra, _) = objective.validation_loss(
+        state.params, state.extra, {}, batch, jax.random.key(0)
+    )
+    assert extra is state.extra
+    embed = lambda x: encoder.apply(params, x.reshape(-1, 130, 3))["emb"]  # noqa: E731
+    own = embed(batch["candidates"]).reshape(8, 2, -1)
+    there = objective._there(batch, None)
+    ranking = Ranking(embed(batch["motion"]), own, objective._distances({}, batch, None), there)
+    assert float(loss) == pytest.approx(float(relative_loss(ranking, 0.1)), rel=1e-5)
 
 
 def changed_folder(distance, to, change):

@@ -111,6 +111,32 @@ def test_the_recipes_are_valid(name):
     assert config.data.batch_size % 256 == config.objective.queue_size % 256 == 0
 
 
+def test_the_recipe_of_relcon_is_one_pass_over_a_billion_windows():
+    config = read_config(str(ROOT / "configs" / "relcon_pod.py"), [])
+    config.validate()
+    batch, count = config.data.batch_size, config.objective.candidates
+    assert batch % 256 == 0
+    assert 0 <= 10**9 - config.steps * batch < batch
+    text = " ".join((ROOT / "configs" / "relcon_pod.py").read_text().split())
+    for number in (config.steps, batch * (batch + count) // 256, batch * (1 + count)):
+        assert f"{number:,}" in text
+
+
+@pytest.mark.slow
+def test_a_step_with_a_distance_is_compiled_before_there_is_one(tmp_path):
+    done = run(
+        "--config", "configs/relcon_pod.py", "--fake-devices", "2", "--chip", "v5e",
+        "--window-samples", "64", "--config.data.batch_size=4", "--config.objective.candidates=1",
+        "--config.encoder.width1=4", "--config.encoder.width2=4", "--config.encoder.width3=4",
+        "--config.objective.distance=nowhere", "--out", str(tmp_path / "cost.json"), timeout=1800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cost = json.loads((tmp_path / "cost.json").read_text())
+    # The distance is an argument: its weights are no parameters of the state.
+    assert cost["parameters"] < 10_000
+    assert cost["operations"]["bfloat16 HIGHEST"] > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["primus_pod", "primus_pod_300m"])
 def test_the_recipes_fit_256_chips(name, tmp_path):
