@@ -53,6 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_table_format(table)
     add_names(table, "recording", "label", "text", "subject")
     table.add_argument(
+        "--target-column",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="column of numbers for `regress` to predict; repeat it for more. A window gets the "
+        "mean of the values in it",
+    )
+    table.add_argument(
         "--narrations",
         type=Path,
         help="CSV with recording, seconds (after the first sample), text: a window is centred on "
@@ -135,7 +143,7 @@ def _table(args: argparse.Namespace) -> "DatasetFolder":
     narrations = read_narrations(args.narrations) if args.narrations else None
     layout = table_format(args)
     print_dialects(args.files, layout)
-    tables = Tables(args.files, layout, narrations)
+    tables = Tables(args.files, layout, narrations, targets=list(dict.fromkeys(args.target_column)))
     embeddings = _embeddings(args)
     return _write(
         args,
