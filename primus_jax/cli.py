@@ -28,6 +28,7 @@ COMMANDS = {
     "summarise": "a recording -> activity over time, bouts, a timeline and a summary in words",
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
     "robustness": "encoders and labelled datasets -> accuracy on damaged test windows",
+    "regress": "encoders and a dataset with numbers -> how well a number is predicted",
     "study": "methods x pretraining seeds x datasets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with pool and chance",

@@ -63,13 +63,18 @@ def stride_targets(left: np.ndarray, right: np.ndarray, rate_hz: float) -> dict[
     Raises:
         PrimusError: signals of different length, or what `foot_events` raises.
     """
-    if abs(len(left) - len(right)) > _APART * rate_hz:
+    if not sampled_together(left, right, rate_hz):
         raise PrimusError(
             f"{len(left)} samples of the left and {len(right)} of the right foot; expected sensors "
             f"that were sampled together, and lost nothing."
         )
     found = strides(foot_events(left, rate_hz), foot_events(right, rate_hz))
     return {name: np.stack([found.middle, getattr(found, name)], 1) for name in TARGETS}
+
+
+def sampled_together(left: np.ndarray, right: np.ndarray, rate_hz: float) -> bool:
+    """Whether two signals `[time, 6]` that begin together end together, within half a second."""
+    return abs(len(left) - len(right)) <= _APART * rate_hz
 
 
 def _of_one_foot(own: FootEvents, other: FootEvents) -> np.ndarray:

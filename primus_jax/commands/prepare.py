@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
     pack = kinds.add_parser("pack", help="packed recordings (.npz)", description=_pack.__doc__)
     pack.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
+    pack.add_argument(
+        "--gait",
+        nargs=2,
+        default=[],
+        metavar=("LEFT", "RIGHT"),
+        help="placements on the feet: the times of their strides become targets for `regress`",
+    )
     pack.set_defaults(prepare=_pack)
 
     table = kinds.add_parser(
@@ -131,7 +138,7 @@ def _pack(args: argparse.Namespace) -> "DatasetFolder":
     from data_prep.user.packs import Packs
 
     embeddings = _embeddings(args)
-    packs = Packs(args.files, embeddings, args.placement, args.drop_labels)
+    packs = Packs(args.files, embeddings, args.placement, args.drop_labels, args.gait)
     return _write(args, packs, Origin(packs.source, packs.licence), drops=packs.drops)
 
 
