@@ -78,7 +78,9 @@ class Recipe:
         frames: Iterator[np.ndarray | None] = iter([None] * len(imu))
         if spec.frames:
             frames = window_frames(recording, starts, spec, drops)
-        targets = window_means(recording.targets, starts / spec.rate_hz, spec.samples / spec.rate_hz)
+        targets = window_means(
+            recording.targets, starts / spec.rate_hz, spec.samples / spec.rate_hz
+        )
         for signal, begin, text, shown, numbers in zip(
             imu, begins, texts, frames, targets, strict=True
         ):

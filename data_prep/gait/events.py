@@ -12,6 +12,7 @@ of the swing, where the rate passes 0.7 of the trough. Troughs alone make a swin
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 from scipy.signal import butter, filtfilt, find_peaks
 
 from primus_jax.errors import PrimusError
@@ -23,8 +24,8 @@ _SWING_HZ, _TROUGH_HZ = 3.5, 10.0
 _ORDER = 2
 # rad/s; feet that shift while a person stands turn more slowly.
 LEAST_SWING = 1.5
-# rad/s about each axis; a foot on the ground turns more slowly.
-_STILL = 0.6
+# rad/s about each axis, and seconds; a foot on the ground turns more slowly for longer.
+_STILL, _REST = 0.8, 0.1
 # Of the usual swing; steps of a turn are slower than those of a straight walk.
 _SHARE = 0.35
 # Of a trough; chosen on seven trials with events that people checked (docs/regression.md).
@@ -71,7 +72,7 @@ def foot_events(imu: np.ndarray, rate_hz: float) -> FootEvents:
     middle, _ = find_peaks(swing, height=height, distance=max(1, round(_APART * rate_hz)))
     fine = _smooth(turning, rate_hz, _TROUGH_HZ)
     reach = round(_REACH * rate_hz)
-    found = []
+    found: list[tuple[float, float]] = []
     for peak in middle:
         off, strike = _push_off(fine, peak, reach), _landing(fine, peak, reach)
         if off is not None and strike is not None and (not found or off > found[-1][1]):
@@ -93,7 +94,9 @@ def sagittal_rate(gyro: np.ndarray, rate_hz: float) -> np.ndarray:
     centred = gyro - np.median(gyro, 0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     rate = centred @ axes[:, -1]
-    still = np.abs(centred).max(1) < _STILL
+    # A rate that only passes through zero is not rest.
+    around = maximum_filter1d(np.abs(centred).max(1), max(3, round(_REST * rate_hz)))
+    still = around < _STILL
     angle, time = np.cumsum(rate) / rate_hz, np.arange(len(rate))
     if still.any():
         angle -= np.interp(time, time[still], angle[still])

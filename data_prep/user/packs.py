@@ -245,21 +245,19 @@ class Packs:
                 targets=targets,
             )
 
-    def _gait(self, pack: dict[str, np.ndarray], si: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    def _gait(
+        self, pack: dict[str, np.ndarray], si: np.ndarray
+    ) -> dict[str, dict[str, np.ndarray]]:
         """Targets by the name of a recording, from the feet; `si` is the whole signal `[N, 6]`."""
-        rows = {
-            (str(stem), str(placement)): slice(begin, end)
-            for stem, placement, (begin, end) in zip(
-                pack["recording"],
-                pack["placement"],
-                itertools.pairwise(pack["offsets"].tolist()),
-                strict=True,
-            )
-        }
-        rate = float(pack["rate_hz"])
-        found: dict[str, dict[str, np.ndarray]] = {}
-        for stem in sorted({stem for stem, _ in rows}):
-            feet = [si[rows[stem, foot]] for foot in self.feet if (stem, foot) in rows]
-            if len(feet) == 2 and sampled_together(*feet, rate):
-                found[stem] = stride_targets(*feet, rate)
+        offsets, rate = pack["offsets"].tolist(), float(pack["rate_hz"])
+        names = zip(pack["recording"].tolist(), pack["placement"].tolist(), strict=True)
+        rows = dict(zip(names, itertools.starmap(slice, itertools.pairwise(offsets)), strict=True))
+        left, right = self.feet
+        found = {}
+        for stem in dict.fromkeys(pack["recording"].tolist()):
+            if (stem, left) not in rows or (stem, right) not in rows:
+                continue
+            feet = si[rows[stem, left]], si[rows[stem, right]]
+            if sampled_together(feet[0], feet[1], rate):
+                found[stem] = stride_targets(feet[0], feet[1], rate)
         return found

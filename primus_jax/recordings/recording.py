@@ -52,8 +52,8 @@ class Recording:
 
     Raises:
         PrimusError: not a signal in SI units (`primus_jax.window.check_imu`), a rate that is not a
-            positive number, an embedding that is not a finite vector, or targets that are not finite
-            pairs.
+            positive number, an embedding that is not a finite vector, or targets that are not
+            finite pairs.
     """
 
     id: str

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from primus_jax.reports.figure import COLORS, FAINT, INK, MARKERS, figure_file
 
@@ -73,7 +74,7 @@ def plot_bland_altman(panels: Sequence[Panel], target: str, path: Path) -> None:
         _legend(figure)
 
 
-def _axes(figure, panels: Sequence[Panel]) -> list[Axes]:  # type: ignore[no-untyped-def]
+def _axes(figure: Figure, panels: Sequence[Panel]) -> list[Axes]:
     columns = min(_COLUMNS, len(panels))
     grid = figure.subplots(math.ceil(len(panels) / columns), columns, squeeze=False).ravel()
     for axes in grid[len(panels) :]:
@@ -102,7 +103,7 @@ def _people(axes: Axes, panel: Panel, x: np.ndarray, y: np.ndarray) -> None:
     axes.scatter(x, y, s=46, facecolors=colors, edgecolors="white", linewidths=0.9, zorder=3)
 
 
-def _legend(figure) -> None:  # type: ignore[no-untyped-def]
+def _legend(figure: Figure) -> None:
     axes = figure.axes[0]
     handles = [
         axes.scatter([], [], s=9, color=INK, alpha=0.5, linewidths=0),

@@ -1,6 +1,7 @@
 """Several methods that predict one target of a dataset, and the files about them."""
 
 import csv
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,21 +33,21 @@ FILES = ("results.jsonl", "table.md", "predictions.csv", "scatter.png", "bland_a
 MEAN = "mean of the training people"
 
 
+@dataclasses.dataclass(frozen=True)
 class Comparison:
     """The rows of every method and level, and the predictions behind them.
 
     Attributes:
         target: what is predicted.
         rows: ready for results.jsonl.
-        features: of the last encoder; people and recordings are those of every encoder.
+        features: of one encoder; people and recordings are those of every encoder.
         predictions: of the first encoder of every method.
     """
 
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.rows: list[dict[str, Any]] = []
-        self.features: Features | None = None
-        self.predictions: dict[str, Predictions] = {}
+    target: str
+    rows: list[dict[str, Any]]
+    features: Features
+    predictions: dict[str, Predictions]
 
 
 def compare_regressions(
@@ -62,7 +63,7 @@ def compare_regressions(
     """Predict a target by every method, for the same people in the same folds.
 
     Args:
-        methods: name -> encoders; several (initialisations) are averaged.
+        methods: name -> encoders; several (initialisations) are averaged. At least one.
         folder: a dataset with targets.
         target: name of one.
         options: people, seeds and penalty; None: the defaults.
@@ -76,7 +77,9 @@ def compare_regressions(
             what `dataset_features`, `draw_sides` and `predict` raise.
     """
     options = options or RegressionOptions()
-    made, origin = Comparison(target), provenance()
+    rows: list[dict[str, Any]] = []
+    predictions: dict[str, Predictions] = {}
+    origin = {"people": options.people or "default", "provenance": provenance()}
     for name, encoders in methods.items():
         found, checks = [], []
         for encoder in encoders:
@@ -85,9 +88,10 @@ def compare_regressions(
             sides = draw_sides(features, values, options)
             checks.append(_pretraining_check(encoder, folder, features, sides, leaks))
             found.append(predict(features, values, sides, options.penalty))
-        if not made.rows:
-            made.rows += _rows(MEAN, folder, features, target, [predict_mean(values, sides)], {})
-        made.features, made.predictions[name] = features, found[0]
+        predictions[name] = found[0]
+        if not rows:
+            mean = [predict_mean(values, sides)]
+            rows += _rows(MEAN, folder, features, target, mean, origin)
         penalties = Counter(f"{p:g}" for one in found for p in one.penalties)
         about = {
             "head": head,
@@ -95,18 +99,16 @@ def compare_regressions(
             "encoder_config": encoder_description(encoders[0]),
             "pretraining_leaks": checks,
             "penalties": dict(sorted(penalties.items(), key=lambda item: float(item[0]))),
+            **origin,
         }
-        made.rows += _rows(name, folder, features, target, found, about)
+        rows += _rows(name, folder, features, target, found, about)
         known, total = len(found[0].rows), len(features.label)
         log(f"{name}: {known:,} windows predicted, {total - known:,} without {target} left out")
-    for row in made.rows:
-        row |= {"people": options.people or "default", "provenance": origin}
-    return made
+    return Comparison(target, rows, features, predictions)
 
 
 def write_regression(made: Comparison, folder: Path) -> str:
     """Write `FILES` into an existing folder; return the table."""
-    assert made.features is not None
     table = agreement_tables(made.rows)
     write_rows(folder / FILES[0], made.rows)
     (folder / FILES[1]).write_text(table, encoding="utf-8")
@@ -153,7 +155,7 @@ def _pretraining_check(
     if encoder is None:
         return {"status": "untrained", "why": "no learning"}
     try:
-        return check_pretraining(encoder.metadata, folder, features, sides.test.any(0))
+        return check_pretraining(encoder.metadata, folder, features, np.asarray(sides.test.any(0)))
     except PrimusError as error:
         if leaks == "error":
             raise
@@ -162,9 +164,8 @@ def _pretraining_check(
 
 def _write_predictions(made: Comparison, path: Path) -> None:
     """Every window that the first seed tests, as CSV."""
-    features = made.features
-    assert features is not None
-    assert features.start is not None
+    features, start = made.features, made.features.start
+    assert start is not None  # `dataset_features` gives it
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["method", "subject", "recording", "start_seconds", "true", "predicted"])
@@ -174,5 +175,5 @@ def _write_predictions(made: Comparison, path: Path) -> None:
                 numbers = (found.true[i], found.predicted[0, i])
                 writer.writerow(
                     [name, features.subject[row], features.recording[row],
-                     f"{features.start[row]:g}", *(f"{value:.6g}" for value in numbers)]
+                     f"{start[row]:g}", *(f"{value:.6g}" for value in numbers)]
                 )  # fmt: skip

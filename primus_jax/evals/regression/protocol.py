@@ -100,12 +100,15 @@ def draw_sides(features: Features, target: np.ndarray, options: RegressionOption
     few = len(np.unique(group)) < FOLDS
     people = options.people or ("leave-one-out" if few else f"kfold:{FOLDS}")
     sides = choose_sides(people, label, group, features.split[rows], range(options.seeds))
-    whole = []
-    for part in (sides.train, sides.test, sides.validation):
-        side = np.zeros((len(part), len(target)), bool)
-        side[:, rows] = part
-        whole.append(side)
-    sides = Sides(*whole, sides.seed)
+
+    def everywhere(side: np.ndarray) -> np.ndarray:
+        whole = np.zeros((len(side), len(target)), bool)
+        whole[:, rows] = side
+        return whole
+
+    sides = Sides(
+        everywhere(sides.train), everywhere(sides.test), everywhere(sides.validation), sides.seed
+    )
     check_sides(features, sides)
     return sides
 

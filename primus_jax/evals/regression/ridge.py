@@ -4,6 +4,7 @@ Rows enter as `Moments`, which add up: those of any people are the sum of theirs
 out is a subtraction. All is float64 NumPy: the largest matrix is `[dim, dim]`.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -15,17 +16,21 @@ _CONSTANT = 1e-10
 
 
 class Moments(NamedTuple):
-    """Sums over rows: `count`; `x` `[dim]`, `y`; `xx` `[dim, dim]`, `xy` `[dim]`."""
+    """Sums over rows: their number, `x` `[dim]`, `y` `[]`, `xx` `[dim, dim]`, `xy` `[dim]`."""
 
-    count: float
+    rows: np.ndarray
     x: np.ndarray
-    y: float
+    y: np.ndarray
     xx: np.ndarray
     xy: np.ndarray
 
-    def plus(self, other: "Moments", sign: float = 1.0) -> "Moments":
-        """The sums over the rows of both; with `sign` -1 over the rows without those of `other`."""
-        return Moments(*(a + sign * b for a, b in zip(self, other, strict=True)))
+    def plus(self, other: "Moments") -> "Moments":
+        """The sums over the rows of both."""
+        return Moments(*map(np.add, self, other))
+
+    def without(self, other: "Moments") -> "Moments":
+        """The sums over the rows that are not those of `other`, which are among these."""
+        return Moments(*map(np.subtract, self, other))
 
 
 class Linear(NamedTuple):
@@ -41,7 +46,7 @@ class Linear(NamedTuple):
 
 def moments(x: np.ndarray, y: np.ndarray) -> Moments:
     """Sums over the rows of float64 `[n, dim]` and `[n]`."""
-    return Moments(float(len(x)), x.sum(0), float(y.sum()), x.T @ x, x.T @ y)
+    return Moments(np.array(float(len(x))), x.sum(0), y.sum(), x.T @ x, x.T @ y)
 
 
 def fit(sums: Moments, penalties: tuple[float, ...]) -> Linear:
@@ -55,9 +60,9 @@ def fit(sums: Moments, penalties: tuple[float, ...]) -> Linear:
         sums: over the rows that are fitted, one at least, of features of about unit spread.
         penalties: none negative.
     """
-    mean, level = sums.x / sums.count, sums.y / sums.count
-    covariance = sums.xx / sums.count - np.outer(mean, mean)
-    cross = sums.xy / sums.count - mean * level
+    mean, level = sums.x / sums.rows, sums.y / sums.rows
+    covariance = sums.xx / sums.rows - np.outer(mean, mean)
+    cross = sums.xy / sums.rows - mean * level
     variance = np.diag(covariance)
     spread = variance > _CONSTANT
     scale = np.where(spread, 1 / np.sqrt(np.where(spread, variance, 1)), 0)
@@ -88,13 +93,11 @@ def choose(
     if len(penalties) == 1:
         return fit(moments(x, y), penalties), penalties[0]
     parts = [moments(x[fold == k], y[fold == k]) for k in range(int(fold.max()) + 1)]
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.plus(part)
+    whole = functools.reduce(Moments.plus, parts)
     error = np.zeros(len(penalties))
     for k, part in enumerate(parts):
         out = fold == k
-        predicted = fit(whole.plus(part, -1.0), penalties)(x[out])
+        predicted = fit(whole.without(part), penalties)(x[out])
         error += np.square(predicted - y[out, None]).sum(0)
     best = penalties[int(np.argmin(error))]
     return fit(whole, (best,)), best
