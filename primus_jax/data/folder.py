@@ -125,8 +125,8 @@ class WindowSource(Sequence[dict[str, Any]]):
     `text`, `subject`, `group`, `recording`, `placement` str, `start_seconds` float, and where the
     dataset has them `tokens` int32 `[77]`, `text_embedding` and `video_embedding` float16 `[dim]`
     and `frames` uint8 `[frames, size, size, 3]` (zeros where `has_text_embedding`,
-    `has_video_embedding`, `has_frames` are False), and `targets` float32 `[target_names]`, NaN
-    where a number is not known. Arrays are read-only.
+    `has_video_embedding`, `has_frames` are False). Where the dataset has numbers to predict, there
+    is `targets` float32 `[target_names]`, NaN where one is not known. Arrays are read-only.
 
     Attributes:
         damaged: shard and record of what was skipped.

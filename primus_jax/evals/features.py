@@ -19,8 +19,9 @@ class Features:
 
     `embedding` is float32 `[n, dim]`; `label` is int `[n]`, an index into `label_names` or -1 for
     unlabelled; `subject`, `group`, `recording`, `placement` and `split` are str `[n]`;
-    `content` is a digest of each window's signal, bytes `[n]`, or None where it is not known;
-    `targets` is float32 `[n, target_names]`, NaN where a number is not known, or None without any;
+    `content` is a digest of each window's signal, bytes `[n]`, or None where it is not known.
+
+    `targets` is float32 `[n, target_names]`, NaN where a number is not known, or None without any.
     `start` is float `[n]`, seconds after the start of the recording, or None.
     """
 

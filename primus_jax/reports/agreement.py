@@ -43,7 +43,6 @@ def plot_scatter(panels: Sequence[Panel], target: str, path: Path) -> None:
             _note(axes, f"MAE {mae:.3g}\nr {r:.2f}" if r is not None else f"MAE {mae:.3g}")
             axes.set_xlim(low, high)
             axes.set_ylim(low, high)
-            axes.set_aspect("equal")
             axes.set_xlabel(f"true {target}", parse_math=False)
             axes.set_ylabel("predicted")
         _legend(figure)

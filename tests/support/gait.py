@@ -1,5 +1,7 @@
 """Feet that walk with known times."""
 
+from pathlib import Path
+
 import numpy as np
 
 SWING = 0.42
@@ -46,3 +48,29 @@ def feet(stride: float, seconds: float = 12.0, rate_hz: float = 50.0, seed: int 
     left, *_ = foot(stride, 0.5, seconds, rate_hz, seed)
     right, *_ = foot(stride, 0.5 + stride / 2, seconds, rate_hz, seed + 1)
     return left, right
+
+
+def pack_of_feet(path: Path, people: int = 4) -> Path:
+    """A pack of one walk a person: both feet and the back, whose beat is the stride's."""
+    parts, columns = [], {name: [] for name in ("subject", "placement", "recording")}
+    for k in range(people):
+        stride = 1.0 + 0.1 * k
+        left, right = feet(stride, seconds=12.0, seed=10 * k)
+        time = np.arange(len(left)) / 50
+        back = np.zeros_like(left)
+        back[:, 2] = 9.81 + 1.5 * np.sin(4 * np.pi * time / stride)
+        back[:, 3:] = 0.3 * np.sin(2 * np.pi * time / stride)[:, None]
+        noise = np.random.default_rng(k).normal(0, 0.05, back.shape)
+        for placement, signal in (("left", left), ("right", right), ("back", back + noise)):
+            parts.append(np.round(signal / np.repeat([0.01, 0.002], 3)).astype(np.int16))
+            columns["subject"].append(f"p{k}")
+            columns["placement"].append(placement)
+            columns["recording"].append(f"walk{k}")
+    ends = np.cumsum([0, *map(len, parts)])
+    same = {name: np.array([""] * len(parts)) for name in ("label", "text")}
+    np.savez(
+        path, signal=np.concatenate(parts), offsets=ends, rate_hz=np.float32(50),
+        acc_scale=np.float32(0.01), gyro_scale=np.float32(0.002), name="walks", license="none",
+        source="simulated", **same, **{name: np.array(v) for name, v in columns.items()},
+    )  # fmt: skip
+    return path

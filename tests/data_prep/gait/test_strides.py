@@ -1,14 +1,16 @@
 """Feet that walk with known times, and the real ones."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.gait import SWING, feet, foot
+from support.gait import SWING, feet, foot, pack_of_feet
 
 from data_prep.gait.events import foot_events
 from data_prep.gait.strides import TARGETS, stride_targets
 from data_prep.user.packs import NO_FEET, Packs
+from primus_jax.cli import main
 from primus_jax.errors import PrimusError
 
 PACK = Path(__file__).parents[4] / "shared/data/gait_feet.npz"
@@ -60,32 +62,6 @@ def test_what_is_not_a_pair_of_feet():
         foot_events(left[::4], 12.5)
 
 
-def pack_of_feet(path: Path, people: int = 4) -> Path:
-    """A pack of one walk a person: both feet and the back, whose beat is the stride's."""
-    parts, columns = [], {name: [] for name in ("subject", "placement", "recording")}
-    for k in range(people):
-        stride = 1.0 + 0.1 * k
-        left, right = feet(stride, seconds=12.0, seed=10 * k)
-        time = np.arange(len(left)) / 50
-        back = np.zeros_like(left)
-        back[:, 2] = 9.81 + 1.5 * np.sin(4 * np.pi * time / stride)
-        back[:, 3:] = 0.3 * np.sin(2 * np.pi * time / stride)[:, None]
-        noise = np.random.default_rng(k).normal(0, 0.05, back.shape)
-        for placement, signal in (("left", left), ("right", right), ("back", back + noise)):
-            parts.append(np.round(signal / np.repeat([0.01, 0.002], 3)).astype(np.int16))
-            columns["subject"].append(f"p{k}")
-            columns["placement"].append(placement)
-            columns["recording"].append(f"walk{k}")
-    ends = np.cumsum([0, *map(len, parts)])
-    same = {name: np.array([""] * len(parts)) for name in ("label", "text")}
-    np.savez(
-        path, signal=np.concatenate(parts), offsets=ends, rate_hz=np.float32(50),
-        acc_scale=np.float32(0.01), gyro_scale=np.float32(0.002), name="walks", license="none",
-        source="simulated", **same, **{name: np.array(v) for name, v in columns.items()},
-    )  # fmt: skip
-    return path
-
-
 def test_a_pack_gives_the_back_the_times_of_the_feet(tmp_path):
     packs = Packs(
         [pack_of_feet(tmp_path / "walks.npz")], placements=["back"], feet=["left", "right"]
@@ -99,6 +75,21 @@ def test_a_pack_gives_the_back_the_times_of_the_feet(tmp_path):
         list(Packs(packs.paths, feet=["shoe", "right"]))
 
 
+def test_the_back_predicts_the_strides_of_people_left_out(tmp_path, capsys):
+    pack, data, out = pack_of_feet(tmp_path / "walks.npz"), tmp_path / "data", tmp_path / "out"
+    words = ["--gait", "left", "right", "--placement", "back", "--splits", "1", "0", "0"]
+    words += ["--window", "4", "--hop", "2"]
+    assert main(["prepare", "pack", str(pack), *words, "--out", str(data)]) == 0
+    words = ["--hand-features", "--data", str(data), "--target", "stride_time", "--seeds", "1"]
+    assert main(["regress", *words, "--out", str(out)]) == 0
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    mean, hand = (row for row in rows if row["level"] == "person")
+    assert mean["people_tested"] == hand["people_tested"] == 4
+    assert hand["mae"] < 0.8 * mean["mae"]
+    assert "stride_time, stance_time, double_support_time" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not PACK.is_file(), reason="the pack of real feet is not there")
 def test_real_feet():
     """19 adults: means of each stay within what is published of healthy walking."""
