@@ -29,7 +29,7 @@ class Panel(NamedTuple):
 
 
 def plot_scatter(panels: Sequence[Panel], target: str, path: Path) -> None:
-    """Predicted over true, one panel for each method, on one scale; rings are people."""
+    """Predicted over true, one panel for each method, on one scale; large dots are people."""
     values = np.concatenate([np.concatenate([p.true, p.predicted]) for p in panels])
     low, high = _range(values)
     with figure_file(path, _size(panels)) as figure:
@@ -43,9 +43,9 @@ def plot_scatter(panels: Sequence[Panel], target: str, path: Path) -> None:
             _note(axes, f"MAE {mae:.3g}\nr {r:.2f}" if r is not None else f"MAE {mae:.3g}")
             axes.set_xlim(low, high)
             axes.set_ylim(low, high)
-            axes.set_xlabel(f"true {target}", parse_math=False)
+            axes.set_xlabel("true")
             axes.set_ylabel("predicted")
-        _legend(figure)
+        _legend(figure, target)
 
 
 def plot_bland_altman(panels: Sequence[Panel], target: str, path: Path) -> None:
@@ -68,9 +68,9 @@ def plot_bland_altman(panels: Sequence[Panel], target: str, path: Path) -> None:
             _note(axes, f"bias {bias:.2g}, limits {bias - width:.2g} to {bias + width:.2g}")
             axes.set_xlim(*across)
             axes.set_ylim(*along)
-            axes.set_xlabel(f"mean of true and predicted {target}", parse_math=False)
+            axes.set_xlabel("mean of true and predicted")
             axes.set_ylabel("predicted - true")
-        _legend(figure)
+        _legend(figure, target)
 
 
 def _axes(figure: Figure, panels: Sequence[Panel]) -> list[Axes]:
@@ -83,7 +83,7 @@ def _axes(figure: Figure, panels: Sequence[Panel]) -> list[Axes]:
 
 def _size(panels: Sequence[Panel]) -> tuple[float, float]:
     columns = min(_COLUMNS, len(panels))
-    return 0.4 + 3.7 * columns, 0.5 + 3.6 * math.ceil(len(panels) / columns)
+    return 0.4 + 3.7 * columns, 0.9 + 3.6 * math.ceil(len(panels) / columns)
 
 
 def _points(axes: Axes, panel: Panel, x: np.ndarray, y: np.ndarray) -> None:
@@ -102,7 +102,8 @@ def _people(axes: Axes, panel: Panel, x: np.ndarray, y: np.ndarray) -> None:
     axes.scatter(x, y, s=46, facecolors=colors, edgecolors="white", linewidths=0.9, zorder=3)
 
 
-def _legend(figure: Figure) -> None:
+def _legend(figure: Figure, target: str) -> None:
+    figure.suptitle(target, parse_math=False)
     axes = figure.axes[0]
     handles = [
         axes.scatter([], [], s=9, color=INK, alpha=0.5, linewidths=0),
