@@ -224,7 +224,8 @@ class Packs:
             if label in self.drop_labels:
                 self.drops[LABEL] += 1
                 continue
-            self.drops[NO_FEET] += bool(self.feet) and stem not in gait
+            if self.feet and stem not in gait:
+                self.drops[NO_FEET] += 1
             targets = gait.get(stem, unknown)
             shared = several and stems[stem] > 1
             stem = f"{name}/{stem}/{placement}" if shared else f"{name}/{stem}"
