@@ -29,6 +29,7 @@ COMMANDS = {
     "similar": "a recording and a stretch of it -> the stretches most like it, with a picture",
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
     "robustness": "encoders and labelled datasets -> accuracy on damaged test windows",
+    "regress": "encoders and a dataset with numbers -> how well a number is predicted",
     "study": "methods x pretraining seeds x datasets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with pool and chance",

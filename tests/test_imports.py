@@ -18,6 +18,7 @@ FLOORS = (
     {"evals", "roofline", "export"},
     {"evals.crossmodal"},
     {"evals.fewshot"},
+    {"evals.regression"},
     {"classify", "demo", "study"},
     {"using", "summary", "similar"},
     {"commands"},
@@ -26,7 +27,7 @@ FLOORS = (
 )
 # The package of the recordings' side: what its rooms may import of each other.
 PREPARATION = (
-    {"narration_text", "quality", "soft_labels", "streams", "video"},
+    {"gait", "narration_text", "quality", "soft_labels", "streams", "video"},
     {"dataset", "user", "simulated"},
     {"har", "ego4d", "egoexo4d", "embed"},
 )

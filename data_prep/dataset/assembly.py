@@ -107,7 +107,7 @@ def _schema(recordings: Sequence[RecordingSummary], recipe: Recipe) -> Schema:
     """What the windows of these recordings have, taken together.
 
     Raises:
-        PrimusError: embeddings of different widths.
+        PrimusError: embeddings of different widths, or targets of different names.
     """
     tensors: dict[str, tuple[int, ...]] = {}
     widths: set[int] = set()
@@ -128,7 +128,24 @@ def _schema(recordings: Sequence[RecordingSummary], recipe: Recipe) -> Schema:
         {name: tensors[name] for name in TENSORS if name in tensors},
         tuple(sorted({recording.label for recording in recordings} - {""})),
         next(iter(widths), None),
+        _target_names(recordings),
     )
+
+
+def _target_names(recordings: Sequence[RecordingSummary]) -> tuple[str, ...]:
+    """The names of the numbers to predict, the same in every recording.
+
+    Raises:
+        PrimusError: two recordings have others.
+    """
+    first = recordings[0]
+    for other in recordings:
+        if other.targets != first.targets:
+            raise PrimusError(
+                f"recording {first.id!r} has the targets {first.targets}, and {other.id!r} has "
+                f"{other.targets}. Give every recording the same names, in the same order."
+            )
+    return tuple(first.targets)
 
 
 def _shards(members: Members, schema: Schema, shard_bytes: int) -> dict[str, list[ShardExamples]]:
@@ -176,6 +193,7 @@ def _metadata(
         tokenizer=stored_tokens(recipe.tokenizer),
         drops=dict(drops),
         label_names=schema.label_names,
+        target_names=schema.target_names,
         embedding_dim=schema.embedding_dim,
         tensors=schema.tensors,
         split_fractions=tuple(drawn.fractions) if drawn else None,

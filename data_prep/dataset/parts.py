@@ -35,7 +35,7 @@ class RecordingSummary:
     """One recording of a part without its windows, as the assembly of the dataset needs it.
 
     `has` counts the windows with each tensor, `shapes` holds the tensors' shapes, `digest` is of
-    all examples, `starts` holds `start_seconds` of every window.
+    all examples, `starts` holds `start_seconds` of every window, `targets` names the numbers.
     """
 
     id: str
@@ -50,6 +50,7 @@ class RecordingSummary:
     digest: str = ""
     subject: str = ""
     starts: list[float] = dataclasses.field(default_factory=list)
+    targets: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -138,6 +139,7 @@ def _write_recording(
         recording.placement,
         recording.has_gyro,
         subject=recording.subject,
+        targets=list(recording.targets),
     )
     digest = hashlib.blake2b(digest_size=16)
     for example in recipe.examples(recording, drops):

@@ -16,6 +16,7 @@ from primus_jax.data.metadata import StoredTokens
 from primus_jax.errors import PrimusError
 from primus_jax.models.clip.tokenizer import LENGTH, Tokenizer
 from primus_jax.recordings.recording import Recording
+from primus_jax.recordings.targets import window_means
 from primus_jax.recordings.windows import WindowSpec, cut
 
 # A small dataset has shards of about this size.
@@ -77,7 +78,12 @@ class Recipe:
         frames: Iterator[np.ndarray | None] = iter([None] * len(imu))
         if spec.frames:
             frames = window_frames(recording, starts, spec, drops)
-        for signal, begin, text, shown in zip(imu, begins, texts, frames, strict=True):
+        targets = window_means(
+            recording.targets, starts / spec.rate_hz, spec.samples / spec.rate_hz
+        )
+        for signal, begin, text, shown, numbers in zip(
+            imu, begins, texts, frames, targets, strict=True
+        ):
             own = recording.text_embedding if text == recording.text else None
             vectors = {
                 "text_embedding": self.text_embeddings.get(text) if own is None else own,
@@ -87,6 +93,7 @@ class Recipe:
                 "imu": signal,
                 "tokens": tokens.get(text),
                 "frames": shown,
+                "targets": numbers if recording.targets else None,
                 **{k: v if v is None else np.asarray(v, np.float16) for k, v in vectors.items()},
             }
             yield {

@@ -34,11 +34,13 @@ class Schema:
         tensors: shape of every stored tensor by its name, in the order of `TENSORS`.
         label_names: names of the labels 0, 1, ...
         embedding_dim: width of the embeddings among the tensors, or None without any.
+        target_names: names of the numbers in the tensor `targets`.
     """
 
     tensors: Mapping[str, tuple[int, ...]]
     label_names: tuple[str, ...]
     embedding_dim: int | None = None
+    target_names: tuple[str, ...] = ()
 
     @property
     def window_bytes(self) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.gait.strides import TARGETS, sampled_together, stride_targets
 from primus_jax.data.embeddings import Embeddings, load_arrays
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.cells import word
@@ -39,6 +40,7 @@ _FEW = 0.05
 _CHECKED_ROWS = 1_000_000
 PLACEMENT = "recordings of another placement"
 LABEL = "recordings with a dropped label"
+NO_FEET = "targets of recordings whose feet were not sampled together"
 
 
 def read_pack(path: Path) -> dict[str, np.ndarray]:
@@ -152,6 +154,8 @@ class Packs:
         embeddings: stored embeddings; sentences without one carry none.
         placements: keep only these.
         drop_labels: leave these out.
+        feet: placements of the left and the right foot. The times of their strides become the
+            targets of every recording of the same name (`data_prep.gait`).
 
     Raises:
         PrimusError: while iterating, a bad pack, or a placement or label that no pack has.
@@ -163,11 +167,13 @@ class Packs:
         embeddings: Embeddings | None = None,
         placements: Sequence[str] = (),
         drop_labels: Sequence[str] = (),
+        feet: Sequence[str] = (),
     ) -> None:
         self.paths = [Path(path) for path in paths]
         self.embeddings = embeddings or Embeddings({}, {})
         self.placements = frozenset(placements)
         self.drop_labels = frozenset(drop_labels)
+        self.feet = tuple(feet)
         self.drops: Counter[str] = Counter()
         headers = [load_arrays(path, _HEADER) for path in self.paths]
         text = [{name: str(header.get(name, "")) for name in _HEADER} for header in headers]
@@ -185,7 +191,7 @@ class Packs:
             labels.update(pack["label"].tolist())
             yield from self._recordings(path, pack)
         for asked, known, what in (
-            (self.placements, placements, "placement"),
+            (self.placements | frozenset(self.feet), placements, "placement"),
             (self.drop_labels, labels, "label"),
         ):
             if asked - known:
@@ -208,6 +214,8 @@ class Packs:
         used: Counter[str] = Counter()
         stems = Counter(pack["recording"].tolist())
         several = len(set(pack["placement"].tolist())) > 1
+        gait = self._gait(pack, signal * scale) if self.feet else {}
+        unknown = {name: np.empty((0, 2)) for name in (TARGETS if self.feet else ())}
         for r, row in enumerate(rows.tolist()):
             subject, label, text, placement, stem = (str(pack[key][r]) for key in _PER_RECORDING)
             if self.placements and placement not in self.placements:
@@ -216,6 +224,9 @@ class Packs:
             if label in self.drop_labels:
                 self.drops[LABEL] += 1
                 continue
+            if self.feet and stem not in gait:
+                self.drops[NO_FEET] += 1
+            targets = gait.get(stem, unknown)
             shared = several and stems[stem] > 1
             stem = f"{name}/{stem}/{placement}" if shared else f"{name}/{stem}"
             used[stem] += 1
@@ -232,4 +243,22 @@ class Packs:
                 has_gyro=bool(signal[offsets[r] : offsets[r + 1], 3:].any()),
                 text_embedding=self.embeddings.text.get(text),
                 video_embedding=None if video is None else video[row],
+                targets=targets,
             )
+
+    def _gait(
+        self, pack: dict[str, np.ndarray], si: np.ndarray
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Targets by the name of a recording, from the feet; `si` is the whole signal `[N, 6]`."""
+        offsets, rate = pack["offsets"].tolist(), float(pack["rate_hz"])
+        names = zip(pack["recording"].tolist(), pack["placement"].tolist(), strict=True)
+        rows = dict(zip(names, itertools.starmap(slice, itertools.pairwise(offsets)), strict=True))
+        left, right = self.feet
+        found = {}
+        for stem in dict.fromkeys(pack["recording"].tolist()):
+            if (stem, left) not in rows or (stem, right) not in rows:
+                continue
+            feet = si[rows[stem, left]], si[rows[stem, right]]
+            if sampled_together(feet[0], feet[1], rate):
+                found[stem] = stride_targets(feet[0], feet[1], rate)
+        return found

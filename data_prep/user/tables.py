@@ -57,6 +57,7 @@ class Tables:
         layout: names and units of their columns.
         narrations: (seconds, sentence) by recording; recordings without one are left out.
         needed: which of recording, label, text, subject every file has to have.
+        targets: columns of numbers to predict, which every file has to have.
 
     Attributes:
         drops: counts what was left out since iteration began.
@@ -73,11 +74,13 @@ class Tables:
         layout: TableFormat,
         narrations: Mapping[str, list[tuple[float, str]]] | None = None,
         needed: Sequence[str] = (),
+        targets: Sequence[str] = (),
     ) -> None:
         self.paths = [Path(path) for path in paths]
         self.layout = layout
         self.narrations = narrations
         self.needed = tuple(needed)
+        self.targets = tuple(targets)
         self.drops: Counter[str] = Counter()
         self.rates: set[float] = set()
         self.times: set[str | None] = set()
@@ -126,7 +129,8 @@ class Tables:
         """All rows of a file."""
         table, found = find_columns(path, self.layout, need_gyro=True)
         self.times.add(found.time)
-        rows = joined(list(file_rows(table, found, self.layout, clock, tuple(OPTIONAL))))
+        parts = file_rows(table, found, self.layout, clock, tuple(OPTIONAL), self.targets)
+        rows = joined(list(parts))
         self.drops[WRAPS] += clock.wraps
         seen = Seen(self.layout)
         seen.add(rows)
@@ -211,8 +215,19 @@ class Tables:
                 has_gyro=timed.rows.gyro,
                 start_seconds=float(start),
                 bad_spans=piece.bad_spans,
+                targets=_known(timed, start, start + duration),
             )
         self.drops[OUTSIDE] += len(spoken) - told
+
+
+def _known(timed: _Timed, start: float, end: float) -> dict[str, np.ndarray]:
+    """The numbers to predict of rows from `start` to before `end`, with seconds after `start`."""
+    inside = (timed.time >= start) & (timed.time < end)
+    found = {}
+    for name, values in timed.rows.targets.items():
+        keep = inside & np.isfinite(values)
+        found[name] = np.stack([timed.time[keep] - start, values[keep]], 1)
+    return found
 
 
 def _recordings(path: Path, rows: Rows) -> Iterator[tuple[str, np.ndarray]]:

@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
     pack = kinds.add_parser("pack", help="packed recordings (.npz)", description=_pack.__doc__)
     pack.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
+    pack.add_argument(
+        "--gait",
+        nargs=2,
+        default=[],
+        metavar=("LEFT", "RIGHT"),
+        help="placements on the feet: the times of their strides become targets for `regress`",
+    )
     pack.set_defaults(prepare=_pack)
 
     table = kinds.add_parser(
@@ -52,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table.add_argument("files", nargs="+", type=Path, metavar="FILE")
     add_table_format(table)
     add_names(table, "recording", "label", "text", "subject")
+    table.add_argument(
+        "--target-column",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="column of numbers for `regress` to predict; repeat it for more. A window gets the "
+        "mean of the values in it",
+    )
     table.add_argument(
         "--narrations",
         type=Path,
@@ -123,7 +138,7 @@ def _pack(args: argparse.Namespace) -> "DatasetFolder":
     from data_prep.user.packs import Packs
 
     embeddings = _embeddings(args)
-    packs = Packs(args.files, embeddings, args.placement, args.drop_labels)
+    packs = Packs(args.files, embeddings, args.placement, args.drop_labels, args.gait)
     return _write(args, packs, Origin(packs.source, packs.licence), drops=packs.drops)
 
 
@@ -135,7 +150,7 @@ def _table(args: argparse.Namespace) -> "DatasetFolder":
     narrations = read_narrations(args.narrations) if args.narrations else None
     layout = table_format(args)
     print_dialects(args.files, layout)
-    tables = Tables(args.files, layout, narrations)
+    tables = Tables(args.files, layout, narrations, targets=list(dict.fromkeys(args.target_column)))
     embeddings = _embeddings(args)
     return _write(
         args,

@@ -25,6 +25,7 @@ TENSORS = {
     "text_embedding": np.float16,
     "video_embedding": np.float16,
     "frames": np.uint8,
+    "targets": np.float32,
 }
 FLAGS = ("has_gyro", "has_text_embedding", "has_video_embedding", "has_frames")
 TEXTS = ("text", "subject", "group", "recording", "placement")
@@ -40,6 +41,7 @@ class DatasetFolder:
         rate_hz: samples a second of every window.
         window_samples: samples of every window.
         label_names: names of the labels 0, 1, ...
+        target_names: names of the numbers in `targets` of a window; () where there are none.
         splits: windows of each split ("train", "validation", "test"; empty ones are left out).
         embedding_dim: width of stored text or video embeddings, or None without any.
         content_hash: of all examples in their order.
@@ -60,6 +62,7 @@ class DatasetFolder:
         self.rate_hz = self.metadata.rate_hz
         self.window_samples = self.metadata.window_samples
         self.label_names = self.metadata.label_names
+        self.target_names = self.metadata.target_names
         self.embedding_dim = self.metadata.embedding_dim
         self.content_hash = self.metadata.content_hash
         self.simulated = self.metadata.simulated
@@ -122,7 +125,8 @@ class WindowSource(Sequence[dict[str, Any]]):
     `text`, `subject`, `group`, `recording`, `placement` str, `start_seconds` float, and where the
     dataset has them `tokens` int32 `[77]`, `text_embedding` and `video_embedding` float16 `[dim]`
     and `frames` uint8 `[frames, size, size, 3]` (zeros where `has_text_embedding`,
-    `has_video_embedding`, `has_frames` are False). Arrays are read-only.
+    `has_video_embedding`, `has_frames` are False). Where the dataset has numbers to predict, there
+    is `targets` float32 `[target_names]`, NaN where one is not known. Arrays are read-only.
 
     Attributes:
         damaged: shard and record of what was skipped.

@@ -104,6 +104,7 @@ class Metadata:
         tokenizer: behind the stored token ids, or None without any.
         drops: what was left out, by reason.
         label_names: names of the labels 0, 1, ...
+        target_names: names of the numbers to predict in the order of `targets`; () without any.
         embedding_dim: width of stored text or video embeddings, or None without any.
         tensors: shape of every tensor of a window by its name.
         split_fractions: of training, validation and test; None for a published split.
@@ -136,6 +137,7 @@ class Metadata:
     tokenizer: StoredTokens | None = None
     drops: Mapping[str, int] = dataclasses.field(default_factory=dict)
     label_names: tuple[str, ...]
+    target_names: tuple[str, ...] = ()
     embedding_dim: int | None
     tensors: Mapping[str, tuple[int, ...]]
     split_fractions: tuple[float, ...] | None = None
@@ -164,13 +166,13 @@ class Metadata:
     def to_json(self) -> dict[str, Any]:
         """Return the content of `metadata.json`; keys that were read come first, in their order.
 
-        A dataset without towers or without added embeddings has no key for them.
+        A dataset without towers, added embeddings or targets has no key for them.
         """
         values: dict[str, Any] = {"format": FORMAT}
         for name, value in dataclasses.asdict(self).items():
             if name == "facts":
                 values |= value
-            elif name != "keys" and (value or name not in ("towers", "embedded")):
+            elif name != "keys" and (value or name not in ("towers", "embedded", "target_names")):
                 values[name] = value
         for tower in filter(None, values.get("towers", {}).values()):
             if tower["frames"] is None:

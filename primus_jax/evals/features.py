@@ -20,6 +20,9 @@ class Features:
     `embedding` is float32 `[n, dim]`; `label` is int `[n]`, an index into `label_names` or -1 for
     unlabelled; `subject`, `group`, `recording`, `placement` and `split` are str `[n]`;
     `content` is a digest of each window's signal, bytes `[n]`, or None where it is not known.
+
+    `targets` is float32 `[n, target_names]`, NaN where a number is not known, or None without any.
+    `start` is float `[n]`, seconds after the start of the recording, or None.
     """
 
     embedding: np.ndarray
@@ -31,6 +34,19 @@ class Features:
     placement: np.ndarray
     split: np.ndarray
     content: np.ndarray | None = None
+    target_names: tuple[str, ...] = ()
+    targets: np.ndarray | None = None
+    start: np.ndarray | None = None
+
+    def check_finite(self) -> None:
+        """Raise PrimusError for an embedding that is not finite, naming its recording."""
+        finite = np.isfinite(self.embedding).all(1)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise PrimusError(
+                f"the embedding of window {row} (recording {str(self.recording[row])!r}) is not "
+                f"finite; the encoder's weights are damaged or its training diverged."
+            )
 
 
 def dataset_features(
@@ -45,6 +61,8 @@ def dataset_features(
     embedding: list[np.ndarray] = []
     content: list[bytes] = []
     columns: dict[str, list[Any]] = {name: [] for name in ("label", *_TEXTS, "split")}
+    targets: list[np.ndarray] = []
+    start: list[float] = []
     for split in SPLITS:
         if not folder.splits.get(split):
             continue
@@ -55,6 +73,9 @@ def dataset_features(
             for name in ("label", *_TEXTS):
                 columns[name].extend(row[name] for row in rows)
             columns["split"].extend([split] * len(rows))
+            start.extend(row["start_seconds"] for row in rows)
+            if folder.target_names:
+                targets.extend(row["targets"] for row in rows)
     if not embedding:
         raise PrimusError(f"{folder.path}: no windows in any split; there is nothing to evaluate.")
     return Features(
@@ -62,6 +83,9 @@ def dataset_features(
         label=np.asarray(columns.pop("label"), np.int32),
         label_names=tuple(folder.label_names),
         content=np.asarray(content),
+        target_names=folder.target_names,
+        targets=np.stack(targets) if targets else None,
+        start=np.asarray(start),
         **{name: np.asarray(values, dtype=str) for name, values in columns.items()},
     )
 

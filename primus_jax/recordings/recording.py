@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -45,10 +46,14 @@ class Recording:
         bad_spans: (from, to) in seconds after the first sample, where the signal was filled in;
             no window may touch them.
         video: what a camera saw meanwhile, or None.
+        targets: numbers to predict, by name: float `[known, 2]`, seconds after the first sample and
+            the value there; `[0, 2]` where none is known. Every recording of a dataset has the same
+            names.
 
     Raises:
         PrimusError: not a signal in SI units (`primus_jax.window.check_imu`), a rate that is not a
-            positive number, or an embedding that is not a finite vector.
+            positive number, an embedding that is not a finite vector, or targets that are not
+            finite pairs.
     """
 
     id: str
@@ -66,6 +71,7 @@ class Recording:
     start_seconds: float = 0.0
     bad_spans: tuple[tuple[float, float], ...] = ()
     video: Video | None = None
+    targets: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"recording {self.id!r}"
@@ -81,6 +87,12 @@ class Recording:
             vector = getattr(self, name)
             if vector is not None and (np.ndim(vector) != 1 or not np.isfinite(vector).all()):
                 raise PrimusError(f"{where}: {name} must be a vector of finite numbers.")
+        for name, known in self.targets.items():
+            if known.ndim != 2 or known.shape[1] != 2 or not np.isfinite(known).all():
+                raise PrimusError(
+                    f"{where}: target {name!r} {known.shape}; expected finite [known, 2]: seconds "
+                    f"after the first sample, and values."
+                )
 
     @property
     def split_group(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ class Rows(NamedTuple):
         words: object `[rows]` by recording, label, text, subject, where a file has them.
         lines: int64 `[rows]`, where the rows stand in the file or recording, counted from 1.
         place: what `lines` count, such as "walk.csv, line".
+        targets: float64 `[rows]` by column, of numbers to predict; NaN where a cell is missing.
     """
 
     time: np.ndarray | None
@@ -36,6 +38,7 @@ class Rows(NamedTuple):
     words: Mapping[str, np.ndarray]
     lines: np.ndarray
     place: str
+    targets: Mapping[str, np.ndarray] = MappingProxyType({})
 
     def name(self, index: int) -> str:
         """Name a row for a person."""
@@ -48,6 +51,7 @@ class Rows(NamedTuple):
             raw=self.raw[index],
             words={key: words[index] for key, words in self.words.items()},
             lines=self.lines[index],
+            targets={name: values[index] for name, values in self.targets.items()},
         )
 
 
@@ -72,6 +76,7 @@ def file_rows(
     layout: TableFormat,
     clock: Clock,
     words: tuple[str, ...] = (),
+    targets: Sequence[str] = (),
 ) -> Iterator[Rows]:
     """Yield the rows of a CSV or Parquet file, some ten thousand at a time.
 
@@ -81,6 +86,7 @@ def file_rows(
         layout: names and units of its columns.
         clock: of its stamps.
         words: which of recording, label, text, subject are read, where the file has them.
+        targets: columns of numbers to predict, which every file has to have.
 
     Raises:
         PrimusError: anything wrong with the file, naming it and the row.
@@ -88,7 +94,8 @@ def file_rows(
     known = {key: name for key, name in found.words.items() if key in words}
     stamps = [found.time] if found.time else []
     words_of = list(dict.fromkeys(known.values()))
-    for batch in column_batches(table, found.numeric, words_of, stamps):
+    numeric = list(dict.fromkeys((*found.numeric, *targets)))
+    for batch in column_batches(table, numeric, words_of, stamps):
         _check_gravity(batch, found, layout)
         time = None
         if found.time:
@@ -96,7 +103,8 @@ def file_rows(
         raw = _six(batch.numbers, found, layout)
         texts = {key: batch.text[name] for key, name in known.items()}
         place = f"{table.path}, {batch.row_name}"
-        rows = Rows(time, raw, bool(found.gyro), texts, batch.lines, place)
+        numbers = {name: np.asarray(batch.numbers[name], np.float64) for name in targets}
+        rows = Rows(time, raw, bool(found.gyro), texts, batch.lines, place, numbers)
         yield rows if time is None else rows.part(~_empty(rows))
 
 
@@ -140,6 +148,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
         raw=np.concatenate([part.raw for part in parts]),
         words={key: np.concatenate([part.words[key] for part in parts]) for key in first.words},
         lines=np.concatenate([part.lines for part in parts]),
+        targets={k: np.concatenate([part.targets[k] for part in parts]) for k in first.targets},
     )
 
 

@@ -61,6 +61,7 @@ def _facts(folder: DatasetFolder) -> dict[str, str]:
         "frames": _frames(meta.tensors),
         "tokens": _tokens(meta.tokenizer),
         "embeddings": _embeddings(folder),
+        "targets": ", ".join(folder.target_names),
         "content": folder.content_hash,
     }
 

@@ -75,12 +75,7 @@ def make_draws(features: Features, options: DrawOptions, validation: bool = Fals
             f"few-shot needs windows of at least two classes; the dataset has {what}. "
             f"Prepare it with a label for each recording."
         )
-    if not np.isfinite(features.embedding).all():
-        row = int(np.flatnonzero(~np.isfinite(features.embedding).all(1))[0])
-        raise PrimusError(
-            f"the embedding of window {row} (recording {str(features.recording[row])!r}) is not "
-            f"finite; the encoder's weights are damaged or its training diverged."
-        )
+    features.check_finite()
     sides = choose_sides(people, label, features.group, features.split, seeds)
     if validation:
         sides = validation_people(sides, label, features.group)

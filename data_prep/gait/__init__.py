@@ -1,0 +1,1 @@
+"""Sensors on both feet to strides and their times."""

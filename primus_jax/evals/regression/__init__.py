@@ -1,0 +1,1 @@
+"""A number of every window, predicted from frozen features, on people left out."""
