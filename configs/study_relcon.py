@@ -20,10 +20,10 @@ need distances of their own; the released attention, which is softmax where it i
 time warping stays within a tenth of the window of the diagonal. All rows read the accelerometer
 alone, but the hand-crafted statistics also read the gyroscope.
 
-Cost: 16 runs of 100 steps. On two CPU cores with a load of seven, a run first compiled for a minute.
-Then a step took 1.3 s with a learned distance, 0.6 s with another or none. That makes 40 minutes
-and evaluation; cores that nobody else uses need half. The distances take three minutes each. The
-same command resumes after any stop.
+Cost: 16 runs of 100 steps. On two CPU cores with a load of seven, a run first compiled for a
+minute. Then a step took 1.3 s with a learned distance, 0.6 s with another or none. That makes 40
+minutes and evaluation; cores that nobody else uses need half. The distances take three minutes
+each. The same command resumes after any stop.
 """
 
 import dataclasses

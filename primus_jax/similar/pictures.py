@@ -23,7 +23,8 @@ def plot_similar(found: Similar, path: Path, title: str) -> None:
     drawn = [found.query, *found.matches[:DRAWN]]
     sides = found.channels // 3
     with figure_file(path, (4 + 3.5 * sides, 2.1 + 1.45 * len(drawn))) as figure:
-        top, below = figure.subfigures(2, 1, height_ratios=[1.7, 1.45 * len(drawn)])
+        heights = [1.7, 1.45 * len(drawn)]
+        top, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
         _plot_distances(found, len(drawn), top.subplots())
         rows = below.subplots(len(drawn), sides, sharex=True, sharey="col", squeeze=False)
         for number, (stretch, axes) in enumerate(zip(drawn, rows, strict=True)):

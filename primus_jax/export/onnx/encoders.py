@@ -57,8 +57,8 @@ def onnx_encoder(
     """
     graph = Graph(tensors, int8)
     if isinstance(config, MotifConfig):
-        both = (graph.node("Transpose", name, perm=[0, 2, 1]) for name in PAIR)
-        distance = motif_distance(graph, config, *both, time)
+        anchor, candidate = (graph.node("Transpose", name, perm=[0, 2, 1]) for name in PAIR)
+        distance = motif_distance(graph, config, anchor, candidate, time)
         return graph.model({DISTANCE: (distance, 1)}, time, f"Motif distance, {config}", PAIR)
     x = graph.node("Transpose", "imu", perm=[0, 2, 1])
     results = {}
