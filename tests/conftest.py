@@ -12,6 +12,7 @@ os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 import jax
 import pytest
+from support.shared_setups import SharedSetups
 
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.recipe import Recipe
@@ -35,6 +36,14 @@ LONG = ("test_multiprocess.py", "test_stop_and_resume.py", "test_mesh.py", "test
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long files first; the others keep their order."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_setups():
+    """Runs of one experiment in one module trace and compile their steps once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("primus_jax.training.loop.set_up", SharedSetups())
+        yield
 
 
 @pytest.fixture(scope="session")
