@@ -7,12 +7,14 @@ VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-all lint api clean
+.PHONY: demo test fast test-all lint api clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/primus-jax demo --out demo --overwrite
 
-test: $(VENV)/.installed-test lint
+test: lint fast
+
+fast: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/.installed-test lint

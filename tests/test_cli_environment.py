@@ -1,10 +1,7 @@
 """What a user gives by habit and this machine does not have: addresses of buckets, devices."""
 
-import subprocess
-import sys
-
 import pytest
-from support.process_runs import CONFIG, environment, pretrain_command
+from support.process_runs import CONFIG, ends, pretrain_command
 
 from primus_jax.cli import main
 from primus_jax.errors import PrimusError
@@ -78,17 +75,13 @@ def test_words_that_are_no_paths_may_be_addresses(tmp_path, monkeypatch, capsys)
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu", "cdua", "gpu"])
 def test_a_backend_that_is_not_there_is_one_sentence(tmp_path, simulated, platform):
-    for command in (
-        pretrain_command(tmp_path / "run", simulated),
-        [sys.executable, "-m", "primus_jax", "fewshot", "--hand-features", "--data",
-         str(simulated), "--out", str(tmp_path / "out")],
-    ):  # fmt: skip
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=300,
-            env=environment() | {"JAX_PLATFORMS": platform},
-        )  # fmt: skip
-        assert done.returncode == 2, done.stderr
-        assert f"JAX_PLATFORMS is {platform}, but JAX finds no such device here" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    commands = [
+        pretrain_command(tmp_path / "run", simulated)[3:],
+        ["fewshot", "--hand-features", "--data", str(simulated), "--out", str(tmp_path / "out")],
+    ]
+    for code, said in ends(commands, tmp_path, JAX_PLATFORMS=platform):
+        assert code == 2, said
+        assert f"JAX_PLATFORMS is {platform}, but JAX finds no such device here" in said
+        assert "Traceback" not in said
+        assert len(said.splitlines()) == 1
     assert not list(tmp_path.iterdir())

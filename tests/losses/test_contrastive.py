@@ -103,7 +103,7 @@ def test_equals_the_pairwise_definition(batch, masked_negatives):
     assert value == pytest.approx(expected, rel=2e-6)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("devices", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 8])
 @pytest.mark.parametrize("masked_negatives", [True, False])
 def test_sharded_equals_dense_in_value_and_gradient(devices, masked_negatives):
     rng = np.random.default_rng(devices)

@@ -171,7 +171,11 @@ def test_no_matrix_of_pairs_is_ever_made(name):
     assert not re.search(r"f32\[(2048|4096),(2048|4096)\]", text)
 
 
-@pytest.mark.parametrize("mesh", [(2,), (4,), (2, 4)], ids=str)
+@pytest.mark.parametrize(
+    "mesh",
+    [*(pytest.param(mesh, marks=pytest.mark.slow) for mesh in [(2,), (4,)]), (2, 4)],
+    ids=str,
+)
 @pytest.mark.parametrize("form", ["gathered", "ring"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_bytes_sent_are_those_of_the_docstring(name, form, mesh):

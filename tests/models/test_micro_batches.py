@@ -112,7 +112,7 @@ def test_parts_give_the_gradient_of_the_whole(name, devices, count):
 
 
 @pytest.mark.parametrize("form", ["gathered", "ring"])
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_in_float64_nothing_is_left_of_the_difference(devices, form):
     """Two linear layers under a contrastive loss over the global batch."""
     with jax.enable_x64(True):

@@ -67,8 +67,13 @@ def test_its_attention_is_that_of_the_original(float64):
     assert float((ours == 0).mean()) == pytest.approx(float(theirs["out/zero_fraction"]))
 
 
-@pytest.mark.parametrize("case", ["small", "config"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        *(("small", np.float32), ("small", np.float64), ("config", np.float64)),
+        pytest.param("config", np.float32, marks=pytest.mark.slow),
+    ],
+)
 def test_its_training_loss_and_gradients_are_those_of_the_original(float64, case, dtype):
     config, theirs = CONFIGS[case], golden(f"motifdist.train/{case}")
     params = golden_params(f"motifdist.weights/{case}", config, dtype)

@@ -36,8 +36,12 @@ def trained(config, params, windows, axis_name=None):
     return outputs["emb"], sown(collections["running"])
 
 
-@pytest.mark.parametrize("samples", [256, 200, 1000])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("samples", "dtype"),
+    [(samples, np.float64) for samples in (256, 200, 1000)]
+    + [(256, np.float32)]
+    + [pytest.param(samples, np.float32, marks=pytest.mark.slow) for samples in (200, 1000)],
+)
 def test_embeds_as_the_original(float64, samples, dtype):
     theirs = golden(f"resnet1d.eval/small_{samples}")
     params = golden_params("resnet1d.weights/small", SMALL, dtype)
@@ -46,7 +50,7 @@ def test_embeds_as_the_original(float64, samples, dtype):
     assert_close(ours, theirs["out/embedding"], 1e-9 if dtype == np.float64 else 1e-5)
 
 
-@pytest.mark.parametrize("samples", [200, 1000])
+@pytest.mark.parametrize("samples", [200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_embeds_by_batch_statistics_as_the_original(float64, samples):
     theirs = golden(f"resnet1d.train/small_{samples}")
     params = golden_params("resnet1d.weights/small", SMALL)

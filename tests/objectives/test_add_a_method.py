@@ -51,13 +51,20 @@ def small(config_file, data, **changes):
     return read_config(config_file, [f"--config.{word}" for word in words])
 
 
-def test_the_method_trains_resumes_and_is_exported(config_file, simulated, tmp_path):
-    config = small(config_file, simulated)
-    whole = pretrain(config, tmp_path / "run", log=lambda line: None)
-    state, stored, _ = load_state(tmp_path / "run", "latest")
+@pytest.fixture(scope="module")
+def trained(config_file, simulated, tmp_path_factory):
+    """Four steps on one device: folder of the run, config and final state."""
+    folder = tmp_path_factory.mktemp("companion") / "run"
+    config = small(config_file, simulated, devices=1)
+    return folder, config, pretrain(config, folder, log=lambda line: None)
+
+
+def test_the_method_trains_resumes_and_is_exported(trained, tmp_path):
+    folder, config, whole = trained
+    state, stored, _ = load_state(folder, "latest")
     assert stored.objective == config.objective
     assert digest(state) == digest(whole)
-    export(tmp_path / "run", tmp_path / "encoder")
+    export(folder, tmp_path / "encoder")
     windows = np.random.default_rng(0).normal(size=(2, 130, 6)).astype(np.float32)
     assert load_encoder(tmp_path / "encoder").encode_windows(windows).shape == (2, 232)
 
@@ -87,11 +94,10 @@ def test_its_batches_are_a_function_of_seed_and_step_on_any_hosts(companion, sim
     assert whole.keys() == example_batch(inputs).keys()
 
 
-def test_its_loss_and_gradient_are_the_same_on_two_devices(config_file, simulated, tmp_path):
-    rows = []
-    for devices in (1, 2):
-        folder = tmp_path / f"on{devices}"
-        pretrain(small(config_file, simulated, devices=devices, steps=1), folder, log=len)
-        rows.append(read_metrics(folder)[0])
+def test_its_loss_and_gradient_are_the_same_on_two_devices(
+    trained, config_file, simulated, tmp_path
+):
+    pretrain(small(config_file, simulated, devices=2, steps=1), tmp_path / "run", log=len)
+    one, two = (read_metrics(folder)[0] for folder in (trained[0], tmp_path / "run"))
     for name in ("loss", "grad_norm"):
-        assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-5)
+        assert one[name] == pytest.approx(two[name], rel=1e-5)

@@ -162,7 +162,7 @@ def test_what_is_found_among_crowded_rows_is_never_far_from_the_best():
 
 
 @pytest.mark.parametrize("split", [False, True])
-@pytest.mark.parametrize("devices", [4, 8])
+@pytest.mark.parametrize("devices", [pytest.param(4, marks=pytest.mark.slow), 8])
 def test_bytes_sent_are_those_of_the_docstring(devices, split):
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), full_of_copies(0))
     compiled = jax.jit(consult((devices,), split, 8192)).lower(*shapes).compile()

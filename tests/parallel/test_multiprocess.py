@@ -66,11 +66,27 @@ def alone(simulated, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pair(simulated, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("pair") / "run"
-    said = finish(workdir, simulated, 2, *SHORT)
-    assert "2 device(s) in 2 processes" in said
-    return workdir
+def torchrun(simulated, tmp_path_factory):
+    """Two processes that find each other by torchrun's variables: their folder and outputs."""
+    folder = tmp_path_factory.mktemp("pair")
+    token = folder / "token"
+    token.write_text("hunter2\n")
+    variables = ["WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", f"MASTER_PORT={free_port()}"]
+    command = pretrain_command(folder / "run", simulated, *SHORT)
+    more = ([f"--token-file={token}"], [])
+    own = (["RANK=0"], ["RANK=1", "PRIMUS_JOB_TOKEN=hunter2"])
+    children = [Child(["env", *variables, *own[i], *command, *more[i]]) for i in (0, 1)]
+    try:
+        assert [child.wait() for child in children] == [0, 0], all_said(children)
+    finally:
+        for child in children:
+            child.end()
+    return folder / "run", [child.said for child in children]
+
+
+@pytest.fixture(scope="module")
+def pair(torchrun):
+    return torchrun[0]
 
 
 def test_two_processes_train_what_one_does(alone, pair):
@@ -88,6 +104,7 @@ def test_a_config_that_differs_on_one_host_is_refused(simulated, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_who_is_missing_is_named(simulated, tmp_path):
     with job(tmp_path / "run", simulated, 4, "--join-seconds=8", starts=(0, 2)) as children:
         assert [child.wait() for child in children] == [2, 2]
@@ -100,21 +117,11 @@ def test_who_is_missing_is_named(simulated, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_variables_of_torchrun_and_a_token(simulated, tmp_path):
-    token = tmp_path / "token"
-    token.write_text("hunter2\n")
-    variables = ["WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", f"MASTER_PORT={free_port()}"]
-    command = pretrain_command(tmp_path / "run", simulated, *SHORT, *LIGHT)
-    more = ([f"--token-file={token}"], [])
-    own = (["RANK=0"], ["RANK=1", "PRIMUS_JOB_TOKEN=hunter2"])
-    children = [Child(["env", *variables, *own[i], *command, *more[i]]) for i in (0, 1)]
-    try:
-        assert [child.wait() for child in children] == [0, 0], all_said(children)
-    finally:
-        for child in children:
-            child.end()
-    assert "in 2 processes" in children[0].said
-    assert "hunter2" not in all_said(children)
+def test_the_variables_of_torchrun_and_a_token(torchrun):
+    _, (first, second) = torchrun
+    assert "2 device(s) in 2 processes" in first
+    assert "step " not in second
+    assert "hunter2" not in first + second
 
 
 @pytest.mark.slow

@@ -4,11 +4,10 @@ import json
 import random
 import signal
 import subprocess
-import sys
 from subprocess import Popen
 
 import pytest
-from support.process_runs import environment, pretrain_command
+from support.process_runs import ends, environment, pretrain_command
 
 from primus_jax.training.digest import digest
 from primus_jax.training.run import load_state
@@ -110,65 +109,40 @@ WRONG = [
     (["--processes=2"], ["--coordinator", "--process-id"]),
     (["--join-seconds=0"], ["--join-seconds", "at least 1"]),
 ]
-# Command lines from the standard input, one after the other; the last line has their ends.
-EACH = """
-import contextlib, io, json, sys
-from primus_jax.cli import main
-ends = []
-for arguments in json.load(sys.stdin):
-    with contextlib.redirect_stderr(io.StringIO()) as said:
-        try:
-            code = main(arguments)
-        except SystemExit as end:
-            code = end.code
-    ends.append((code, said.getvalue()))
-print(json.dumps(ends))
-"""
+# What is missing, and a command that asks for it; DATA is a dataset.
+MISSING = {
+    "nowhere.py": "pretrain --config nowhere.py --workdir w",
+    "run.json": "export . --to out",
+    "nothing": "fewshot --encoder x=nothing --data DATA --out o",
+}
 
 
 @pytest.fixture(scope="module")
 def refusals(simulated, tmp_path_factory):
-    """Status, error output and run folder of each wrong command line.
-
-    One process tries all of them: importing takes most of the time of such a process.
-    """
+    """Status and error output of each wrong command line, then of each of `MISSING`; no file."""
     parent = tmp_path_factory.mktemp("wrong")
     folders = [parent / str(i) for i in range(len(WRONG))]
     commands = [
         pretrain_command(folder, simulated, *more)[3:]
         for folder, (more, _) in zip(folders, WRONG, strict=True)
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", EACH], input=json.dumps(commands), capture_output=True, text=True,
-        env=environment(), timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    ends = json.loads(done.stdout.splitlines()[-1])
-    return [(*end, folder) for end, folder in zip(ends, folders, strict=True)]
+    commands += [line.replace("DATA", str(simulated)).split() for line in MISSING.values()]
+    found = ends(commands, parent)
+    assert not list(parent.iterdir())
+    return found
 
 
 @pytest.mark.parametrize("case", range(len(WRONG)), ids=[more[0] for more, _ in WRONG])
 def test_wrong_settings_say_what_is_wrong_and_leave_nothing(refusals, case):
-    code, said, folder = refusals[case]
+    code, said = refusals[case]
     assert code == 2, said
     assert "Traceback" not in said
     for word in WRONG[case][1]:
         assert word in said
-    assert not folder.exists()
 
 
-def test_missing_files_are_named(simulated, tmp_path):
-    for arguments, word in (
-        (["pretrain", "--config", "nowhere.py", "--workdir", "w"], "nowhere.py"),
-        (["export", str(tmp_path), "--to", str(tmp_path / "out")], "run.json"),
-        (["fewshot", "--encoder", "x=nothing", "--data", str(simulated), "--out", "o"], "nothing"),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "primus_jax", *arguments],
-            capture_output=True, text=True, env=environment(), cwd=tmp_path, timeout=120,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 2
-        assert word in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not (tmp_path / "out").exists()
+def test_missing_files_are_named(refusals):
+    for (code, said), name in zip(refusals[len(WRONG) :], MISSING, strict=True):
+        assert code == 2, said
+        assert name in said
+        assert "Traceback" not in said

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -42,6 +43,41 @@ def pretrain_command(workdir: Path, data: Path, *more: str) -> list[str]:
         *("--config", CONFIG, "--workdir", str(workdir), f"--config.data.train=('{data}',)"),
         *more,
     ]
+
+
+# Command lines from the standard input, one after the other; the last line has their ends.
+_EACH = """
+import contextlib, io, json, sys
+from primus_jax.cli import main
+ends = []
+for arguments in json.load(sys.stdin):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            code = main(arguments)
+        except SystemExit as end:
+            code = end.code
+    ends.append((code, said.getvalue()))
+print(json.dumps(ends))
+"""
+
+
+def ends(commands: Sequence[Sequence[str]], cwd: Path, **variables: str) -> list[tuple[int, str]]:
+    """Status and error output of each command line of `primus-jax`.
+
+    One process tries all of them: importing takes most of the time of such a process.
+
+    Args:
+        commands: without the program's name.
+        cwd: where the process runs.
+        variables: of its environment, besides those of `environment`.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _EACH], input=json.dumps(commands), capture_output=True, text=True,
+        env=environment() | variables, cwd=cwd, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return [(code, said) for code, said in json.loads(done.stdout.splitlines()[-1])]
 
 
 def free_port() -> int:

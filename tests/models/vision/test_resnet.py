@@ -81,8 +81,14 @@ def test_golden_evaluation(float64, size, dtype):
         assert_close(block.mean((1, 2)), theirs[f"out/layer{stage}_mean"], tolerance)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("size", "dtype"),
+    [
+        *((size, np.float64) for size in SIZES),
+        (SIZES[0], np.float32),
+        pytest.param(SIZES[1], np.float32, marks=pytest.mark.slow),
+    ],
+)
 def test_golden_training(float64, size, dtype):
     whole, config = golden_params(dtype)
     params, running = split(whole)
