@@ -12,12 +12,11 @@ from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.features import Features, dataset_features, dataset_windows
 from primus_jax.evals.fewshot.class_prompts import HeadStart, head_start
-from primus_jax.evals.fewshot.draws import DrawOptions
+from primus_jax.evals.fewshot.draws import DrawOptions, sides_of
 from primus_jax.evals.fewshot.leaks import check_pretraining
 from primus_jax.evals.fewshot.paper_protocol import Finetuning, paper_fewshot
 from primus_jax.evals.fewshot.probe_protocol import probe_fewshot
 from primus_jax.evals.fewshot.protocol import SCRATCH, Protocol
-from primus_jax.evals.fewshot.sampling import choose_sides
 from primus_jax.evals.fewshot.scores import FewShotResult, summarize
 from primus_jax.evals.hand_features import HandFeatures
 from primus_jax.evals.identity import Method, encoder_description, encoder_hash, trained_encoder
@@ -70,19 +69,33 @@ def compare(
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         raise PrimusError(f"datasets {names}: two have one name. Prepare one again with --name.")
-    runs = [_Run(name, methods[name], protocol, draws, head, leaks) for name in methods]
+    runs = [MethodRun(name, methods[name], protocol, draws, head, leaks) for name in methods]
     if protocol.from_scratch:
         every = (method for encoders in methods.values() for method in encoders)
         first = next((method for method in every if trained_encoder(method) is not None), None)
         if first is None:
             raise PrimusError("from scratch: there is no encoder whose architecture to train.")
-        runs.append(_Run(SCRATCH, [first], protocol, draws, head, leaks, scratch=True))
-    origin = provenance()
-    rows: list[ResultRow] = []
+        runs.append(MethodRun(SCRATCH, [first], protocol, draws, head, leaks, scratch=True))
+    return evaluate(runs, folders, log)
+
+
+def evaluate(
+    runs: Sequence["MethodRun"],
+    folders: Iterable[DatasetFolder],
+    log: Callable[[str], None] = lambda line: None,
+) -> list[ResultRow]:
+    """Rows of every run on every dataset; an encoder embeds a dataset once for all its runs.
+
+    Raises:
+        PrimusError: what `compare` raises.
+    """
+    origin, rows = provenance(), []
     for folder in folders:
-        imu = dataset_windows(folder) if protocol.from_scratch or protocol.finetune else None
+        trains = any(run.scratch or run.protocol.finetune for run in runs)
+        imu = dataset_windows(folder) if trains else None
+        known: dict[tuple[int, str], Features] = {}
         for run in runs:
-            rows += run.rows(folder, imu, origin, _prefixed(log, folder.name))
+            rows += run.rows(_Dataset(folder, imu, known), origin, _prefixed(log, folder.name))
     return rows
 
 
@@ -112,7 +125,23 @@ class _Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Run:
+class _Dataset:
+    """A folder, its windows `[n, time, 6]` where an encoder is trained, and what was embedded."""
+
+    folder: DatasetFolder
+    imu: np.ndarray | None
+    known: dict[tuple[int, str], Features]
+
+    def features(self, method: Method, head: str) -> Features:
+        """The features of a method, embedded once."""
+        key = (id(method), head)
+        if key not in self.known:
+            self.known[key] = dataset_features(method, self.folder, head)
+        return self.known[key]
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodRun:
     """One method under one protocol; `scratch` trains its architecture from nothing."""
 
     name: str
@@ -124,14 +153,11 @@ class _Run:
     scratch: bool = False
 
     def rows(
-        self,
-        folder: DatasetFolder,
-        imu: np.ndarray | None,
-        origin: dict[str, Any],
-        log: Callable[[str], None],
+        self, dataset: _Dataset, origin: dict[str, Any], log: Callable[[str], None]
     ) -> list[ResultRow]:
-        """Rows on one dataset, whose windows are `imu` where the encoder is trained."""
-        outcomes = [self._evaluate(encoder, folder, imu) for encoder in self.encoders]
+        """Rows on one dataset, one per shot count."""
+        folder, say = dataset.folder, _prefixed(log, self.name)
+        outcomes = [self._evaluate(encoder, dataset, say) for encoder in self.encoders]
         checks = [outcome.check for outcome in outcomes]
         for note in dict.fromkeys(outcome.start.note for outcome in outcomes if outcome.start.note):
             log(f"{self.name}: {note}")
@@ -158,23 +184,32 @@ class _Run:
             for row in results
         ]
 
-    def _evaluate(self, method: Method, folder: DatasetFolder, imu: np.ndarray | None) -> _Outcome:
+    def _evaluate(
+        self, method: Method, dataset: _Dataset, log: Callable[[str], None]
+    ) -> _Outcome:
         """One encoder on one dataset, and whether anything tested was in its pretraining."""
+        folder = dataset.folder
         prompts = None if self.scratch else self.protocol.prompts
         start = head_start(prompts, trained_encoder(method), folder, self.head)
-        features = dataset_features(method, folder, start.head)
+        features = dataset.features(method, start.head)
         check: LeakCheck = {"status": "untrained", "why": "from scratch"}
         with _naming(str(folder.path)):
-            result = self._fitted(features, method, start, imu)
+            result = self._fitted(features, method, start, dataset.imu, log)
             if not self.scratch:
                 with _naming(self.name):
                     check = self._pretraining_check(method, folder, features)
         return _Outcome(result, check, start, bool((features.subject != "unknown").all()))
 
     def _fitted(
-        self, features: Features, method: Method, start: HeadStart, imu: np.ndarray | None
+        self,
+        features: Features,
+        method: Method,
+        start: HeadStart,
+        imu: np.ndarray | None,
+        log: Callable[[str], None],
     ) -> FewShotResult:
         shots, seeds, people = self.draws.shots, self.draws.seeds, self.draws.people
+        detail = self.draws.detail
         protocol, encoder, finetuning = self.protocol, trained_encoder(method), None
         if isinstance(method, ResampledEncoder) and imu is not None:
             imu = method.resampled(imu)
@@ -182,20 +217,22 @@ class _Run:
             finetuning = Finetuning(encoder, start.head, imu, from_scratch=self.scratch)
         if self.scratch:
             return paper_fewshot(
-                features, shots, seeds, people, protocol.scratch, finetuning=finetuning
-            )
+                features, shots, seeds, people, protocol.scratch, finetuning=finetuning,
+                detail=detail, log=log,
+            )  # fmt: skip
         if protocol.name == "probe":
             return probe_fewshot(
-                features, shots, seeds, protocol.c, people, classifier=protocol.classifier
-            )
-        if isinstance(method, HandFeatures):
+                features, shots, seeds, protocol.c, people, classifier=protocol.classifier,
+                detail=detail,
+            )  # fmt: skip
+        if isinstance(method, HandFeatures) and protocol.paper.inputs == "unit":
             # Metres per second squared and hertz mean nothing side by side on the unit sphere.
             scale = np.maximum(features.embedding.std(0), 1e-6)
             scaled = (features.embedding - features.embedding.mean(0)) / scale
             features = dataclasses.replace(features, embedding=scaled.astype(np.float32))
         return paper_fewshot(
             features, shots, seeds, people, protocol.paper,
-            class_embedding=start.class_embedding, finetuning=finetuning,
+            class_embedding=start.class_embedding, finetuning=finetuning, detail=detail, log=log,
         )  # fmt: skip
 
     def _pretraining_check(
@@ -204,10 +241,7 @@ class _Run:
         encoder = trained_encoder(method)
         if encoder is None:
             return {"status": "untrained", "why": "no learning"}
-        sides = choose_sides(
-            self.draws.people, features.label, features.group, features.split,
-            self.draws.seed_list(),
-        )  # fmt: skip
+        sides = sides_of(self.draws.people, features, self.draws.seed_list())
         tested = sides.test.any(0) & (features.label >= 0)
         try:
             return check_pretraining(encoder.metadata, folder, features, tested)

@@ -27,6 +27,8 @@ def probe_fewshot(
     c: float | None = None,
     people: str = "resampled",
     classifier: str = "logistic",
+    *,
+    detail: bool = False,
 ) -> FewShotResult:
     """Fit a convex classifier on frozen features, all shots and seeds in one compiled program.
 
@@ -40,6 +42,7 @@ def probe_fewshot(
             None chooses it on labelled windows of people left out of the fit, see
             `probe.probe_grid`.
         classifier: "logistic" or "ridge".
+        detail: see `draws.DrawOptions`.
 
     Raises:
         PrimusError: c is not positive, an unknown classifier, or what `draws.make_draws` raises.
@@ -48,7 +51,7 @@ def probe_fewshot(
         raise PrimusError(f"c={c}; expected a positive number (1.0 is scikit-learn's default).")
     if classifier not in CLASSIFIERS:
         raise PrimusError(f"classifier={classifier!r}; expected one of {tuple(CLASSIFIERS)}.")
-    draws = make_draws(features, DrawOptions(shots, seeds, people))
+    draws = make_draws(features, DrawOptions(shots, seeds, people, detail))
     test, _ = padded_rows(draws.sides.test & (features.label >= 0))
     fold = validation_folds(features.group, draws.sides, draws.labelled, VALIDATION_FOLDS)
     result = probe_grid(
@@ -65,7 +68,7 @@ def probe_fewshot(
         folds=VALIDATION_FOLDS,
         classifier=classifier,
     )
-    predicted, gradient, chosen, counted = (np.asarray(part) for part in result)
+    logits, gradient, chosen, counted = (np.asarray(part) for part in result)
     name = CLASSIFIERS[classifier].name
     if gradient.max() > 10 * TOLERANCE:
         warnings.warn(
@@ -86,4 +89,4 @@ def probe_fewshot(
         }
         for k in range(len(draws.shots))
     ]
-    return score(features, draws, predicted, about, details)
+    return score(features, draws, logits, about, details)

@@ -4,7 +4,7 @@ import dataclasses
 
 from primus_jax.errors import PrimusError
 from primus_jax.evals.fewshot.convex import CLASSIFIERS
-from primus_jax.evals.fewshot.paper_training import PaperConfig
+from primus_jax.evals.fewshot.paper_config import PaperConfig
 
 PROTOCOLS = ("probe", "paper")
 SCRATCH = "supervised from scratch"

@@ -67,10 +67,11 @@ def test_training_equals_pytorch():
     kernel = np.random.default_rng(1).normal(size=(12, 3)).astype(np.float32) * 0.1
     draws = draws_of(features)
     rows, valid, val, val_valid, test, _ = draws
-    predicted, epoch, accuracy = training.fit_draws(
+    fits = training.fit_draws(
         features.embedding, features.label, draws, training.Start({}, kernel),
         model=training.Model(12, 3, config), together=3,
     )  # fmt: skip
+    predicted, epoch, accuracy = fits.predicted, fits.epoch, fits.score
     x = torch.nn.functional.normalize(torch.tensor(features.embedding))
     y = torch.tensor(features.label.astype(np.int64))
     for i in range(3):
