@@ -26,6 +26,8 @@ COMMANDS = {
     "predict": "a classifier and a new recording -> times, labels and a timeline",
     "summarise": "a recording -> activity over time, bouts, a timeline and a summary in words",
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
+    "finetune": "encoders trained on labelled datasets -> accuracy, and a classifier for predict",
+    "bench": "encoders on a published benchmark -> probes, fine-tuning, scores by fold of people",
     "study": "methods x pretraining seeds x datasets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with pool and chance",

@@ -102,7 +102,7 @@ class ScoreRow(TypedDict):
     classifier: FittedClassifier
     fits: list[FitDetails]
     averaged_over: int
-    # Where every draw is reported: the one-vs-rest area under the ROC curve, as the mean over draws.
+    # Where every draw is reported: the one-vs-rest area under the ROC curve, mean over draws.
     auc: NotRequired[float | None]
     auc_interval: NotRequired[list[float] | None]
     auc_by_class: NotRequired[list[float | None]]

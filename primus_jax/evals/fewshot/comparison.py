@@ -184,9 +184,7 @@ class MethodRun:
             for row in results
         ]
 
-    def _evaluate(
-        self, method: Method, dataset: _Dataset, log: Callable[[str], None]
-    ) -> _Outcome:
+    def _evaluate(self, method: Method, dataset: _Dataset, log: Callable[[str], None]) -> _Outcome:
         """One encoder on one dataset, and whether anything tested was in its pretraining."""
         folder = dataset.folder
         prompts = None if self.scratch else self.protocol.prompts

@@ -121,3 +121,27 @@ def make_draws(features: Features, options: DrawOptions, validation: bool = Fals
                     f"of more people, or choose other splits."
                 )
     return Draws(shots, seeds, people, sides, labelled, options.detail)
+
+
+def everyone(features: Features, shots: int | None, seed: int) -> Draws:
+    """One draw that tests nobody: all people train, but for a fifth who choose the epoch.
+
+    Args:
+        features: of the whole dataset.
+        shots: most windows of each class; None: all.
+        seed: of the people and the windows.
+
+    Raises:
+        PrimusError: windows of fewer than two classes, a single person, or a leak.
+    """
+    label = features.label
+    if len(np.unique(label[label >= 0])) < 2:
+        raise PrimusError("windows of fewer than two classes; there is nothing to tell apart.")
+    nobody = np.zeros((1, len(label)), bool)
+    sides = Sides(~nobody, nobody, nobody, np.array([seed]))
+    sides = validation_people(sides, label, features.group)
+    check_sides(features, sides)
+    largest = int(np.bincount(label[label >= 0]).max())
+    most = largest if shots is None else min(shots, largest)
+    labelled = draw_shots(label, sides, most, len(features.label_names), sides.seed)
+    return Draws((most,), (seed,), "everyone", sides, labelled)

@@ -1,6 +1,5 @@
 """An encoder that is trained for classification: its layers, what of it learns, its statistics."""
 
-import functools
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -44,7 +43,6 @@ class Parts(NamedTuple):
     running: Params
 
 
-@functools.lru_cache(maxsize=32)
 def layers_of(config: EncoderConfig, head: str, samples: int) -> tuple[tuple[Path, ...], ...]:
     """The layers behind one output, first to last, each as the paths of its parameters.
 

@@ -115,6 +115,10 @@ def paper_fewshot(
     logits, details = _all_shots(
         features, draws, np.asarray(inputs, np.float32), Start(encoder, kernel), model, log
     )
+    if not np.isfinite(logits).all():
+        raise PrimusError(
+            f"training diverged at a learning rate of {config.lr:g}; take a lower one (--lr)."
+        )
     classifier = cast(
         FittedClassifier,
         {

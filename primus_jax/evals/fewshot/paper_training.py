@@ -161,7 +161,7 @@ def fit_weights(
 
 def _fit_draw(task: _Task, start: Start) -> _Progress:
     """Train for the epochs that patience allows, and keep the weights of the best one."""
-    draw, model, config = task.draw, task.model, task.model.config
+    draw, config = task.draw, task.model.config
     head_key, encoder_key, order_key = jax.random.split(draw.key, 3)
     weights = _initial_weights(task, start, head_key, encoder_key)
     optimizer = _adamw(config)

@@ -10,6 +10,9 @@ PROTOCOLS = ("probe", "paper")
 SCRATCH = "supervised from scratch"
 PAPER = PaperConfig()
 FROM_SCRATCH = PaperConfig(lr=1e-3, epochs=50)
+FINETUNE = PaperConfig(
+    epochs=50, batch_size=64, inputs="standard", patience=10, chosen_by="macro_f1"
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,6 +103,7 @@ EXPECTED = {
                 "right lower arm",
                 "left upper arm",
                 "left lower arm",
+                "right wrist",
             )
         },
         {"rows without an activity label": 180},

@@ -66,7 +66,7 @@ def test_training_equals_pytorch():
     config = training.PaperConfig(lr=0.05, epochs=30)
     kernel = np.random.default_rng(1).normal(size=(12, 3)).astype(np.float32) * 0.1
     draws = draws_of(features)
-    rows, valid, val, val_valid, test, _ = draws
+    rows, valid, val, val_valid, test = draws[:5]
     fits = training.fit_draws(
         features.embedding, features.label, draws, training.Start({}, kernel),
         model=training.Model(12, 3, config), together=3,
