@@ -19,7 +19,7 @@ def scores(seed: int, n: int = 150, classes: int = 4):
 @pytest.mark.parametrize("seed", range(2))
 def test_areas_equal_scikit_learn(seed):
     probability, label, _ = scores(seed)
-    weight = np.random.default_rng(seed).integers(0, 3, size=(2, len(label)))
+    weight = np.random.default_rng(seed + 10).integers(0, 3, size=(2, len(label)))
     weighted = one_vs_rest_auc(probability, label, weight)
     plain = one_vs_rest_auc(probability, label)
     for k in range(4):
