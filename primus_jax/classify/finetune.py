@@ -129,7 +129,9 @@ def _metadata(encoder: Encoder, folder: DatasetFolder, options: FinetuneOptions)
     known.pop("random_seed", None)
     seen = {
         "content_hash": folder.content_hash,
-        "splits": [s for s in SPLITS if s in folder.splits],
+        "splits": dict(folder.splits),
+        "simulated": folder.simulated,
+        "trained_on": [name for name in SPLITS if name in folder.splits],
     }
     known["data"] = {**(known.get("data") or {}), str(folder.path.resolve()): seen}
     return known | {"finetuned": dataclasses.asdict(options.config) | {"seed": options.seed}}

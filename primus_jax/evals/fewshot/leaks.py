@@ -61,8 +61,8 @@ def check_pretraining(
     The datasets that the export names are read where they still lie there unchanged, and compared
     by window content, by recording (with its group), and, where they have the source or the name
     of `folder`, by person. What was pretrained on are their train and validation splits, or the
-    splits that the export names (fine-tuning). A dataset that is gone can only be compared by hash
-    and by name.
+    splits that the export names as `trained_on` (fine-tuning). A dataset that is gone can only be
+    compared by hash and by name.
 
     Args:
         metadata: `Encoder.metadata`.
@@ -142,7 +142,7 @@ def _where(
 
 def _splits(about: dict[str, Any]) -> tuple[str, ...]:
     """The splits of a dataset that training saw."""
-    return tuple(about.get("splits", PRETRAINED_ON))
+    return tuple(about.get("trained_on", PRETRAINED_ON))
 
 
 def _seen_features(features: Features, splits: tuple[str, ...]) -> Seen:

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 from support import har_files
-from support.tiny_config import ONE_HEAD
 
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.recipe import Recipe
@@ -19,11 +18,13 @@ from primus_jax.errors import PrimusError
 from primus_jax.evals.fewshot import draws as drawing
 from primus_jax.evals.fewshot.benches import BENCHES
 from primus_jax.evals.fewshot.sampling import Sides
+from primus_jax.models.motion import MotionConfig
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.windows import WindowSpec
 from primus_jax.reports.bench import FILES, mean_and_deviation
 
 sklearn = pytest.importorskip("sklearn.metrics")
+ENCODER = MotionConfig(channels=4, multihead=False)
 PEOPLE = [f"person {i}" for i in range(6)]
 
 
@@ -83,7 +84,7 @@ def test_a_bench_reports_every_fold_of_people(folder, tmp_path):
 
 @pytest.mark.slow
 def test_every_mode_of_an_encoder(folder, tmp_path, capsys):
-    Encoder.random(ONE_HEAD, 0, 50.0, 0.8).save(tmp_path / "export")
+    Encoder.random(ENCODER, 0, 50.0, 0.8).save(tmp_path / "export")
     out = tmp_path / "out"
     more = ["--encoder", f"mine={tmp_path / 'export'}", "--random-init", "--hand-features"]
     assert main(words(folder, out, *more, "--people", "kfold:2", "--epochs", "2")) == 0
@@ -92,7 +93,7 @@ def test_every_mode_of_an_encoder(folder, tmp_path, capsys):
         "mine, linear probe", "random initialisation, linear probe",
         "hand-crafted statistics, linear probe", "mine, MLP probe",
         "random initialisation, MLP probe", "hand-crafted statistics, MLP probe",
-        "mine, fine-tuned", "released of mine, from scratch",
+        "mine, fine-tuned", "motion of mine, from scratch",
     ]  # fmt: skip
     assert rows[3]["classifier"]["hidden"] == 512
     assert rows[6]["classifier"]["epochs"] == 2

@@ -5,12 +5,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from support.tiny_config import MOTION, ONE_HEAD, POOLED
+from support.tiny_config import MOTION, POOLED
 
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.fewshot import paper_training as training
 from primus_jax.evals.fewshot.network import Network, check_layers, layers_of, part, whole
+from primus_jax.evals.metrics import confusion_by_person, macro_f1
 from primus_jax.models.resnet1d import ResNet1DConfig
 from primus_jax.models.vision.encoder import VisionConfig
 
@@ -20,7 +21,7 @@ RESNET = ResNet1DConfig(width1=4, width2=4, width3=6)
 def test_layers_come_in_the_order_of_the_computation():
     names = [layer[0][0] for layer in layers_of(RESNET, "emb", 64)]
     assert names == ["stem", "stem_norm", *(f"block{i}" for i in range(13))]
-    names = [layer[0][1] for layer in layers_of(VisionConfig(channels=2), "emb", 64)]
+    names = [layer[0][1] for layer in layers_of(VisionConfig(channels=2), "emb", 128)]
     assert names[:3] + names[-1:] == ["conv1", "bn1", "layer1_0", "layer4_1"]
     # the other head, and the projector that only heads read, are in no layer
     assert {layer[0][0] for layer in layers_of(POOLED, "ssl", 140)} >= {"conv1", "ssl_head"}
@@ -35,7 +36,9 @@ def test_layers_that_are_not_there_are_refused(layers):
 
 
 def test_statistics_follow_batches_only_where_everything_is_trained():
-    params = Encoder.random(RESNET, 0, 50.0, 1.28).params
+    window = np.zeros((1, 64, 6), np.float32)
+    shapes = jax.eval_shape(RESNET.build().init, jax.random.key(0), window)["params"]
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
     full = part(params, Network(RESNET, "emb"), 64)
     assert len(jax.tree.leaves(full.running)) == 2 * 27
     assert not full.kept
@@ -66,21 +69,38 @@ def waves(samples: int, n: int = 24) -> tuple[np.ndarray, np.ndarray]:
     return imu.astype(np.float32), label
 
 
-def test_the_layers_below_the_trained_ones_stay_and_patience_ends_it():
-    config = dataclasses.replace(ONE_HEAD, channels=2)
-    imu, label = waves(40)
-    params = Encoder.random(config, 0, 50.0, 0.8).params
+def test_patience_ends_the_training_of_a_hidden_layer():
+    rng = np.random.default_rng(0)
+    label = np.arange(24, dtype=np.int32) % 2
+    x = (label[:, None] + 0.5 * rng.normal(size=(24, 5))).astype(np.float32)
+    draw = one_draw(label, np.arange(13), np.arange(13, 24))
     how = training.PaperConfig(
-        lr=0.02, epochs=40, batch_size=5, hidden=6, inputs="standard", layers=2, patience=3,
+        lr=0.05, epochs=60, batch_size=5, hidden=6, inputs="standard", patience=3,
         class_weights=True, chosen_by="macro_f1",
     )  # fmt: skip
+    lanes = jax.tree.map(lambda leaf: leaf[None], draw)
+    model = training.Model(5, 2, how)
+    fits = training.fit_draws(x, label, lanes, training.Start({}), model=model, together=1)
+    assert int(fits.trained[0]) == int(fits.epoch[0]) + 3 < 60
+    predicted, true = np.asarray(fits.predicted[0]), label[13:]
+    f1 = macro_f1(confusion_by_person(predicted, true, np.zeros(11, int), 1, 2)[0])
+    # those who choose the epoch are those who are tested here
+    assert float(fits.score[0]) == pytest.approx(float(f1)) > 0.8
+
+
+@pytest.mark.slow
+def test_the_layers_below_the_trained_ones_stay():
+    config = dataclasses.replace(POOLED, embed_dim=16, channels=4, multihead=False)
+    imu, label = waves(140)
+    params = Encoder.random(config, 0, 50.0, 2.8).params
+    how = training.PaperConfig(lr=0.02, epochs=5, batch_size=5, inputs="standard", layers=2)
     network = Network(config, "emb", 2)
-    model = training.Model(8, 2, how, network)
+    model = training.Model(config.embed_dim, 2, how, network)
     draw = one_draw(label, np.arange(13), np.arange(13, 24))
     lanes = jax.tree.map(lambda leaf: leaf[None], draw)
     start = training.Start(params)
     weights, epoch, score = training.fit_weights(imu, label, draw, start, model=model)
-    trained = {path for layer in layers_of(config, "emb", 40)[-2:] for path in layer}
+    trained = {path for layer in layers_of(config, "emb", 140)[-2:] for path in layer}
     for path, leaf in jax.tree_util.tree_leaves_with_path(whole(weights.encoder)):
         names = tuple(key.key for key in path)
         before = params
@@ -89,8 +109,7 @@ def test_the_layers_below_the_trained_ones_stay_and_patience_ends_it():
         assert np.array_equal(leaf, before) == (names not in trained), names
     fits = training.fit_draws(imu, label, lanes, start, model=model, together=1)
     assert int(fits.epoch[0]) == int(epoch)
-    assert int(fits.trained[0]) == min(40, int(epoch) + 3) < 40
-    assert float(fits.score[0]) == float(score) > 0.9
+    assert float(fits.score[0]) == float(score)
 
 
 @pytest.mark.slow
@@ -100,7 +119,6 @@ def test_batch_statistics_see_the_draw_alone(layers):
     imu, label = waves(64)
     draw = one_draw(label, np.arange(10), np.arange(10, 16))
     imu[16:] = np.nan
-    imu[0] = imu[0] + 0  # the first window pads ragged arrays elsewhere; here it is the draw's
     params = Encoder.random(RESNET, 0, 50.0, 1.28).params
     how = training.PaperConfig(lr=3e-3, epochs=4, batch_size=4, inputs="standard", layers=layers)
     model = training.Model(6, 2, how, Network(RESNET, "emb", layers))
