@@ -16,8 +16,8 @@ import numpy as np
 
 from primus_jax.evals.features import Features
 from primus_jax.evals.fewshot.draws import DrawOptions, make_draws
+from primus_jax.evals.fewshot.paper_config import PaperConfig
 from primus_jax.evals.fewshot.paper_protocol import paper_fewshot
-from primus_jax.evals.fewshot.paper_training import PaperConfig
 from primus_jax.evals.fewshot.probe_protocol import probe_fewshot
 
 SHOTS = (1, 2, 5, 10, 20, 50, 100)

@@ -30,6 +30,8 @@ COMMANDS = {
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
     "robustness": "encoders and labelled datasets -> accuracy on damaged test windows",
     "regress": "encoders and a dataset with numbers -> how well a number is predicted",
+    "finetune": "encoders trained on labelled datasets -> accuracy, and a classifier for predict",
+    "bench": "encoders on a published benchmark -> probes, fine-tuning, scores by fold of people",
     "study": "methods x pretraining seeds x datasets -> one table, figures and report; resumes",
     "zeroshot": "an encoder and class prompts -> accuracy without labels, beside chance",
     "retrieve": "windows against sentences and videos -> recall, with pool and chance",

@@ -6,7 +6,8 @@ in milli-g, round(original / 9.8 * 1000). Then come gyroscope x, y, z, round(ori
 
 The gyroscope's unit is "unknown" there. The reader takes rad/s, which the Xsens units give; arm
 swings of a few thousand counts confirm it. It does not read the shoe units, which report other
-quantities, nor the loose accelerometers, which have no gyroscope.
+quantities. Of the loose accelerometers, which have no gyroscope, it reads the one at the right
+wrist, RWR at 23 in milli-g, where `--placement "right wrist"` asks for it.
 
 By `label_legend.txt`, 1 is stand, 2 walk, 4 sit, 5 lie and 0 none. The reader leaves out rows
 without a label. Missing values are NaN. The official challenge splits by session, not by person, so
@@ -37,13 +38,17 @@ PLACEMENTS = {
     "left upper arm": 77,
     "left lower arm": 90,
 }
+# The accelerometer alone, and only where it is asked for.
+LOOSE = {"right wrist": 23}
 TO_SI = np.repeat([9.8 / 1000, 1 / 1000], 3)
 ACTIVITIES = {1: "standing", 2: "walking", 4: "sitting", 5: "lying"}
 
 
 def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
     """One recording for each stretch of one mode of locomotion and each placement."""
-    use = [0, *(c - 1 + i for c in PLACEMENTS.values() for i in range(6)), LOCOMOTION - 1]
+    loose = [c - 1 + i for c in LOOSE.values() for i in range(3)]
+    units = [c - 1 + i for c in PLACEMENTS.values() for i in range(6)]
+    use = [0, *units, *loose, LOCOMOTION - 1]
     name = r"S(\d)-(ADL\d|Drill)\.dat"
     for path, match in SOURCE.files(raw, "S*-*.dat", name, drops):
         rows = read_rows(text_lines(path), str(path), COLUMNS, delimiter=None, use=use)
@@ -60,8 +65,10 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
         for part in runs(codes):
             if codes[part.start] == 0:
                 continue
-            for index, place in enumerate(PLACEMENTS):
-                signal = rows[part, 1 + 6 * index : 7 + 6 * index] * TO_SI
+            for index, place in enumerate((*PLACEMENTS, *LOOSE)):
+                has_gyro, first = place in PLACEMENTS, 1 + 6 * index
+                signal = rows[part, first : first + (6 if has_gyro else 3)]
+                signal = np.pad(signal, [(0, 0), (0, 6 - signal.shape[1])]) * TO_SI
                 pieces = uniform_pieces(time[part], signal, RATE, drops)
                 for number, piece in enumerate(pieces):
                     yield from believable(
@@ -74,6 +81,7 @@ def recordings(raw: Path, drops: Counter[str]) -> Iterator[Recording]:
                         label=ACTIVITIES[int(codes[part.start])],
                         start_seconds=float(time[part.start] - time[0] + piece.start_seconds),
                         bad_spans=piece.bad_spans,
+                        has_gyro=has_gyro,
                     )
 
 
@@ -88,4 +96,5 @@ SOURCE = Source(
     download="archive.ics.uci.edu, dataset 226; unzip it and give the folder as --raw.",
     layout="dataset/S1-ADL1.dat to S4-Drill.dat",
     recordings=recordings,
+    on_request=frozenset(LOOSE),
 )

@@ -37,6 +37,8 @@ class Selection:
         for recording in self.source.recordings(self.raw, self.drops):
             seen[0].add(recording.placement)
             seen[1].add(recording.label)
+            if not self.placements and recording.placement in self.source.on_request:
+                continue
             if self.placements and recording.placement not in self.placements:
                 self.drops[PLACEMENT] += 1
             elif recording.label in self.drop_labels:

@@ -31,6 +31,7 @@ class Source:
         layout: what the folder given as --raw must hold.
         recordings: reads the folder; counts by reason the recordings and rows that it leaves out.
         official_split: person -> train or test, where the authors publish a split by person.
+        on_request: placements that a dataset has only where they are asked for.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source:
     layout: str
     recordings: Callable[[Path, Counter[str]], Iterator[Recording]]
     official_split: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    on_request: frozenset[str] = frozenset()
 
     def files(
         self, raw: Path, pattern: str, name: str, drops: Counter[str]

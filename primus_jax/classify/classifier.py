@@ -21,21 +21,25 @@ FORMAT = "primus-jax classifier 1"
 WEIGHTS, DESCRIPTION, ENCODER = "classifier.safetensors", "classifier.json", "encoder"
 INNER = 3
 TENSORS = ("mean", "deviation", "kernel", "bias")
+HIDDEN = ("hidden_kernel", "hidden_bias")
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """Multinomial logistic regression on standardised embeddings.
+    """Multinomial logistic regression on standardised embeddings, or on a hidden layer of them.
 
     Attributes:
         labels: names of the classes.
         mean: and deviation, float32 `[dim]`: of the training windows; standardised values are
             clipped to +-8, as in `evals/fewshot/probe.py`.
         deviation: see mean.
-        kernel: float32 `[dim, classes]`.
+        kernel: float32 `[dim, classes]`, or `[hidden, classes]` behind a hidden layer.
         bias: float32 `[classes]`.
         description: the rest of classifier.json: window_seconds, hop_seconds, head, gyro, c, how it
             was evaluated, and recordings: the format of those that it was adapted on.
+        hidden_kernel: and hidden_bias, float32 `[dim, hidden]` and `[hidden]`, of a layer of ReLU
+            that `primus-jax finetune` trained; None: there is none.
+        hidden_bias: see hidden_kernel.
     """
 
     labels: tuple[str, ...]
@@ -44,6 +48,8 @@ class Classifier:
     kernel: np.ndarray
     bias: np.ndarray
     description: dict[str, Any]
+    hidden_kernel: np.ndarray | None = None
+    hidden_bias: np.ndarray | None = None
 
     @property
     def layout(self) -> TableFormat:
@@ -60,6 +66,8 @@ class Classifier:
     def probabilities(self, embedding: np.ndarray) -> np.ndarray:
         """Embeddings `[n, dim]` -> float32 `[n, classes]`, rows that sum to 1."""
         x = np.clip((embedding - self.mean) / self.deviation, -CLIP, CLIP)
+        if self.hidden_kernel is not None and self.hidden_bias is not None:
+            x = np.maximum(x @ self.hidden_kernel + self.hidden_bias, 0)
         logits = x @ self.kernel + self.bias
         p = np.exp(logits - logits.max(1, keepdims=True))
         return (p / p.sum(1, keepdims=True)).astype(np.float32)
@@ -70,7 +78,8 @@ class Classifier:
         Raises:
             PrimusError: the folder holds an encoder already.
         """
-        tensors = {name: np.asarray(getattr(self, name), np.float32) for name in TENSORS}
+        names = TENSORS if self.hidden_kernel is None else (*TENSORS, *HIDDEN)
+        tensors = {name: np.asarray(getattr(self, name), np.float32) for name in names}
         save_file(tensors, folder / WEIGHTS)
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
         row = {"format": FORMAT, "labels": list(self.labels), "weights_sha256": digest}
@@ -88,7 +97,8 @@ def load_classifier(folder: Path) -> tuple[Classifier, Encoder]:
     for name in (DESCRIPTION, WEIGHTS, ENCODER):
         if not (folder / name).exists():
             raise PrimusError(
-                f"{folder} has no {name}; expected a folder that `primus-jax adapt` wrote."
+                f"{folder} has no {name}; expected a folder that `primus-jax adapt` or "
+                f"`primus-jax finetune` wrote."
             )
     try:
         row = json.loads((folder / DESCRIPTION).read_text())
@@ -104,12 +114,15 @@ def load_classifier(folder: Path) -> tuple[Classifier, Encoder]:
     encoder = load_encoder(folder / ENCODER)
     head, classes = row["head"], len(row["labels"])
     width = encoder.config.width(head) if head in encoder.config.heads else None
+    hidden = len(tensors["hidden_bias"]) if "hidden_bias" in tensors else None
     expected = {
         "mean": (width,),
         "deviation": (width,),
-        "kernel": (width, classes),
+        "kernel": (width if hidden is None else hidden, classes),
         "bias": (classes,),
     }
+    if hidden is not None:
+        expected |= {"hidden_kernel": (width, hidden), "hidden_bias": (hidden,)}
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if found != expected:
         raise PrimusError(

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="a folder that `primus-jax adapt` wrote",
+        help="a folder that `adapt` or `finetune` wrote",
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")

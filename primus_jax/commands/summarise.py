@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     labels = parser.add_argument_group("labels")
     chosen = labels.add_mutually_exclusive_group()
     chosen.add_argument(
-        "--classifier", type=Path, metavar="DIR", help="a folder that `primus-jax adapt` wrote"
+        "--classifier", type=Path, metavar="DIR", help="a folder that `adapt` or `finetune` wrote"
     )
     chosen.add_argument("--prompts", type=Path, metavar="FILE.json", help="sentences of each class")
     labels.add_argument(

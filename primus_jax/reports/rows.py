@@ -19,7 +19,10 @@ class LeakCheck(TypedDict):
 
 
 class FittedClassifier(TypedDict):
-    """What was fitted. The probe has `c`, a number or words; the paper's protocol has the rest."""
+    """What was fitted. The probe has `c`, a number or words; the paper's protocol has the rest.
+
+    `hidden` to `chosen_by` are those of `evals/fewshot/paper_config.py`.
+    """
 
     protocol: str
     name: str
@@ -29,6 +32,12 @@ class FittedClassifier(TypedDict):
     weight_decay: NotRequired[float]
     epochs: NotRequired[int]
     batch_size: NotRequired[int]
+    hidden: NotRequired[int]
+    inputs: NotRequired[str]
+    layers: NotRequired[int | None]
+    patience: NotRequired[int]
+    class_weights: NotRequired[bool]
+    chosen_by: NotRequired[str]
 
 
 class FitDetails(TypedDict, total=False):
@@ -38,7 +47,23 @@ class FitDetails(TypedDict, total=False):
     c_chosen_by_windows: list[int]
     gradient_norm: float  # the largest of all draws
     best_epoch: list[int]
-    validation_accuracy: list[float]
+    validation_accuracy: list[float]  # or validation_macro_f1, by what chooses the epoch
+    validation_macro_f1: list[float]
+    trained_epochs: list[int]
+
+
+class FoldRow(TypedDict):
+    """One draw: its seed, its people by side, its windows, and its scores between 0 and 1."""
+
+    seed: int
+    people: dict[str, list[str]]  # test, validation, train
+    windows_tested: int
+    accuracy: float
+    macro_f1: float
+    balanced_accuracy: float
+    kappa: float
+    auc: float | None  # the mean over classes
+    auc_by_class: list[float | None]  # None: not one window of the class, or no other
 
 
 class ScoreRow(TypedDict):
@@ -77,6 +102,11 @@ class ScoreRow(TypedDict):
     classifier: FittedClassifier
     fits: list[FitDetails]
     averaged_over: int
+    # Where every draw is reported: the one-vs-rest area under the ROC curve, mean over draws.
+    auc: NotRequired[float | None]
+    auc_interval: NotRequired[list[float] | None]
+    auc_by_class: NotRequired[list[float | None]]
+    folds: NotRequired[list[FoldRow]]
 
 
 class ResultRow(ScoreRow):

@@ -148,6 +148,7 @@ def opportunity(root: Path) -> None:
     for first in (38, 51, 64, 77, 90):
         rows[:, first - 1 : first + 2] = np.round(truth[:, :3] / 9.8 * 1000)
         rows[:, first + 2 : first + 5] = np.round(truth[:, 3:] * 1000)
+    rows[:, 22:25] = np.round(truth[:, :3] / 9.8 * 1000)
     rows[400:410, 50:63] = np.nan
     lines = [" ".join("NaN" if np.isnan(v) else f"{v:.0f}" for v in row) for row in rows]
     _write(root / "dataset" / "S1-ADL1.dat", lines)

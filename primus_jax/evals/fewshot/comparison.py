@@ -12,12 +12,11 @@ from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.features import Features, dataset_features, dataset_windows
 from primus_jax.evals.fewshot.class_prompts import HeadStart, head_start
-from primus_jax.evals.fewshot.draws import DrawOptions
+from primus_jax.evals.fewshot.draws import DrawOptions, sides_of
 from primus_jax.evals.fewshot.leaks import check_pretraining
 from primus_jax.evals.fewshot.paper_protocol import Finetuning, paper_fewshot
 from primus_jax.evals.fewshot.probe_protocol import probe_fewshot
 from primus_jax.evals.fewshot.protocol import SCRATCH, Protocol
-from primus_jax.evals.fewshot.sampling import choose_sides
 from primus_jax.evals.fewshot.scores import FewShotResult, summarize
 from primus_jax.evals.hand_features import HandFeatures
 from primus_jax.evals.identity import Method, encoder_description, encoder_hash, trained_encoder
@@ -77,21 +76,37 @@ def compare(
     if len(set(names)) < len(names):
         raise PrimusError(f"datasets {names}: two have one name. Prepare one again with --name.")
     runs = [
-        _Run(name, methods[name], protocol, draws, head, leaks, altered=altered) for name in methods
+        MethodRun(name, methods[name], protocol, draws, head, leaks, altered=altered)
+        for name in methods
     ]
     if protocol.from_scratch:
         every = (method for encoders in methods.values() for method in encoders)
         first = next((method for method in every if trained_encoder(method) is not None), None)
         if first is None:
             raise PrimusError("from scratch: there is no encoder whose architecture to train.")
-        runs.append(_Run(SCRATCH, [first], protocol, draws, head, leaks, scratch=True))
-    origin = provenance()
-    rows: list[ResultRow] = []
+        runs.append(MethodRun(SCRATCH, [first], protocol, draws, head, leaks, scratch=True))
+    return evaluate(runs, folders, log)
+
+
+def evaluate(
+    runs: Sequence["MethodRun"],
+    folders: Iterable[DatasetFolder],
+    log: Callable[[str], None] = lambda line: None,
+) -> list[ResultRow]:
+    """Rows of every run on every dataset; an encoder embeds a dataset once for all its runs.
+
+    Raises:
+        PrimusError: what `compare` raises.
+    """
+    origin, rows = provenance(), []
     for folder in folders:
-        needed = protocol.from_scratch or protocol.finetune or altered is not None
+        needed = any(
+            run.scratch or run.protocol.finetune or run.altered is not None for run in runs
+        )
         imu = dataset_windows(folder) if needed else None
+        known: dict[tuple[int, str], Features] = {}
         for run in runs:
-            rows += run.rows(folder, imu, origin, _prefixed(log, folder.name))
+            rows += run.rows(_Dataset(folder, imu, known), origin, _prefixed(log, folder.name))
     return rows
 
 
@@ -121,7 +136,23 @@ class _Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Run:
+class _Dataset:
+    """A folder, its windows `[n, time, 6]` where an encoder is trained, and what was embedded."""
+
+    folder: DatasetFolder
+    imu: np.ndarray | None
+    known: dict[tuple[int, str], Features]
+
+    def features(self, method: Method, head: str) -> Features:
+        """The features of a method, embedded once."""
+        key = (id(method), head)
+        if key not in self.known:
+            self.known[key] = dataset_features(method, self.folder, head)
+        return self.known[key]
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodRun:
     """One method under one protocol; `scratch` trains its architecture from nothing."""
 
     name: str
@@ -134,14 +165,11 @@ class _Run:
     altered: Altered | None = None
 
     def rows(
-        self,
-        folder: DatasetFolder,
-        imu: np.ndarray | None,
-        origin: dict[str, Any],
-        log: Callable[[str], None],
+        self, dataset: _Dataset, origin: dict[str, Any], log: Callable[[str], None]
     ) -> list[ResultRow]:
-        """Rows on one dataset, whose windows are `imu` where they are needed."""
-        outcomes = [self._evaluate(encoder, folder, imu) for encoder in self.encoders]
+        """Rows on one dataset, one per shot count."""
+        folder, say = dataset.folder, _prefixed(log, self.name)
+        outcomes = [self._evaluate(encoder, dataset, say) for encoder in self.encoders]
         checks = [outcome.check for outcome in outcomes]
         for note in dict.fromkeys(outcome.start.note for outcome in outcomes if outcome.start.note):
             log(f"{self.name}: {note}")
@@ -168,46 +196,55 @@ class _Run:
             for row in results
         ]
 
-    def _evaluate(self, method: Method, folder: DatasetFolder, imu: np.ndarray | None) -> _Outcome:
+    def _evaluate(self, method: Method, dataset: _Dataset, log: Callable[[str], None]) -> _Outcome:
         """One encoder on one dataset, and whether anything tested was in its pretraining."""
+        folder = dataset.folder
         prompts = None if self.scratch else self.protocol.prompts
         start = head_start(prompts, trained_encoder(method), folder, self.head)
-        features = dataset_features(method, folder, start.head)
+        features = dataset.features(method, start.head)
         check: LeakCheck = {"status": "untrained", "why": "from scratch"}
         with _naming(str(folder.path)):
-            result = self._fitted(features, method, start, imu)
+            result = self._fitted(features, method, start, dataset.imu, log)
             if not self.scratch:
                 with _naming(self.name):
                     check = self._pretraining_check(method, folder, features)
         return _Outcome(result, check, start, bool((features.subject != "unknown").all()))
 
     def _fitted(
-        self, features: Features, method: Method, start: HeadStart, imu: np.ndarray | None
+        self,
+        features: Features,
+        method: Method,
+        start: HeadStart,
+        imu: np.ndarray | None,
+        log: Callable[[str], None],
     ) -> FewShotResult:
         shots, seeds, people = self.draws.shots, self.draws.seeds, self.draws.people
+        detail = self.draws.detail
         protocol, encoder, finetuning = self.protocol, trained_encoder(method), None
         if encoder is not None and imu is not None and (self.scratch or protocol.finetune):
             own = method.resampled(imu) if isinstance(method, ResampledEncoder) else imu
             finetuning = Finetuning(encoder, start.head, own, from_scratch=self.scratch)
         if self.scratch:
             return paper_fewshot(
-                features, shots, seeds, people, protocol.scratch, finetuning=finetuning
-            )
+                features, shots, seeds, people, protocol.scratch, finetuning=finetuning,
+                detail=detail, log=log,
+            )  # fmt: skip
         if protocol.name == "probe":
             tested = None
             if self.altered is not None and imu is not None:
                 tested = method.encode_windows(self.altered(imu), head=start.head)
             return probe_fewshot(
-                features, shots, seeds, protocol.c, people, protocol.classifier, tested
-            )
-        if isinstance(method, HandFeatures):
+                features, shots, seeds, protocol.c, people, protocol.classifier, tested,
+                detail=detail,
+            )  # fmt: skip
+        if isinstance(method, HandFeatures) and protocol.paper.inputs == "unit":
             # Metres per second squared and hertz mean nothing side by side on the unit sphere.
             scale = np.maximum(features.embedding.std(0), 1e-6)
             scaled = (features.embedding - features.embedding.mean(0)) / scale
             features = dataclasses.replace(features, embedding=scaled.astype(np.float32))
         return paper_fewshot(
             features, shots, seeds, people, protocol.paper,
-            class_embedding=start.class_embedding, finetuning=finetuning,
+            class_embedding=start.class_embedding, finetuning=finetuning, detail=detail, log=log,
         )  # fmt: skip
 
     def _pretraining_check(
@@ -216,10 +253,7 @@ class _Run:
         encoder = trained_encoder(method)
         if encoder is None:
             return {"status": "untrained", "why": "no learning"}
-        sides = choose_sides(
-            self.draws.people, features.label, features.group, features.split,
-            self.draws.seed_list(),
-        )  # fmt: skip
+        sides = sides_of(self.draws.people, features, self.draws.seed_list())
         tested = sides.test.any(0) & (features.label >= 0)
         try:
             return check_pretraining(encoder.metadata, folder, features, tested)

@@ -60,8 +60,9 @@ def check_pretraining(
 
     The datasets that the export names are read where they still lie there unchanged, and compared
     by window content, by recording (with its group), and, where they have the source or the name
-    of `folder`, by person. What was pretrained on are their train and validation splits. A
-    dataset that is gone can only be compared by hash and by name.
+    of `folder`, by person. What was pretrained on are their train and validation splits, or the
+    splits that the export names as `trained_on` (fine-tuning). A dataset that is gone can only be
+    compared by hash and by name.
 
     Args:
         metadata: `Encoder.metadata`.
@@ -85,7 +86,7 @@ def check_pretraining(
     unknown = []
     for path, about in data.items():
         if about["content_hash"] == folder.content_hash:
-            seen = _seen_features(features)
+            seen = _seen_features(features, _splits(about))
             _raise_if_seen(seen, features, tested, path, people=True)
             continue
         try:
@@ -103,7 +104,7 @@ def check_pretraining(
             unknown.append(path)
             continue
         kin = source.name == folder.name or source.metadata.source == folder.metadata.source
-        seen = _seen_folder(str(source.path.resolve()), source.content_hash)
+        seen = _seen_folder(str(source.path.resolve()), source.content_hash, _splits(about))
         _raise_if_seen(seen, features, tested, path, people=kin)
     if unknown:
         return {
@@ -139,8 +140,13 @@ def _where(
     return f"in recordings {str(features.recording[a])!r} and {str(features.recording[b])!r}"
 
 
-def _seen_features(features: Features) -> Seen:
-    rows = np.isin(features.split, PRETRAINED_ON)
+def _splits(about: dict[str, Any]) -> tuple[str, ...]:
+    """The splits of a dataset that training saw."""
+    return tuple(about.get("trained_on", PRETRAINED_ON))
+
+
+def _seen_features(features: Features, splits: tuple[str, ...]) -> Seen:
+    rows = np.isin(features.split, splits)
     content = features.content if features.content is not None else np.zeros(len(rows), "S1")
     return Seen(
         frozenset(content[rows].tolist()) - {b""},
@@ -150,10 +156,10 @@ def _seen_features(features: Features) -> Seen:
 
 
 @functools.lru_cache(maxsize=32)
-def _seen_folder(path: str, content_hash: str) -> Seen:
+def _seen_folder(path: str, content_hash: str, splits: tuple[str, ...]) -> Seen:
     """Read once per process; `content_hash` is part of the key, so a changed folder is reread."""
     folder, content, recordings = DatasetFolder(path), set(), set()
-    for split in PRETRAINED_ON:
+    for split in splits:
         if not folder.splits.get(split):
             continue
         for rows in folder.windows(split):

@@ -1,56 +1,23 @@
-"""Training of the paper's protocol: one linear head per draw, and the encoder where asked.
+"""Training of the paper's protocol: one head per draw, and the encoder where asked.
 
 All draws of a shot count are one compiled program.
 """
 
-import dataclasses
 import functools
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from primus_jax.encoder import initialise
-from primus_jax.errors import PrimusError
-from primus_jax.models.base import EncoderConfig
-from primus_jax.numerics import dot, normalize
+from primus_jax.evals.fewshot.head import HeadShape, head_logits, initial_head
+from primus_jax.evals.fewshot.network import Network, Parts, encode, part
+from primus_jax.evals.fewshot.paper_config import PaperConfig
+from primus_jax.evals.fewshot.probe import Scaler, fit_scaler
 from primus_jax.trees import Params
 
 _BLOCK = 512  # windows predicted at once
-
-
-@dataclasses.dataclass(frozen=True)
-class PaperConfig:
-    """How the head (and, fine-tuned, the encoder) is trained.
-
-    The paper's rate, decay and batch; its epochs differ by dataset (10 to 50).
-    """
-
-    lr: float = 1e-4
-    weight_decay: float = 1e-4
-    epochs: int = 20
-    batch_size: int = 256
-
-    def validate(self) -> None:
-        """Raise PrimusError for values that mean nothing."""
-        if not 0 < self.lr < float("inf") or not 0 <= self.weight_decay < float("inf"):
-            raise PrimusError(
-                f"lr {self.lr}, weight decay {self.weight_decay}; expected lr above 0, decay 0 or "
-                f"more."
-            )
-        if self.epochs < 1 or self.batch_size < 1:
-            raise PrimusError(
-                f"epochs {self.epochs}, batch size {self.batch_size}; expected at least 1 each."
-            )
-
-
-class Network(NamedTuple):
-    """An encoder of `config` that is trained together with the classifier of its output `head`."""
-
-    config: EncoderConfig
-    head: str
 
 
 class Model(NamedTuple):
@@ -79,6 +46,8 @@ class PaperDraws(NamedTuple):
         validation_valid: bool `[draws, v]`.
         test: int32 `[draws, t]`, the windows to predict.
         key: `[draws]`, of the head, the encoder and the order of the windows.
+        pool: int32 `[draws, p]`, windows of training people that standardise the head's inputs;
+            None where these are unit vectors.
     """
 
     rows: jax.Array
@@ -87,15 +56,22 @@ class PaperDraws(NamedTuple):
     validation_valid: jax.Array
     test: jax.Array
     key: jax.Array
+    pool: jax.Array | None = None
 
 
 class PaperFits(NamedTuple):
-    """`predicted` int32 `[draws, t]`, the best `epoch` (from 1) and its validation `accuracy`
-    `[draws]`."""
+    """`logits` float32 `[draws, t, classes]`; the best `epoch` (from 1), its validation `score`,
+    and the epochs that were `trained`, `[draws]` each."""
 
-    predicted: jax.Array
+    logits: jax.Array
     epoch: jax.Array
-    accuracy: jax.Array
+    score: jax.Array
+    trained: jax.Array
+
+    @property
+    def predicted(self) -> jax.Array:
+        """The class of every tested window, int32 `[draws, t]`."""
+        return jnp.argmax(self.logits, -1).astype(jnp.int32)
 
 
 class Start(NamedTuple):
@@ -104,6 +80,15 @@ class Start(NamedTuple):
 
     encoder: Params
     kernel: jax.Array | None = None
+
+
+class Weights(NamedTuple):
+    """The whole classifier: `head`, the `encoder` in parts (of empty trees where inputs are
+    features), and the `scaler` of the head's inputs (None: unit vectors)."""
+
+    head: dict[str, jax.Array]
+    encoder: Parts
+    scaler: Scaler | None
 
 
 class _Task(NamedTuple):
@@ -116,12 +101,13 @@ class _Task(NamedTuple):
 
 
 class _Progress(NamedTuple):
-    """What an epoch hands to the next; `best` is the highest validation accuracy so far."""
+    """What an epoch hands to the next; `best` is the highest validation score so far."""
 
-    params: Params
+    epoch: jax.Array
+    weights: Weights
     moments: optax.OptState
     best: jax.Array
-    best_params: Params
+    best_weights: Weights
     best_epoch: jax.Array
 
 
@@ -149,41 +135,92 @@ def fit_draws(
     """
 
     def one_draw(draw: PaperDraws) -> PaperFits:
-        return _fit_draw(_Task(inputs, label, draw, model), start)
+        task = _Task(inputs, label, draw, model)
+        end = _fit_draw(task, start)
+        logits = _predict(end.best_weights, task, draw.test)
+        return PaperFits(logits, end.best_epoch, end.best, end.epoch)
 
     if together == 1:
         return jax.lax.map(one_draw, draws)
     return jax.lax.map(one_draw, draws, batch_size=together)
 
 
-def _fit_draw(task: _Task, start: Start) -> PaperFits:
-    """Train for all epochs and keep the parameters of the best one."""
-    draw, model = task.draw, task.model
-    head_key, encoder_key, order_key = jax.random.split(draw.key, 3)
-    params: dict[str, Any] = {"head": _initial_head(head_key, start.kernel, model)}
-    if model.network is not None:
-        fresh = start.encoder or initialise(encoder_key, task.inputs[:1], model.network.config)
-        params["encoder"] = fresh
-    optimizer = _adamw(model.config)
+@functools.partial(jax.jit, static_argnames="model")
+def fit_weights(
+    inputs: jax.Array, label: jax.Array, draw: PaperDraws, start: Start, *, model: Model
+) -> tuple[Weights, jax.Array, jax.Array]:
+    """Train the classifier of one draw: its weights, the best epoch and the validation score.
 
-    def epoch(progress: _Progress, number: jax.Array) -> tuple[_Progress, None]:
+    Args:
+        inputs: and label, start, model: see `fit_draws`.
+        draw: arrays without a leading `[draws]`; `test` is not read.
+    """
+    end = _fit_draw(_Task(inputs, label, draw, model), start)
+    return end.best_weights, end.best_epoch, end.best
+
+
+def _fit_draw(task: _Task, start: Start) -> _Progress:
+    """Train for the epochs that patience allows, and keep the weights of the best one."""
+    draw, config = task.draw, task.model.config
+    head_key, encoder_key, order_key = jax.random.split(draw.key, 3)
+    weights = _initial_weights(task, start, head_key, encoder_key)
+    optimizer = _adamw(config)
+
+    def unfinished(progress: _Progress) -> jax.Array:
+        waited = progress.epoch - progress.best_epoch
+        patient = waited < config.patience if config.patience else jnp.array(True)
+        return (progress.epoch < config.epochs) & patient
+
+    def epoch(progress: _Progress) -> _Progress:
+        number = progress.epoch
         order = _shuffled(draw.valid, jax.random.fold_in(order_key, number))
-        params, moments = _train_epoch(
-            task, optimizer, order, number, progress.params, progress.moments
+        weights, moments = _train_epoch(
+            task, optimizer, order, number, progress.weights, progress.moments
         )
-        accuracy = _validation_accuracy(params, task)
-        better = accuracy > progress.best
-        best_params = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), params, progress.best_params
+        score = _validation_score(weights, task)
+        better = score > progress.best
+        best_weights = jax.tree.map(
+            lambda new, old: jnp.where(better, new, old), weights, progress.best_weights
         )
         best_epoch = jnp.where(better, number + 1, progress.best_epoch)
-        best = jnp.maximum(progress.best, accuracy)
-        return _Progress(params, moments, best, best_params, best_epoch), None
+        best = jnp.maximum(progress.best, score)
+        return _Progress(number + 1, weights, moments, best, best_weights, best_epoch)
 
-    begin = _Progress(params, optimizer.init(params), jnp.float32(-1), params, jnp.int32(0))
-    epochs = jnp.arange(model.config.epochs, dtype=jnp.int32)
-    end, _ = jax.lax.scan(epoch, begin, epochs)
-    return PaperFits(_predict(end.best_params, task, draw.test), end.best_epoch, end.best)
+    moments = optimizer.init(_trained(weights))
+    zero = jnp.int32(0)
+    begin = _Progress(zero, weights, moments, jnp.float32(-1), weights, zero)
+    return jax.lax.while_loop(unfinished, epoch, begin)
+
+
+def _initial_weights(
+    task: _Task, start: Start, head_key: jax.Array, encoder_key: jax.Array
+) -> Weights:
+    """Head, encoder, and the scaler of the head's inputs as the encoder starts."""
+    model, network, config = task.model, task.model.network, task.model.config
+    encoder = Parts({}, {}, {})
+    if network is not None:
+        fresh = start.encoder or initialise(encoder_key, task.inputs[:1], network.config)
+        encoder = part(fresh, network, task.inputs.shape[1])
+    head = initial_head(
+        head_key, HeadShape(model.width, config.hidden, model.classes), start.kernel
+    )
+    scaler = None
+    if config.inputs == "standard" and task.draw.pool is not None:
+        x = task.inputs[task.draw.pool]
+        if network is not None:
+            x, _ = encode(network, encoder, x, training=True)
+        scaler = fit_scaler(x, jnp.ones(len(x), bool))
+    return Weights(head, encoder, scaler)
+
+
+def _trained(weights: Weights) -> Params:
+    """What the optimizer sees."""
+    return {"head": weights.head, "encoder": weights.encoder.trained}
+
+
+def _replaced(weights: Weights, trained: Params) -> Weights:
+    encoder = weights.encoder._replace(trained=trained["encoder"])
+    return weights._replace(head=trained["head"], encoder=encoder)
 
 
 def _shuffled(valid: jax.Array, key: jax.Array) -> jax.Array:
@@ -196,38 +233,57 @@ def _train_epoch(
     optimizer: optax.GradientTransformation,
     order: jax.Array,
     number: jax.Array,
-    params: Params,
+    weights: Weights,
     moments: optax.OptState,
-) -> tuple[Params, optax.OptState]:
+) -> tuple[Weights, optax.OptState]:
     """Take every labelled window once, in `order`; the last batch of epoch `number` may be small.
 
-    Steps are as many as the valid windows need, so that few of them take few steps.
+    Steps are as many as the valid windows need, so that few of them take few steps. The places
+    that the last batch has left hold its windows again: they have no weight in the loss, and batch
+    statistics never see a window that is not the draw's.
     """
     rows, config = task.draw.rows, task.model.config
     batch = min(config.batch_size, len(rows))
     count = task.draw.valid.sum().astype(jnp.int32)
     steps = (count + batch - 1) // batch
-    places = -(-len(rows) // batch) * batch
-    order = jnp.pad(order, (0, places - len(rows)))
-    weight = (jnp.arange(places, dtype=jnp.int32) < count).astype(jnp.float32)
+    places = jnp.arange(-(-len(rows) // batch) * batch, dtype=jnp.int32)
+    order = order[places % jnp.maximum(count, 1)]
+    label = task.label[rows]
+    importance = _importance(label, task.draw.valid, task.model)[order]
+    weight = jnp.where(places < count, importance, jnp.float32(0))
 
-    def loss(params: Params, rows: jax.Array, weight: jax.Array) -> jax.Array:
-        logits = _logits(params, task.inputs[rows], task.model)
+    def loss(
+        trained: Params, weights: Weights, rows: jax.Array, weight: jax.Array
+    ) -> tuple[jax.Array, Params]:
+        weights = _replaced(weights, trained)
+        logits, running = _logits(weights, task.inputs[rows], task.model, training=True)
         each = optax.softmax_cross_entropy_with_integer_labels(logits, task.label[rows])
-        return (weight * each).sum() / jnp.maximum(weight.sum(), 1)
+        return (weight * each).sum() / jnp.maximum(weight.sum(), 1e-9), running
 
-    def step(i: jax.Array, state: tuple[Params, optax.OptState]) -> tuple[Params, optax.OptState]:
-        params, moments = state
+    def step(i: jax.Array, state: tuple[Weights, optax.OptState]) -> tuple[Weights, optax.OptState]:
+        weights, moments = state
         chosen = jax.lax.dynamic_slice_in_dim(order, i * batch, batch)
         share = jax.lax.dynamic_slice_in_dim(weight, i * batch, batch)
-        gradient = jax.grad(loss)(params, rows[chosen], share)
+        trained = _trained(weights)
+        gradient, running = jax.grad(loss, has_aux=True)(trained, weights, rows[chosen], share)
         rate = config.lr * schedule(number * steps + i, steps * config.epochs)
         # optax mixes dtypes, which strict promotion refuses
         with jax.numpy_dtype_promotion("standard"):
-            updates, moments = optimizer.update(gradient, moments, params)
-        return jax.tree.map(lambda p, u: p - rate * u, params, updates), moments
+            updates, moments = optimizer.update(gradient, moments, trained)
+        weights = _replaced(weights, jax.tree.map(lambda p, u: p - rate * u, trained, updates))
+        return weights._replace(encoder=weights.encoder._replace(running=running)), moments
 
-    return jax.lax.fori_loop(0, steps, step, (params, moments))
+    return jax.lax.fori_loop(0, steps, step, (weights, moments))
+
+
+def _importance(label: jax.Array, valid: jax.Array, model: Model) -> jax.Array:
+    """The weight of every labelled window in the loss, `[m]`, with a mean of 1 over valid ones."""
+    shown = valid.astype(jnp.float32)
+    if not model.config.class_weights:
+        return shown
+    counts = jnp.zeros(model.classes).at[label].add(shown)
+    there = (counts > 0).sum().astype(jnp.float32)
+    return shown * (shown.sum() / (there * jnp.maximum(counts, 1)))[label]
 
 
 def _adamw(config: PaperConfig) -> optax.GradientTransformation:
@@ -238,38 +294,40 @@ def _adamw(config: PaperConfig) -> optax.GradientTransformation:
     )
 
 
-def _logits(params: Params, x: jax.Array, model: Model) -> jax.Array:
-    """`[batch, classes]` of features `[batch, dim]`, or of windows `[batch, time, 6]`."""
+def _logits(
+    weights: Weights, x: jax.Array, model: Model, *, training: bool = False
+) -> tuple[jax.Array, Params]:
+    """`[batch, classes]` of features `[batch, dim]`, or of windows `[batch, time, 6]`, and the
+    statistics that follow."""
+    running = weights.encoder.running
     if model.network is not None:
-        outputs = model.network.config.build().apply({"params": params["encoder"]}, x)
-        x = cast(dict[str, jax.Array], outputs)[model.network.head]
-    return dot(normalize(x), params["head"]["kernel"]) + params["head"]["bias"]
+        x, running = encode(model.network, weights.encoder, x, training=training)
+    return head_logits(weights.head, x, weights.scaler), running
 
 
-def _predict(params: Params, task: _Task, rows: jax.Array) -> jax.Array:
-    """The class of every window of `rows` int32 `[n]`, in blocks; int32 `[n]`."""
+def _predict(weights: Weights, task: _Task, rows: jax.Array) -> jax.Array:
+    """The logits of every window of `rows` int32 `[n]`, in blocks; float32 `[n, classes]`."""
     block = min(_BLOCK, len(rows))
     blocks = jnp.pad(rows, (0, -len(rows) % block)).reshape(-1, block)
 
-    def best(rows: jax.Array) -> jax.Array:
-        return jnp.argmax(_logits(params, task.inputs[rows], task.model), -1)
+    def logits(rows: jax.Array) -> jax.Array:
+        return _logits(weights, task.inputs[rows], task.model)[0]
 
-    return jax.lax.map(best, blocks).reshape(-1)[: len(rows)].astype(jnp.int32)
+    return jax.lax.map(logits, blocks).reshape(-1, task.model.classes)[: len(rows)]
 
 
-def _validation_accuracy(params: Params, task: _Task) -> jax.Array:
-    """Share of the draw's validation windows predicted right, a scalar."""
+def _validation_score(weights: Weights, task: _Task) -> jax.Array:
+    """Accuracy or macro-F1 of the draw's validation windows, a scalar."""
     rows, valid = task.draw.validation, task.draw.validation_valid
-    right = (_predict(params, task, rows) == task.label[rows]) & valid
-    return right.sum().astype(jnp.float32) / valid.sum().astype(jnp.float32)
-
-
-def _initial_head(key: jax.Array, kernel: jax.Array | None, model: Model) -> dict[str, jax.Array]:
-    bound = 1 / np.sqrt(model.width)
-    if kernel is None:
-        shape = (model.width, model.classes)
-        kernel = jax.random.uniform(key, shape, jnp.float32, -bound, bound)
-    return {"kernel": kernel, "bias": jnp.zeros(model.classes)}
+    predicted, true = jnp.argmax(_predict(weights, task, rows), -1), task.label[rows]
+    if task.model.config.chosen_by == "accuracy":
+        right = (predicted == true) & valid
+        return right.sum().astype(jnp.float32) / valid.sum().astype(jnp.float32)
+    classes = task.model.classes
+    counts = jnp.zeros((classes, classes)).at[true, predicted].add(valid.astype(jnp.float32))
+    there = counts.sum(1) > 0
+    f1 = 2 * jnp.diagonal(counts) / jnp.maximum(counts.sum(1) + counts.sum(0), 1)
+    return jnp.where(there, f1, 0).sum() / jnp.maximum(there.sum(), 1).astype(jnp.float32)
 
 
 def schedule(step: jax.Array, total: jax.Array) -> jax.Array:

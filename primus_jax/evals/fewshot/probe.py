@@ -50,14 +50,19 @@ class ProbeDraws(NamedTuple):
 
 
 class ProbeResult(NamedTuple):
-    """`predicted` classes int32 `[draws, shots, tested]`; `gradient_norm` `[draws, shots]` of the
+    """`logits` float32 `[draws, shots, tested, classes]`; `gradient_norm` `[draws, shots]` of the
     final fit, relative; `c` `[draws, shots]`, the penalty used; `validated` int32 `[draws, shots]`,
     the windows that chose it (0: none, the default or the only C given)."""
 
-    predicted: jax.Array
+    logits: jax.Array
     gradient_norm: jax.Array
     c: jax.Array
     validated: jax.Array
+
+    @property
+    def predicted(self) -> jax.Array:
+        """The class of every tested window, int32 `[draws, shots, tested]`."""
+        return jnp.argmax(self.logits, -1).astype(jnp.int32)
 
 
 def fit_scaler(x: jax.Array, pool: jax.Array) -> Scaler:
@@ -150,5 +155,4 @@ def _predict_group(
     """Choose C, fit and predict `tested` `[tested, dim]` for the shot counts of one group."""
     found = fit_chosen(labelled, kind, folds, grid)
     logits = dot(tested, found.kernel) + found.bias[:, None]
-    predicted = jnp.argmax(logits, -1).astype(jnp.int32)
-    return ProbeResult(predicted, found.gradient_norm, found.c, found.validated)
+    return ProbeResult(logits, found.gradient_norm, found.c, found.validated)

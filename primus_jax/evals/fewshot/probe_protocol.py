@@ -28,6 +28,8 @@ def probe_fewshot(
     people: str = "resampled",
     classifier: str = "logistic",
     tested: np.ndarray | None = None,
+    *,
+    detail: bool = False,
 ) -> FewShotResult:
     """Fit a convex classifier on frozen features, all shots and seeds in one compiled program.
 
@@ -43,6 +45,7 @@ def probe_fewshot(
         classifier: "logistic" or "ridge".
         tested: embeddings `[n, dim]` that stand for the windows where they are tested, never where
             they are labelled; None: those of `features`.
+        detail: see `draws.DrawOptions`.
 
     Raises:
         PrimusError: c is not positive, an unknown classifier, or what `draws.make_draws` raises.
@@ -51,7 +54,7 @@ def probe_fewshot(
         raise PrimusError(f"c={c}; expected a positive number (1.0 is scikit-learn's default).")
     if classifier not in CLASSIFIERS:
         raise PrimusError(f"classifier={classifier!r}; expected one of {tuple(CLASSIFIERS)}.")
-    draws = make_draws(features, DrawOptions(shots, seeds, people))
+    draws = make_draws(features, DrawOptions(shots, seeds, people, detail))
     test, _ = padded_rows(draws.sides.test & (features.label >= 0))
     fold = validation_folds(features.group, draws.sides, draws.labelled, VALIDATION_FOLDS)
     if tested is not None and not np.isfinite(tested).all():
@@ -71,7 +74,7 @@ def probe_fewshot(
         classifier=classifier,
         tested=tested,
     )
-    predicted, gradient, chosen, counted = (np.asarray(part) for part in result)
+    logits, gradient, chosen, counted = (np.asarray(part) for part in result)
     name = CLASSIFIERS[classifier].name
     if gradient.max() > 10 * TOLERANCE:
         warnings.warn(
@@ -92,4 +95,4 @@ def probe_fewshot(
         }
         for k in range(len(draws.shots))
     ]
-    return score(features, draws, predicted, about, details)
+    return score(features, draws, logits, about, details)

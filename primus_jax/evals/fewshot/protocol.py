@@ -4,12 +4,15 @@ import dataclasses
 
 from primus_jax.errors import PrimusError
 from primus_jax.evals.fewshot.convex import CLASSIFIERS
-from primus_jax.evals.fewshot.paper_training import PaperConfig
+from primus_jax.evals.fewshot.paper_config import PaperConfig
 
 PROTOCOLS = ("probe", "paper")
 SCRATCH = "supervised from scratch"
 PAPER = PaperConfig()
 FROM_SCRATCH = PaperConfig(lr=1e-3, epochs=50)
+FINETUNE = PaperConfig(
+    epochs=50, batch_size=64, inputs="standard", patience=10, chosen_by="macro_f1"
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from primus_jax.errors import PrimusError
 
 TEST_FRACTION = 0.25
 VALIDATION_FRACTION = 0.2
-PEOPLE = ("resampled", "folder", "kfold:N", "leave-one-out")
+PEOPLE = ("resampled", "folder", "kfold:N", "leave-one-out", "a .json file of folds")
 _ATTEMPTS = 200
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from primus_jax.evals import metrics
 from primus_jax.evals.features import Features
 from primus_jax.evals.fewshot.draws import Draws
+from primus_jax.evals.fewshot.fold_scores import FoldScores, fold_rows, fold_scores
 from primus_jax.reports.rows import FitDetails, FittedClassifier, ScoreRow
 
 
@@ -19,7 +20,8 @@ class FewShotResult:
     `by_person` is int `[shots, seeds, people, classes, classes]` over test windows, rows true,
     columns predicted, the folds of a seed added up; `labelled` int `[shots, draws]` counts
     the labelled training windows; `classifier` is what was fitted, `details` what the fits
-    report, one entry per shot count, both ready for JSON.
+    report, one entry per shot count, both ready for JSON. `folds` are the scores of every draw,
+    one entry per shot count, where they were asked for.
     """
 
     shots: tuple[int, ...]
@@ -30,6 +32,7 @@ class FewShotResult:
     labelled: np.ndarray
     classifier: FittedClassifier
     details: tuple[FitDetails, ...]
+    folds: tuple[FoldScores, ...] | None = None
 
     @property
     def confusion(self) -> np.ndarray:
@@ -50,12 +53,13 @@ class FewShotResult:
 def score(
     features: Features,
     draws: Draws,
-    predicted: np.ndarray,
+    logits: np.ndarray,
     classifier: FittedClassifier,
     details: Sequence[FitDetails],
 ) -> FewShotResult:
-    """Count predictions `[draws, shots, tested]` by person, those of a draw's labelled test windows
-    in their order first."""
+    """Count the predictions of `logits` `[draws, shots, tested, classes]` by person; those of a
+    draw's labelled test windows come first, in their order."""
+    predicted = logits.argmax(-1)
     label, classes = features.label, len(features.label_names)
     names, member = np.unique(features.group, return_inverse=True)
     shape = (len(draws.shots), len(draws.seeds), len(names), classes, classes)
@@ -75,6 +79,7 @@ def score(
         labelled=np.stack([draws.labelled.valid[:, :, :k].sum((1, 2)) for k in draws.shots]),
         classifier=classifier,
         details=tuple(details),
+        folds=fold_scores(features, draws, logits) if draws.detail else None,
     )
 
 
@@ -111,6 +116,8 @@ def summarize(results: Sequence[FewShotResult]) -> list[ScoreRow]:
             "fits": [result.details[i] for result in results],
             "averaged_over": len(results),
         }
+        detailed = [result.folds[i] for result in results if result.folds is not None]
+        row |= fold_rows(detailed) if detailed else {}
         rows.append(cast(ScoreRow, row))
     return rows
 

@@ -103,6 +103,7 @@ EXPECTED = {
                 "right lower arm",
                 "left upper arm",
                 "left lower arm",
+                "right wrist",
             )
         },
         {"rows without an activity label": 180},
@@ -234,6 +235,7 @@ def test_prepare_makes_a_folder(name, tmp_path, capsys):
     assert main([*command, "--window", "2", "--hop", "1", "--target-rate", "25"]) == 0
     folder = DatasetFolder(out)
     rate, _, expected, left_out = EXPECTED[name]
+    expected = {key: n for key, n in expected.items() if key[1] not in SOURCES[name].on_request}
     windows = list(folder.source("train"))
     seconds = [samples / rate for all_samples in expected.values() for samples in all_samples]
     # a resampled recording may be longer by part of a sample
@@ -262,6 +264,12 @@ def test_placements_and_labels_are_chosen(tmp_path, capsys):
     assert folder.label_names == ("jumping rope",)
     assert folder.metadata.drops["recordings of another placement"] == 6
     assert folder.metadata.drops["recordings with a dropped label"] == 2
+
+    har_files.opportunity(tmp_path)
+    wrist = ["prepare", "opportunity", "--raw", str(tmp_path), "--out", str(tmp_path / "wrist")]
+    assert main([*wrist, "--window", "2", "--placement", "right wrist", "--splits", *"100"]) == 0
+    windows = list(DatasetFolder(tmp_path / "wrist").source("train"))
+    assert {(w["placement"], w["has_gyro"]) for w in windows} == {("right wrist", False)}
 
     assert main([*command[:-1], "head", "--overwrite"]) == 2
     message = capsys.readouterr().err

@@ -7,7 +7,7 @@ from primus_jax.encoder import Encoder
 from primus_jax.evals.fewshot.class_prompts import head_start
 from primus_jax.evals.fewshot.comparison import compare
 from primus_jax.evals.fewshot.draws import DrawOptions
-from primus_jax.evals.fewshot.paper_training import PaperConfig
+from primus_jax.evals.fewshot.paper_config import PaperConfig
 from primus_jax.evals.fewshot.protocol import Protocol
 from primus_jax.models.released import ReleasedConfig
 

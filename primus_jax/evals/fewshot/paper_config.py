@@ -1,0 +1,59 @@
+"""How a classifier is trained by gradient."""
+
+import dataclasses
+
+from primus_jax.errors import PrimusError
+from primus_jax.evals.fewshot.head import INPUTS
+
+CHOSEN_BY = ("accuracy", "macro_f1")
+
+
+@dataclasses.dataclass(frozen=True)
+class PaperConfig:
+    """How the head (and, fine-tuned, the encoder) is trained.
+
+    The defaults are the paper's rate, decay and batch; its epochs differ by dataset (10 to 50).
+
+    Attributes:
+        lr: the highest rate of AdamW.
+        weight_decay: of AdamW.
+        epochs: at most so many.
+        batch_size: windows of a step.
+        hidden: units of the head's hidden layer (ReLU); 0: a linear head.
+        inputs: of the head: "unit" vectors, as in the paper, or features "standard"ised by windows
+            of the training people, as the encoder starts, and clipped to +-8.
+        layers: of the encoder that are trained, from its output; None: all.
+        patience: training stops after so many epochs without a better one; 0: never.
+        class_weights: every class counts the same in the loss, however many windows it has.
+        chosen_by: the score on validation people that chooses the epoch, one of `CHOSEN_BY`.
+    """
+
+    lr: float = 1e-4
+    weight_decay: float = 1e-4
+    epochs: int = 20
+    batch_size: int = 256
+    hidden: int = 0
+    inputs: str = "unit"
+    layers: int | None = None
+    patience: int = 0
+    class_weights: bool = False
+    chosen_by: str = "accuracy"
+
+    def validate(self) -> None:
+        """Raise PrimusError for values that mean nothing."""
+        if not 0 < self.lr < float("inf") or not 0 <= self.weight_decay < float("inf"):
+            raise PrimusError(
+                f"lr {self.lr}, weight decay {self.weight_decay}; expected lr above 0, decay 0 or "
+                f"more."
+            )
+        if self.epochs < 1 or self.batch_size < 1:
+            raise PrimusError(
+                f"epochs {self.epochs}, batch size {self.batch_size}; expected at least 1 each."
+            )
+        if self.hidden < 0 or self.patience < 0:
+            raise PrimusError(
+                f"hidden units {self.hidden}, patience {self.patience}; expected 0 or more each."
+            )
+        for name, known in (("inputs", INPUTS), ("chosen_by", CHOSEN_BY)):
+            if getattr(self, name) not in known:
+                raise PrimusError(f"{name} {getattr(self, name)!r}; expected one of {known}.")
