@@ -6,8 +6,8 @@ in milli-g, round(original / 9.8 * 1000). Then come gyroscope x, y, z, round(ori
 
 The gyroscope's unit is "unknown" there. The reader takes rad/s, which the Xsens units give; arm
 swings of a few thousand counts confirm it. It does not read the shoe units, which report other
-quantities. Of the loose accelerometers, which have no gyroscope, it reads the one at the right
-wrist, RWR at 23 in milli-g, where `--placement "right wrist"` asks for it.
+quantities. The loose accelerometers have no gyroscope. The reader takes the one at the right wrist,
+RWR at 23 in milli-g, where `--placement "right wrist"` asks for it.
 
 By `label_legend.txt`, 1 is stand, 2 walk, 4 sit, 5 lie and 0 none. The reader leaves out rows
 without a label. Missing values are NaN. The official challenge splits by session, not by person, so
