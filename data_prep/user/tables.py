@@ -19,7 +19,8 @@ from primus_jax.recordings.grid import NOTHING_FINITE, REPEATED, uniform_pieces
 from primus_jax.recordings.numbers import Seen, refuse_contradictions, refuse_impossible
 from primus_jax.recordings.plausible import ALONE, is_stuck, pooled, stretches
 from primus_jax.recordings.recording import Recording
-from primus_jax.recordings.rows import Rows, file_rows, find_columns, joined
+from primus_jax.recordings.rows import Rows, joined
+from primus_jax.recordings.sources import Source, files_of, open_source, settled, source_rows
 from primus_jax.recordings.table_format import OPTIONAL, TableFormat
 from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
 from primus_jax.window import as_rate, to_si
@@ -27,6 +28,8 @@ from primus_jax.window import as_rate, to_si
 NOT_NARRATED = "recordings without a narration"
 AVERAGED = "rows averaged with another of the same time"
 WRAPS = "times that the counter of stamps began anew, undone"
+EVENED = "rows whose times of arrival were evened out"
+JOINED = "rows joined from sensors with times of their own"
 CHANGED = "changes of label or sentence that cut a recording"
 
 
@@ -60,6 +63,7 @@ class Tables:
 
     Attributes:
         drops: counts what was left out since iteration began.
+        done: counts what was done to the times since iteration began.
         rates: measured or stated, of the recordings since iteration began, in Hz.
         times: the columns of times of the files since iteration began; None where rows are even.
 
@@ -79,11 +83,13 @@ class Tables:
         self.narrations = narrations
         self.needed = tuple(needed)
         self.drops: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
         self.rates: set[float] = set()
         self.times: set[str | None] = set()
 
     def __iter__(self) -> Iterator[Recording]:
         self.drops.clear()
+        self.done.clear()
         self.rates.clear()
         self.times.clear()
         seen: dict[str, Path] = {}
@@ -101,6 +107,10 @@ class Tables:
                 timed = self._timed(name, path, rows.part(index), clock)
                 if timed is not None:
                     found.append(timed)
+            self.drops[WRAPS] += clock.wraps
+            self.done[EVENED] += clock.evened
+            self.done[JOINED] += clock.joined
+            self.drops[AVERAGED] += clock.averaged
             self._check(found)
             for timed in found:
                 yield from self._pieces(timed)
@@ -114,9 +124,11 @@ class Tables:
     def remembered(self) -> TableFormat:
         """The format of the files that were read, for others of the same kind.
 
-        A column of times that every file had is named; a rate is kept where one had none.
+        A column of times that every file had is named; a rate is kept where one had none, or where
+        times of arrival were evened out by it.
         """
-        time, rate_hz = self.layout.time, self.layout.rate_hz if None in self.times else None
+        kept = None in self.times or self.done[EVENED]
+        time, rate_hz = self.layout.time, self.layout.rate_hz if kept else None
         if self.times == {"time"}:
             time = "time"
         names = {"recording": self.layout.names.get("recording", "")}
@@ -124,10 +136,10 @@ class Tables:
 
     def _rows(self, path: Path, clock: Clock) -> Rows:
         """All rows of a file."""
-        table, found = find_columns(path, self.layout, need_gyro=True)
+        opened = open_source(path, self.layout, need_gyro=True)
+        table, found = opened.tables[0], opened.found[0]
         self.times.add(found.time)
-        rows = joined(list(file_rows(table, found, self.layout, clock, tuple(OPTIONAL))))
-        self.drops[WRAPS] += clock.wraps
+        rows = joined(list(source_rows(opened, clock, tuple(OPTIONAL))))
         seen = Seen(self.layout)
         seen.add(rows)
         seen.check(str(path))
@@ -142,6 +154,8 @@ class Tables:
     def _timed(self, name: str, path: Path, rows: Rows, clock: Clock) -> _Timed | None:
         """A recording with its rate; None, counted, where nothing is left of it."""
         layout, where = self.layout, f"{path}, recording {name!r}"
+        parts = list(settled([rows], layout, clock))
+        rows = joined(parts) if parts else rows.part(slice(0))
         if len(rows.raw) < 2 or not np.isfinite(rows.raw).all(1).any():
             self.drops[TOO_SHORT if len(rows.raw) < 2 else NOTHING_FINITE] += 1
             return None

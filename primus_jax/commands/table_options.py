@@ -56,6 +56,13 @@ def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -
     )
     parser.add_argument("--acc-unit", choices=ACC_UNITS, help=default("m/s2"))
     parser.add_argument("--gyro-unit", choices=GYRO_UNITS, help=default("rad/s"))
+    for sensor in ("acc", "gyro"):
+        parser.add_argument(
+            f"--scale-{sensor}",
+            type=_scale,
+            metavar="S",
+            help=f"one count in --{sensor}-unit, as a number or a quotient such as 1/16384",
+        )
     clock = parser.add_mutually_exclusive_group()
     clock.add_argument("--time", help=f"column of times {default('time, if the file has it')}")
     clock.add_argument(
@@ -66,6 +73,17 @@ def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -
         "--rate", type=float, help="Hz; needed without times, else compared with the times"
     )
     _add_text(parser)
+
+
+def _scale(text: str) -> float:
+    """A number or a quotient of two."""
+    above, _, below = text.partition("/")
+    try:
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; expected a number or a quotient such as 1/16384"
+        ) from None
 
 
 def _add_text(group: argparse._ActionsContainer) -> None:
@@ -135,6 +153,8 @@ def table_format(
         "invert_acc": args.invert_acc,
         "acc_unit": args.acc_unit,
         "gyro_unit": args.gyro_unit,
+        "scale_acc": args.scale_acc,
+        "scale_gyro": args.scale_gyro,
         "time": args.time,
         "time_unit": args.time_unit,
         "rate_hz": args.rate,

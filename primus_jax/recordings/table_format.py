@@ -25,8 +25,10 @@ class TableFormat:
             is none. Without it the rows are `1 / rate_hz` apart.
         time_unit: s, ms, us, ns or days; written times and timestamps state their own.
         rate_hz: samples a second; measured from the times if None.
-        acc_unit: m/s2 or g.
-        gyro_unit: rad/s or deg/s.
+        acc_unit: a key of `window.ACC_UNITS`.
+        gyro_unit: a key of `window.GYRO_UNITS`.
+        scale_acc: one count of accelerometer and gravity in `acc_unit`, such as 1 / 16384.
+        scale_gyro: one count of the gyroscope in `gyro_unit`.
         gravity: three columns, in `acc_unit`, added to `acc` (userAcceleration, linear
             acceleration); () where gravity is in `acc`.
         invert_acc: change the sign of the accelerometer, gravity added: Apple reports -1 g upwards.
@@ -44,6 +46,8 @@ class TableFormat:
     gyro_unit: str = "rad/s"
     gravity: tuple[str, ...] = ()
     invert_acc: bool = False
+    scale_acc: float = 1.0
+    scale_gyro: float = 1.0
     text: TextOptions = dataclasses.field(default_factory=TextOptions)
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -68,6 +72,9 @@ class TableFormat:
         ):
             if value not in known:
                 raise PrimusError(f"unit {value!r}; expected one of {list(known)}.")
+        for scale in (self.scale_acc, self.scale_gyro):
+            if not (np.isfinite(scale) and scale > 0):
+                raise PrimusError(f"a scale of {scale!r}; expected a positive number.")
         if self.rate_hz is not None and not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
             raise PrimusError(f"--rate {self.rate_hz!r}; expected a positive number of Hz.")
 
@@ -89,9 +96,7 @@ class TableFormat:
                 f"{where}: no gyroscope columns {list(self.gyro)}; the file has {list(present)}. "
                 f"Name them with --gyro, or pass --no-gyro."
             )
-        time = self.time
-        if time == "":
-            time = "time" if "time" in present else None
+        time = self._time(present)
         if time is None and self.rate_hz is None:
             raise PrimusError(
                 f"{where}: unknown rate. Give --rate, or name the column of times with --time."
@@ -100,10 +105,23 @@ class TableFormat:
         words = {key: name or OPTIONAL[key] for key, name in words.items()}
         words = {k: name for k, name in words.items() if self.names.get(k) or name in present}
         wanted = [*self.acc, *gyro, *self.gravity, *([time] if time else []), *words.values()]
-        missing = [name for name in wanted if name not in present]
-        if missing:
-            raise PrimusError(f"{where}: no column {missing[0]!r}; the file has {list(present)}.")
+        _refuse_missing(wanted, present, where)
         return FoundColumns(self.acc, gyro, self.gravity, time, words)
+
+    def gyro_columns(self, present: Sequence[str], where: str) -> "FoundColumns":
+        """Find the columns of a file that holds the gyroscope alone.
+
+        Raises:
+            PrimusError: a missing column.
+        """
+        self._refuse_repeated(present, where)
+        time = self._time(present)
+        _refuse_missing([*self.gyro, *([time] if time else [])], present, where)
+        return FoundColumns((), self.gyro, (), time, {})
+
+    def _time(self, present: Sequence[str]) -> str | None:
+        """The column of times."""
+        return self.time if self.time != "" else "time" if "time" in present else None
 
     def _refuse_repeated(self, present: Sequence[str], where: str) -> None:
         """Refuse a name that several columns have, where it would be read."""
@@ -114,6 +132,16 @@ class TableFormat:
                     f"{where}: column {name!r} appears twice. Name the one that is meant: "
                     f"{name}#1 is the first, {name}#2 the second."
                 )
+
+
+def _refuse_missing(wanted: Sequence[str], present: Sequence[str], where: str) -> None:
+    """Refuse a file without a column that is wanted."""
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise PrimusError(
+            f"{where}: no column {missing[0]!r}; the file has {list(present)}. `primus-jax "
+            f"inspect` prints what the columns are and the command to run."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
