@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.user.naming import PathNames
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.clock import (
     RATE_ROWS,
@@ -20,7 +21,7 @@ from primus_jax.recordings.numbers import Seen, refuse_contradictions, refuse_im
 from primus_jax.recordings.plausible import ALONE, is_stuck, pooled, stretches
 from primus_jax.recordings.recording import Recording
 from primus_jax.recordings.rows import Rows, joined
-from primus_jax.recordings.sources import Source, files_of, open_source, settled, source_rows
+from primus_jax.recordings.sources import SensorFiles, Source, open_source, settled, source_rows
 from primus_jax.recordings.table_format import OPTIONAL, TableFormat
 from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
 from primus_jax.window import as_rate, to_si
@@ -56,10 +57,11 @@ class Tables:
     which stay in one split group.
 
     Args:
-        paths: CSV and Parquet files.
+        sources: CSV and Parquet files, or files of one sensor each.
         layout: names and units of their columns.
         narrations: (seconds, sentence) by recording; recordings without one are left out.
         needed: which of recording, label, text, subject every file has to have.
+        naming: names of recordings and people that stand in paths.
 
     Attributes:
         drops: counts what was left out since iteration began.
@@ -73,12 +75,14 @@ class Tables:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        sources: Sequence[Source],
         layout: TableFormat,
         narrations: Mapping[str, list[tuple[float, str]]] | None = None,
         needed: Sequence[str] = (),
+        naming: PathNames | None = None,
     ) -> None:
-        self.paths = [Path(path) for path in paths]
+        self.sources = [s if isinstance(s, SensorFiles) else Path(s) for s in sources]
+        self.naming = naming or PathNames()
         self.layout = layout
         self.narrations = narrations
         self.needed = tuple(needed)
@@ -92,16 +96,19 @@ class Tables:
         self.done.clear()
         self.rates.clear()
         self.times.clear()
-        seen: dict[str, Path] = {}
-        for path in self.paths:
+        seen: dict[str, Source] = {}
+        subjects = self.naming.subjects(self.sources)
+        names = self.naming.recordings(self.sources)
+        for path, own, subject in zip(self.sources, names, subjects, strict=True):
             found = []
             clock = Clock(self.layout.time_unit)
-            rows = self._rows(path, clock)
-            for name, index in _recordings(path, rows):
+            rows = self._rows(path, clock, subject)
+            for name, index in _recordings(own, rows, prefixed=bool(self.naming.recording)):
                 if name in seen:
                     raise PrimusError(
                         f"recording {name!r} is in {seen[name]} and again in {path}; expected "
-                        f"unique names (the file's name, or the recording column)."
+                        f"unique names: the file's name, the recording column, or "
+                        f"--recording-from-path with a pattern such as '{{recording}}/*.csv'."
                     )
                 seen[name] = path
                 timed = self._timed(name, path, rows.part(index), clock)
@@ -134,16 +141,24 @@ class Tables:
         names = {"recording": self.layout.names.get("recording", "")}
         return dataclasses.replace(self.layout, time=time, rate_hz=rate_hz, names=names)
 
-    def _rows(self, path: Path, clock: Clock) -> Rows:
-        """All rows of a file."""
+    def _rows(self, path: Source, clock: Clock, subject: str) -> Rows:
+        """All rows of a file, by the person that its path names."""
         opened = open_source(path, self.layout, need_gyro=True)
-        table, found = opened.tables[0], opened.found[0]
+        table, found = opened.main.table, opened.main.found
         self.times.add(found.time)
         rows = joined(list(source_rows(opened, clock, tuple(OPTIONAL))))
+        if subject:
+            if "subject" in found.words:
+                raise PrimusError(
+                    f"{path}: its column {found.words['subject']!r} names people, and so does the "
+                    f"path. Leave --subject-from-path out, or rename the column."
+                )
+            people = np.full(len(rows.raw), subject, object)
+            rows = rows._replace(words={**rows.words, "subject": people})
         seen = Seen(self.layout)
         seen.add(rows)
         seen.check(str(path))
-        missing = [key for key in self.needed if key not in found.words]
+        missing = [key for key in self.needed if key not in rows.words]
         if missing:
             raise PrimusError(
                 f"{path}: no column {missing[0]!r}; the file has {list(table.names)}. Name it with "
@@ -151,7 +166,7 @@ class Tables:
             )
         return rows
 
-    def _timed(self, name: str, path: Path, rows: Rows, clock: Clock) -> _Timed | None:
+    def _timed(self, name: str, path: Source, rows: Rows, clock: Clock) -> _Timed | None:
         """A recording with its rate; None, counted, where nothing is left of it."""
         layout, where = self.layout, f"{path}, recording {name!r}"
         parts = list(settled([rows], layout, clock))
@@ -229,16 +244,20 @@ class Tables:
         self.drops[OUTSIDE] += len(spoken) - told
 
 
-def _recordings(path: Path, rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
+def _recordings(own: str, rows: Rows, *, prefixed: bool) -> Iterator[tuple[str, np.ndarray]]:
     """The recordings of a file and their rows, int64 `[rows]`.
+
+    Args:
+        own: name of the file's recording, where no column names them.
+        rows: of the file.
+        prefixed: whether `own` goes before the names of a column.
 
     Raises:
         PrimusError: a row without a recording in a file that names them.
     """
     ids = rows.words.get("recording")
     if ids is None:
-        plain = path.with_suffix("") if path.suffix.lower() in (".gz", ".zip") else path
-        yield plain.stem, np.arange(len(rows.raw))
+        yield own, np.arange(len(rows.raw))
         return
     if "" in ids:
         raise PrimusError(f"{rows.name(int(np.argmax(ids == '')))}: no recording is named.")
@@ -246,4 +265,4 @@ def _recordings(path: Path, rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
     for index, name in enumerate(ids):
         numbers.setdefault(name, []).append(index)
     for name, indices in numbers.items():
-        yield name, np.array(indices)
+        yield f"{own}/{name}" if prefixed else name, np.array(indices)

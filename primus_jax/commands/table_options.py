@@ -10,9 +10,6 @@ from primus_jax.recordings.written_times import DATE_ORDERS
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from primus_jax.recordings.table_format import TableFormat
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " "}
@@ -180,17 +177,3 @@ def _names(args: argparse.Namespace, remembered: "TableFormat | None") -> dict[s
 
     known = remembered.names if remembered else {}
     return {name: getattr(args, f"{name}_column", "") or known.get(name, "") for name in OPTIONAL}
-
-
-def print_dialects(paths: "Sequence[Path]", layout: "TableFormat") -> None:
-    """Print how each CSV file is written, where that differs from a plain one.
-
-    Raises:
-        PrimusError: no such file, or not a table.
-    """
-    from primus_jax.recordings.columns import open_table
-
-    for path in paths:
-        dialect = open_table(path, layout.text, layout.acc).dialect
-        if dialect is not None and (found := dialect.found()):
-            print(f"{path}: {'; '.join(found)}", flush=True)

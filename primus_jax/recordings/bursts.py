@@ -71,7 +71,8 @@ class Evener:
     """Rows of a recording, in pieces -> the same rows with even times, where they come in bursts.
 
     The last row of a burst is the freshest, so its stamp is trusted. Every `ANCHOR_ROWS` rows one
-    such stamp is kept, and rows between two of them are even. A pause begins a new line.
+    such stamp is kept, and rows between two of them are even. A pause begins a new line. All times
+    are moved so that the first row keeps its stamp.
 
     Attributes:
         found: the bursts; None where the times are left alone.
@@ -83,6 +84,7 @@ class Evener:
         self._decided = False
         self._held: Rows | None = None
         self._anchor: float | None = None  # the even time of the row before the held ones
+        self._shift: float | None = None  # the first row keeps its stamp
         self.found: Bursts | None = None
         self.rows = 0
 
@@ -121,9 +123,11 @@ class Evener:
             last = int(line[-1]) if closed else points[-1][0]
             even = np.append(even, _on_line(np.arange(len(even), last + 1), points, rate))
             self._anchor = None if closed or not len(even) else float(even[-1])
+        if self._shift is None:
+            self._shift = float(time[0] - even[0])
         self.rows += len(even)
         self._held = held.part(slice(len(even), None))
-        return held.part(slice(0, len(even)))._replace(time=even)
+        return held.part(slice(0, len(even)))._replace(time=even + self._shift)
 
 
 def _anchors(

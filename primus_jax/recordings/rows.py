@@ -59,22 +59,29 @@ def find_columns(
     Raises:
         PrimusError: not a table, a missing column, or a row of units that contradicts `layout`.
     """
-    table = open_table(path, layout.text, layout.acc)
+    table = open_table(path, layout.text, [name for name in layout.acc if "*" not in name])
     found = layout.columns(table.names, str(path), need_gyro=need_gyro)
     if table.dialect is not None:
         check_units_row(path, table.dialect, found, layout)
     return table, found
 
 
-def find_gyro(path: Path, layout: TableFormat) -> tuple[TableFile, FoundColumns]:
+def find_gyro(
+    path: Path, layout: TableFormat, *, units: bool = True
+) -> tuple[TableFile, FoundColumns]:
     """Read the header of a file that holds the gyroscope alone, and find its columns.
+
+    Args:
+        path: the file.
+        layout: names and units of its columns.
+        units: compare a row of units with those stated.
 
     Raises:
         PrimusError: see `find_columns`.
     """
-    table = open_table(path, layout.text, layout.gyro)
+    table = open_table(path, layout.text, [name for name in layout.gyro if "*" not in name])
     found = layout.gyro_columns(table.names, str(path))
-    if table.dialect is not None:
+    if table.dialect is not None and units:
         check_units_row(path, table.dialect, found, layout)
     return table, found
 

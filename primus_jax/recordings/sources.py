@@ -17,62 +17,100 @@ from primus_jax.recordings.table_format import FoundColumns, TableFormat
 
 @dataclasses.dataclass(frozen=True)
 class SensorFiles:
-    """One recording in two files, one for the accelerometer and one for the gyroscope."""
+    """One recording in a file for each sensor.
+
+    Attributes:
+        acc: the accelerometer.
+        gyro: the gyroscope; None where there is none.
+        gravity: what is added to an accelerometer without it; None where gravity is in it.
+        name: of the recording; "" where the files do not name it.
+    """
 
     acc: Path
-    gyro: Path
+    gyro: Path | None = None
+    gravity: Path | None = None
+    name: str = ""
 
     def __str__(self) -> str:
-        """Both files, for a person."""
-        return f"{self.acc} and {self.gyro}"
+        """The files, for a person."""
+        return " and ".join(map(str, files_of(self)))
 
 
 Source = Path | SensorFiles
 
 
 def files_of(source: Source) -> list[Path]:
-    """The files of a recording."""
-    return [source.acc, source.gyro] if isinstance(source, SensorFiles) else [source]
+    """The files of a recording, that of the accelerometer first."""
+    if not isinstance(source, SensorFiles):
+        return [source]
+    return [path for path in (source.acc, source.gyro, source.gravity) if path is not None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """One table of a source, with its columns, and the format by which they are read."""
+
+    table: TableFile
+    found: FoundColumns
+    layout: TableFormat
 
 
 @dataclasses.dataclass(frozen=True)
 class OpenSource:
-    """The tables of a source, with the columns that were found in each.
+    """The tables of a source.
 
     Attributes:
         source: what was opened.
-        layout: names and units of the columns.
-        tables: one, or that of the accelerometer and that of the gyroscope.
-        found: their columns.
+        main: the one table, or that of the accelerometer.
+        gravity: that of gravity, or None.
+        gyro: that of the gyroscope, or None.
     """
 
     source: Source
-    layout: TableFormat
-    tables: tuple[TableFile, ...]
-    found: tuple[FoundColumns, ...]
+    main: _Part
+    gravity: _Part | None = None
+    gyro: _Part | None = None
 
 
 def open_source(source: Source, layout: TableFormat, *, need_gyro: bool) -> OpenSource:
     """Read the headers of a source, and find the columns of `layout` in them.
 
     Raises:
-        PrimusError: see `rows.find_columns`; two files without times, or for a format without
-            gyroscope.
+        PrimusError: see `rows.find_columns`; several files without times, or a file for a sensor
+            that `layout` lacks; one file for a format of several.
     """
     if not isinstance(source, SensorFiles):
-        table, found = find_columns(source, layout, need_gyro=need_gyro)
-        return OpenSource(source, layout, (table,), (found,))
-    if not layout.gyro:
-        raise PrimusError(f"{source}: a file for the gyroscope, and --no-gyro. Leave one out.")
-    acc = find_columns(source.acc, dataclasses.replace(layout, gyro=()), need_gyro=False)
-    gyro = find_gyro(source.gyro, layout)
-    for table, found in (acc, gyro):
-        if found.time is None:
+        if layout.separate:
             raise PrimusError(
-                f"{table.path}: no column of times, by which the two sensors are joined; the file "
-                f"has {list(table.names)}. Name it with --time."
+                f"{source}: the format has a file for each sensor. Give --acc-file and --gyro-file "
+                f"(and --gravity-file where gravity is apart)."
             )
-    return OpenSource(source, layout, (acc[0], gyro[0]), (acc[1], gyro[1]))
+        return OpenSource(source, _Part(*find_columns(source, layout, need_gyro=need_gyro), layout))
+    for path, columns, name in (
+        (source.gyro, layout.gyro, "gyro"),
+        (source.gravity, layout.gravity, "gravity"),
+    ):
+        if (path is None) == bool(columns) and (columns or name == "gravity" or need_gyro):
+            has = "has no file" if path is None else "has a file"
+            raise PrimusError(
+                f"{source}: {name} {has}, and its columns are {list(columns)}. Give both "
+                f"--{name}-file and --{name}, or neither (--no-gyro for the gyroscope)."
+            )
+    alone = dataclasses.replace(layout, gyro=(), gravity=())
+    main = _Part(*find_columns(source.acc, alone, need_gyro=False), alone)
+    gyro = gravity = None
+    if source.gyro is not None and layout.gyro:
+        gyro = _Part(*find_gyro(source.gyro, layout), layout)
+    if source.gravity is not None:
+        apart = dataclasses.replace(alone, gyro=layout.gravity, scale_gyro=layout.scale_acc)
+        gravity = _Part(*find_gyro(source.gravity, apart, units=False), apart)
+    for part in (main, gyro, gravity):
+        if part is not None and part.found.time is None:
+            raise PrimusError(
+                f"{part.table.path}: no column of times, by which the sensors are joined; the file "
+                f"has {list(part.table.names)}. Name it with --time."
+            )
+    return OpenSource(source, main, gravity, gyro)
 
 
 def source_rows(opened: OpenSource, clock: Clock, words: tuple[str, ...] = ()) -> Iterator[Rows]:
@@ -84,20 +122,44 @@ def source_rows(opened: OpenSource, clock: Clock, words: tuple[str, ...] = ()) -
         words: which of recording, label, text, subject are read, where the file has them.
 
     Raises:
-        PrimusError: anything wrong with a file, naming it and the row; two files that hold no
-            moment in common.
+        PrimusError: anything wrong with a file, naming it and the row; files that hold no moment
+            in common.
     """
-    layout = opened.layout
-    parts = list(zip(opened.tables, opened.found, strict=True))
-    if len(parts) == 1:
-        yield from file_rows(*parts[0], layout, clock, words)
+    main = opened.main
+    rows = file_rows(main.table, main.found, main.layout, clock, words)
+    if not isinstance(opened.source, SensorFiles):
+        yield from rows
         return
-    other = _Following(layout.time_unit, clock)
-    sides = [
-        _even(file_rows(*part, layout, own, words), layout, own)
-        for part, own in zip(parts, (clock, other), strict=True)
-    ]
+    rows = _even(rows, main.layout, clock)
+    if opened.gravity is not None:
+        both = _joined(rows, _others(opened.gravity, clock), opened.source, clock)
+        rows = (_with_gravity(part, main.layout) for part in both)
+    if opened.gyro is not None:
+        rows = _joined(rows, _others(opened.gyro, clock), opened.source, clock)
+    yield from rows
+
+
+def _others(part: _Part, clock: Clock) -> Iterator[Rows]:
+    """Rows of a second file, whose times count from the first stamp of `clock`."""
+    own = _Following(part.layout.time_unit, clock)
+    yield from _even(file_rows(part.table, part.found, part.layout, own), part.layout, own)
+    clock.evened += own.evened
+
+
+def _with_gravity(rows: Rows, layout: TableFormat) -> Rows:
+    """Gravity, which stands in the place of the gyroscope, added to the accelerometer."""
+    raw = rows.raw.copy()
+    raw[:, :3] += raw[:, 3:] * (-1.0 if layout.invert_acc else 1.0)
+    raw[:, 3:] = 0.0
+    return rows._replace(raw=raw, gyro=False)
+
+
+def _joined(
+    first: Iterator[Rows], second: Iterator[Rows], source: Source, clock: Clock
+) -> Iterator[Rows]:
+    """Rows that hold the sensors of two files."""
     join, found = SensorJoin(), 0
+    sides = (first, second)
     while (rows := next(sides[join.behind], None)) is not None:
         both = join.push(join.behind, rows)
         if both is not None:
@@ -108,12 +170,11 @@ def source_rows(opened: OpenSource, clock: Clock, words: tuple[str, ...] = ()) -
         found += len(both.raw)
         yield both
     clock.averaged += join.averaged
-    clock.evened += other.evened
     clock.joined += found
     if not found:
         raise PrimusError(
-            f"{opened.source}: the two sensors have no moment in common. Their times have to come "
-            f"from one clock."
+            f"{source}: the sensors have no moment in common. Their times have to come from one "
+            f"clock."
         )
 
 
