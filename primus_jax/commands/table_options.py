@@ -10,6 +10,7 @@ from primus_jax.recordings.written_times import DATE_ORDERS
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 if TYPE_CHECKING:
+    from primus_jax.recordings.dialect import TextOptions
     from primus_jax.recordings.table_format import TableFormat
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " "}
@@ -169,6 +170,64 @@ def table_format(
     if layout.time is None and args.time_unit is not None:
         raise PrimusError("--time-unit without times. Leave --no-time out, or the unit.")
     return layout
+
+
+def stated_fields(args: argparse.Namespace) -> frozenset[str]:
+    """The fields of `TableFormat` that options state."""
+    same = ("acc", "gravity", "invert_acc", "acc_unit", "gyro_unit", "scale_acc", "scale_gyro")
+    stated = {name for name in (*same, "time", "time_unit") if getattr(args, name) is not None}
+    stated |= {"gyro"} if args.gyro or args.no_gyro else set()
+    stated |= {"time"} if args.no_time else set()
+    return frozenset(stated | ({"rate_hz"} if args.rate is not None else set()))
+
+
+def options_of(layout: "TableFormat", base: "TableFormat | None" = None) -> list[str]:
+    """The options that turn the format `base`, by default the usual one, into `layout`."""
+    from primus_jax.recordings.table_format import OPTIONAL, TableFormat
+
+    base = base or TableFormat()
+    words: list[str] = []
+    for name in ("acc", "gyro", "gravity"):
+        columns = getattr(layout, name)
+        if columns and columns != getattr(base, name):
+            words += [f"--{name}", *columns]
+    if not layout.gyro and base.gyro:
+        words += ["--no-gyro"]
+    for name in ("acc_unit", "gyro_unit"):
+        if getattr(layout, name) != getattr(base, name):
+            words += [f"--{name.replace('_', '-')}", getattr(layout, name)]
+    for name in ("scale_acc", "scale_gyro"):
+        scale = getattr(layout, name)
+        if scale != getattr(base, name):
+            whole = round(1 / scale)
+            exact = f"1/{whole}" if whole and 1 / whole == scale else repr(scale)
+            words += [f"--{name.replace('_', '-')}", exact]
+    if layout.invert_acc != base.invert_acc:
+        words += ["--invert-acc" if layout.invert_acc else "--no-invert-acc"]
+    if layout.time is None and base.time is not None:
+        words += ["--no-time"]
+    elif layout.time and layout.time != (base.time or "time"):
+        words += ["--time", layout.time]
+    if layout.time is not None and layout.time_unit != base.time_unit:
+        words += ["--time-unit", layout.time_unit]
+    if layout.rate_hz is not None and layout.rate_hz != base.rate_hz:
+        words += ["--rate", f"{layout.rate_hz:g}"]
+    for name in OPTIONAL:
+        column = layout.names.get(name, "")
+        if column and column not in (name, base.names.get(name, "")):
+            words += [f"--{name}-column", column]
+    return words + _text_options(layout.text, base.text)
+
+
+def _text_options(text: "TextOptions", base: "TextOptions") -> list[str]:
+    """The options of how a CSV file is written."""
+    named = {sign: name for name, sign in _DELIMITERS.items()}
+    words: list[str] = []
+    for name, value in dataclasses.asdict(text).items():
+        if value is not None and value != getattr(base, name):
+            option = "time-format" if name == "date_order" else name.replace("_", "-")
+            words += [f"--{option}", named[value] if name == "delimiter" else str(value)]
+    return words
 
 
 def _names(args: argparse.Namespace, remembered: "TableFormat | None") -> dict[str, str]:

@@ -74,13 +74,18 @@ class App:
                 )
         return [source for source, _ in found], layout
 
-    def fits(self, path: Path) -> bool:
-        """Whether one table is an export of this app, by the names of its columns."""
-        try:
-            self._file(path)
-        except PrimusError:
-            return False
-        return True
+    def recognises(self, path: Path) -> bool:
+        """Whether a table, or a folder, is an export of this app, by names that no other has."""
+        if path.is_dir():
+            return any(
+                export.files and any(path.rglob(export.files["acc"])) for export in self.exports
+            )
+        own = [
+            export.layout
+            for export in self.exports
+            if not export.files and not export.layout.acc[0].isdecimal()
+        ]
+        return any(_has(path, layout) for layout in own if layout.acc != TableFormat.acc)
 
     def _file(self, path: Path) -> tuple[Source, TableFormat]:
         """One table."""
