@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.user.intervals import Intervals
 from data_prep.user.naming import PathNames
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.clock import (
@@ -62,6 +63,7 @@ class Tables:
         narrations: (seconds, sentence) by recording; recordings without one are left out.
         needed: which of recording, label, text, subject every file has to have.
         naming: names of recordings and people that stand in paths.
+        intervals: labels, in place of a column of labels.
 
     Attributes:
         drops: counts what was left out since iteration began.
@@ -80,7 +82,9 @@ class Tables:
         narrations: Mapping[str, list[tuple[float, str]]] | None = None,
         needed: Sequence[str] = (),
         naming: PathNames | None = None,
+        intervals: Intervals | None = None,
     ) -> None:
+        self.intervals = intervals
         self.sources = [s if isinstance(s, SensorFiles) else Path(s) for s in sources]
         self.naming = naming or PathNames()
         self.layout = layout
@@ -103,7 +107,9 @@ class Tables:
             found = []
             clock = Clock(self.layout.time_unit)
             rows = self._rows(path, clock, subject)
-            for name, index in _recordings(own, rows, prefixed=bool(self.naming.recording)):
+            parts = list(_recordings(own, rows, prefixed=bool(self.naming.recording)))
+            alone = len(self.sources) == len(parts) == 1
+            for name, index in parts:
                 if name in seen:
                     raise PrimusError(
                         f"recording {name!r} is in {seen[name]} and again in {path}; expected "
@@ -111,7 +117,7 @@ class Tables:
                         f"--recording-from-path with a pattern such as '{{recording}}/*.csv'."
                     )
                 seen[name] = path
-                timed = self._timed(name, path, rows.part(index), clock)
+                timed = self._timed(name, path, rows.part(index), clock, alone=alone)
                 if timed is not None:
                     found.append(timed)
             self.drops[WRAPS] += clock.wraps
@@ -121,11 +127,28 @@ class Tables:
             self._check(found)
             for timed in found:
                 yield from self._pieces(timed)
+        self._check_intervals(seen)
         unknown = sorted(set(self.narrations or ()) - set(seen))
         if unknown:
             raise PrimusError(
                 f"the narrations speak of recording {unknown[0]!r} ({len(unknown)} such), which no "
                 f"file holds; known are {sorted(seen)[:5]}..."
+            )
+
+    def _check_intervals(self, seen: Mapping[str, Source]) -> None:
+        """Refuse intervals of a recording that no file holds."""
+        if self.intervals is None:
+            return
+        alone = len(seen) == 1
+        found = [row for name in seen for row in self.intervals.of(name, alone=alone)]
+        lost = next((row for row in self.intervals.rows if row not in found), None)
+        if lost is not None:
+            name = lost.recording
+            named = (
+                f"the file of intervals is called {name[1:]!r}" if name[0] == "?" else repr(name)
+            )
+            raise PrimusError(
+                f"{lost.where}: no recording for {named}; the recordings are {sorted(seen)[:5]}."
             )
 
     def remembered(self) -> TableFormat:
@@ -158,7 +181,8 @@ class Tables:
         seen = Seen(self.layout)
         seen.add(rows)
         seen.check(str(path))
-        missing = [key for key in self.needed if key not in rows.words]
+        known = {*rows.words, *(["label"] if self.intervals else [])}
+        missing = [key for key in self.needed if key not in known]
         if missing:
             raise PrimusError(
                 f"{path}: no column {missing[0]!r}; the file has {list(table.names)}. Name it with "
@@ -166,7 +190,9 @@ class Tables:
             )
         return rows
 
-    def _timed(self, name: str, path: Source, rows: Rows, clock: Clock) -> _Timed | None:
+    def _timed(
+        self, name: str, path: Source, rows: Rows, clock: Clock, *, alone: bool
+    ) -> _Timed | None:
         """A recording with its rate; None, counted, where nothing is left of it."""
         layout, where = self.layout, f"{path}, recording {name!r}"
         parts = list(settled([rows], layout, clock))
@@ -177,18 +203,23 @@ class Tables:
         if rows.time is None:
             rate = as_rate(layout.rate_hz)
             check_stated(rate, where)
-            time = np.arange(len(rows.raw)) / rate
+            time, origin = np.arange(len(rows.raw)) / rate, 0.0
         else:
             keep, raw, averaged = in_order(rows.time, rows.raw, rows.name)
             self.drops[AVERAGED] += averaged
             self.drops[REPEATED] += int((~keep).sum()) - averaged
-            time, rows = rows.time[keep] - rows.time[0], rows._replace(raw=raw).part(keep)
+            origin = float(rows.time[0])
+            time, rows = rows.time[keep] - origin, rows._replace(raw=raw).part(keep)
             if len(time) < 2:
                 self.drops[TOO_SHORT] += 1
                 return None
             rate = clock.rate(time[:RATE_ROWS], layout.rate_hz, where)
             check_steady(time, rate, rows.name)
         self.rates.add(rate)
+        if self.intervals is not None:
+            own = self.intervals.of(name, alone=alone)
+            labels = self.intervals.labels(own, time, origin, clock, self.drops)
+            rows = rows._replace(words={**rows.words, "label": labels})
         si = to_si(rows.raw, layout.acc_unit, layout.gyro_unit)
         return _Timed(name, where, rows, time, si, rate)
 

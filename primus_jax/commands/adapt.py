@@ -15,8 +15,10 @@ from pathlib import Path
 
 from primus_jax.commands.console import printed_warnings
 from primus_jax.commands.source_options import (
+    add_intervals,
     add_naming,
     add_sources,
+    intervals,
     naming,
     print_done,
     read_sources,
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_sources(parser, "FILE")
     add_naming(parser)
+    add_intervals(parser)
     parser.add_argument("--encoder", type=Path, required=True, help="export folder or weights")
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")
@@ -72,7 +75,9 @@ def _adapt(args: argparse.Namespace) -> None:
     hop = window if args.hop is None else args.hop
     head = encoder.head if args.head is None else args.head
     sources, layout = read_sources(args)
-    tables = Tables(sources, layout, needed=("label",), naming=naming(args))
+    tables = Tables(
+        sources, layout, needed=("label",), naming=naming(args), intervals=intervals(args)
+    )
     own = (WEIGHTS, DESCRIPTION, ENCODER, PICTURE)
     with new_folder(args.out, overwrite=args.overwrite, own=own) as folder:
         data = labelled_windows(

@@ -9,7 +9,6 @@ nobody stated are guessed here alone: those commands read what the printed optio
 """
 
 import argparse
-import dataclasses
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from primus_jax.commands.console import printed_warnings
-from primus_jax.commands.source_options import add_naming, add_sources, naming, read_sources
+from primus_jax.commands.source_options import (
+    add_intervals,
+    add_naming,
+    add_sources,
+    intervals,
+    naming,
+    read_sources,
+)
 from primus_jax.commands.table_options import (
     add_names,
     add_table_format,
@@ -36,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_sources(parser, "FILE")
     add_naming(parser)
+    add_intervals(parser)
     group = parser.add_argument_group("columns")
     add_table_format(group)
     add_names(group, "recording", "label", "text", "subject")
@@ -82,8 +89,8 @@ def _inspect(args: argparse.Namespace, path: Path) -> bool:
             print(f"  {what:<14} {finding}")
     if found.layout is None:
         print(
-            "  next           name the columns: --acc X Y Z, --gyro X Y Z (or --no-gyro), --time T. "
-            "If each sensor has a file of its own, give --acc-file and --gyro-file."
+            "  next           name the columns: --acc X Y Z, --gyro X Y Z (or --no-gyro), --time "
+            "T. If each sensor has a file of its own, give --acc-file and --gyro-file."
         )
         return False
     layout = table_format(args, found.layout)
@@ -113,7 +120,7 @@ def _read(
     """Read the recordings as `prepare` does, print what they are and the command to run."""
     from data_prep.user.tables import Tables
 
-    tables = Tables(sources, layout, naming=naming(args))
+    tables = Tables(sources, layout, naming=naming(args), intervals=intervals(args))
     seconds, labels, people = 0.0, Counter[str](), set()
     ids = set()
     try:
@@ -151,6 +158,9 @@ def _print_commands(
         if (pattern := getattr(args, f"{name}_from_path"))
         for word in (f"--{name}-from-path", pattern)
     ]
+    if args.intervals:
+        paths += ["--intervals", *map(str, args.intervals)]
+        paths += ["--tier", args.tier] if args.tier else []
     columns = [
         word
         for name in ("recording", "label", "text", "subject")

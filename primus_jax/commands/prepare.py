@@ -25,8 +25,10 @@ from primus_jax.commands.console import printed_warnings
 from primus_jax.commands.prepare_corpus import add_corpora
 from primus_jax.commands.prepare_options import add_common, recipe, splits
 from primus_jax.commands.source_options import (
+    add_intervals,
     add_naming,
     add_sources,
+    intervals,
     naming,
     print_done,
     read_sources,
@@ -53,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_sources(table, "FILE")
     add_naming(table)
+    add_intervals(table)
     add_table_format(table)
     add_names(table, "recording", "label", "text", "subject")
     table.add_argument(
@@ -137,7 +140,7 @@ def _table(args: argparse.Namespace) -> "DatasetFolder":
 
     narrations = read_narrations(args.narrations) if args.narrations else None
     sources, layout = read_sources(args)
-    tables = Tables(sources, layout, narrations, naming=naming(args))
+    tables = Tables(sources, layout, narrations, naming=naming(args), intervals=intervals(args))
     embeddings = _embeddings(args)
     folder = _write(
         args,

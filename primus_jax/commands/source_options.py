@@ -10,6 +10,7 @@ from primus_jax.commands.table_options import table_format
 from primus_jax.errors import PrimusError
 
 if TYPE_CHECKING:
+    from data_prep.user.intervals import Intervals
     from data_prep.user.naming import PathNames
     from primus_jax.recordings.sources import Source
     from primus_jax.recordings.table_format import TableFormat
@@ -63,6 +64,35 @@ def add_naming(parser: argparse._ActionsContainer) -> None:
             metavar="PATTERN",
             help=f"read the {name} from the end of each file's path, such as '{example}'",
         )
+
+
+def add_intervals(parser: argparse._ActionsContainer) -> None:
+    """Declare labels that stand in files of their own."""
+    parser.add_argument(
+        "--intervals",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="labels as intervals: CSV with recording, start, end, label, or an export of ELAN "
+        "(tab-delimited text), BORIS (CSV) or Label Studio (JSON)",
+    )
+    parser.add_argument("--tier", default="", help="the layer of --intervals, where it has several")
+
+
+def intervals(args: argparse.Namespace) -> "Intervals | None":
+    """The labels of the options.
+
+    Raises:
+        PrimusError: files that hold none, or a column of labels beside them.
+    """
+    from data_prep.user.intervals import read_intervals
+
+    if not args.intervals:
+        return None
+    if args.label_column:
+        raise PrimusError("--label-column and --intervals; expected labels from one of the two.")
+    return read_intervals(args.intervals, args.tier)
 
 
 def naming(args: argparse.Namespace) -> "PathNames":

@@ -106,7 +106,10 @@ class Evener:
 
     def _take(self, *, final: bool) -> Rows | None:
         held, bursts = self._held, self.found
-        assert held is not None and held.time is not None and bursts and self._rate
+        assert held is not None
+        assert held.time is not None
+        assert bursts is not None
+        assert self._rate is not None
         time, rate = held.time, self._rate
         ends = np.flatnonzero(np.diff(time) > bursts.apart)
         ends = np.append(ends, len(time) - 1) if final else ends

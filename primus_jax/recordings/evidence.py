@@ -60,7 +60,7 @@ def unit_of_gyro(raw: np.ndarray) -> tuple[str, str]:
         if of_gyroscope(magnitudes(to_si(six, "m/s2", unit)), unit) is None
     ]
     if fitting and fitting[0] != "rad/s":
-        return fitting[0], f"in smaller units than {fitting[0]} it turns faster than people do"
+        return fitting[0], "by a larger unit it would turn faster than people do"
     return "", "nothing states it, and slow turns do not tell rad/s from deg/s"
 
 

@@ -66,7 +66,15 @@ def inspect_table(path: Path, stated: TableFormat, given: frozenset[str]) -> Ins
     if not given & {"acc", "time", "acc_unit"} and (name := recognised(path)):
         result.app = name
         result.add("app", f"{APPS[name].title}, by the names of its columns")
-        _, result.layout = APPS[name].find([path])
+        _, found = APPS[name].find([path])
+        result.layout = found
+        added = f"; gravity {' '.join(found.gravity)} is added" if found.gravity else ""
+        result.add("accelerometer", f"{' '.join(found.acc)}, {found.acc_unit}{added}")
+        result.add(
+            "gyroscope", f"{' '.join(found.gyro)}, {found.gyro_unit}" if found.gyro else "none"
+        )
+        result.add("sign", APPS[name].signs)
+        result.add("time", APPS[name].clock)
         result.label = "label" in roles.words
         return result
     if not acc:

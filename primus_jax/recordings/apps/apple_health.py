@@ -12,7 +12,7 @@ APP = App(
     sample=False,
     refusal=(
         "the export of Apple Health (export.xml) holds steps, heart rate and workouts, and no "
-        "samples of accelerometer or gyroscope. Record them with an app such as SensorLog or Sensor "
-        "Logger on the watch, and use --from sensorlog or --from sensor-logger."
+        "samples of accelerometer or gyroscope. Record them with an app such as SensorLog or "
+        "Sensor Logger on the watch, and use --from sensorlog or --from sensor-logger."
     ),
 )

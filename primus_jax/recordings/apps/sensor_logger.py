@@ -38,6 +38,20 @@ def _sign(path: Path, layout: TableFormat) -> TableFormat:
     return dataclasses.replace(layout, invert_acc=apple and not standard)
 
 
+def _with_gravity(path: Path, layout: TableFormat) -> TableFormat:
+    """Refuse a table of another sensor, which has columns of the same names.
+
+    Raises:
+        PrimusError: it is not called TotalAcceleration.
+    """
+    if "total" not in path.name.lower():
+        raise PrimusError(
+            f"{path}: of the files of Sensor Logger, TotalAcceleration.csv alone holds an "
+            f"accelerometer with gravity. Give the recording's folder, which has the other sensors."
+        )
+    return layout
+
+
 APP = App(
     name="sensor-logger",
     title="Sensor Logger",
@@ -62,7 +76,7 @@ APP = App(
                 invert_acc=True,
             )
         ),
-        Export(TableFormat(acc=_XYZ, gyro=(), time=_CLOCK)),
+        Export(TableFormat(acc=_XYZ, gyro=(), time=_CLOCK), adjust=_with_gravity),
     ),
     clock="seconds_elapsed, s from the start",
     signs="+1 g upwards at rest; Apple's sign is changed by what Metadata.csv states",
