@@ -1,7 +1,6 @@
 """Names of recordings and people that stand in paths."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,20 +31,7 @@ class PathNames:
         if self.recording:
             return named_in(self.recording, _paths(sources), "recording")
         parts = [_parts(source) for source in sources]
-        depth = [1] * len(parts)
-        while True:
-            names = ["/".join(p[-d:]) for p, d in zip(parts, depth, strict=True)]
-            # the same file twice has one name, however many folders are added
-            counts = Counter(
-                name for name, _ in {(n, tuple(p)) for n, p in zip(names, parts, strict=True)}
-            )
-            deeper = [
-                d + 1 if counts[name] > 1 and d < len(p) else d
-                for name, p, d in zip(names, parts, depth, strict=True)
-            ]
-            if deeper == depth:
-                return names
-            depth = deeper
+        return ["/".join(part[-_depth(part, parts) :]) for part in parts]
 
     def subjects(self, sources: Sequence[Source]) -> list[str]:
         """The person of each source, "" without a pattern.
@@ -56,6 +42,19 @@ class PathNames:
         if not self.subject:
             return [""] * len(sources)
         return named_in(self.subject, _paths(sources), "subject")
+
+
+def _depth(part: list[str], parts: list[list[str]]) -> int:
+    """How many words tell apart all recordings that have the last word of `part`.
+
+    The same file twice has one name, however many folders are added.
+    """
+    group = {tuple(other) for other in parts if other[-1] == part[-1]}
+    deepest = max(map(len, group))
+    return next(
+        (d for d in range(1, deepest) if len({other[-d:] for other in group}) == len(group)),
+        deepest,
+    )
 
 
 def _paths(sources: Sequence[Source]) -> list[Path]:

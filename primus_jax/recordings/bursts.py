@@ -35,8 +35,8 @@ class Bursts:
     def __str__(self) -> str:
         """As a clause for a person."""
         return (
-            f"rows come in bursts of about {self.size:g}, {1e3 * self.step:.3g} ms apart, every "
-            f"{1e3 * self.period:.3g} ms, {self.rate_hz:.4g} a second over all"
+            f"rows come in bursts of about {self.size:g}, {1e3 * self.step:.4g} ms apart, every "
+            f"{1e3 * self.period:.4g} ms, {self.rate_hz:.4g} a second over all"
         )
 
 
@@ -125,12 +125,15 @@ class Evener:
             points = _anchors(line, time, known, closed=closed)
             last = int(line[-1]) if closed else points[-1][0]
             even = np.append(even, _on_line(np.arange(len(even), last + 1), points, rate))
-            self._anchor = None if closed or not len(even) else float(even[-1])
-        if self._shift is None:
+            if closed:
+                self._anchor = None
+            elif len(even):
+                self._anchor = float(even[-1])
+        if self._shift is None and len(even):
             self._shift = float(time[0] - even[0])
         self.rows += len(even)
         self._held = held.part(slice(len(even), None))
-        return held.part(slice(0, len(even)))._replace(time=even + self._shift)
+        return held.part(slice(0, len(even)))._replace(time=even + (self._shift or 0.0))
 
 
 def _anchors(

@@ -39,11 +39,8 @@ class Inspection:
 
 
 def recognised(path: Path) -> str:
-    """The name of the app that exported a file or folder, or ""."""
-    for name, app in APPS.items():
-        if app.recognises(path):
-            return name
-    return ""
+    """The name of the app that exported a folder, or ""."""
+    return next((name for name, app in APPS.items() if app.recognises_folder(path)), "")
 
 
 def inspect_table(path: Path, stated: TableFormat, given: frozenset[str]) -> Inspection:
@@ -63,7 +60,7 @@ def inspect_table(path: Path, stated: TableFormat, given: frozenset[str]) -> Ins
     _text(table, result)
     roles = guess_roles(table.names)
     acc = stated.acc if "acc" in given else roles.acc
-    if not given & {"acc", "time", "acc_unit"} and (name := recognised(path)):
+    if not given & {"acc", "time", "acc_unit"} and (name := _app(table)):
         result.app = name
         result.add("app", f"{APPS[name].title}, by the names of its columns")
         _, found = APPS[name].find([path])
@@ -93,6 +90,11 @@ def inspect_table(path: Path, stated: TableFormat, given: frozenset[str]) -> Ins
     for role, name in sorted(roles.words.items()):
         result.add(role, f"column {name!r}")
     return result
+
+
+def _app(table: TableFile) -> str:
+    """The name of the app that exported a table, or ""."""
+    return next((name for name, app in APPS.items() if app.recognises(table.names)), "")
 
 
 def _text(table: TableFile, result: Inspection) -> None:

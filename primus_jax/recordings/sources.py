@@ -289,7 +289,7 @@ def _refuse_bursts(rows: Rows, layout: TableFormat) -> None:
     bursts = find_bursts(rows.time[np.append(True, ~again)][:RATE_ROWS])
     if bursts:
         raise PrimusError(
-            f"{rows.name(0)} and below: {bursts}. These are times of arrival, not of sampling. "
-            f"State the rate that was set, such as --rate {round(bursts.rate_hz)}: the times are "
-            f"then evened out."
+            f"{rows.name(0)} and below: {bursts}. Either the clock is too coarse, or these are "
+            f"times of arrival. State the rate that was set, such as --rate "
+            f"{round(bursts.rate_hz)}: the times are then evened out."
         )

@@ -74,18 +74,15 @@ class App:
                 )
         return [source for source, _ in found], layout
 
-    def recognises(self, path: Path) -> bool:
-        """Whether a table, or a folder, is an export of this app, by names that no other has."""
-        if path.is_dir():
-            return any(
-                export.files and any(path.rglob(export.files["acc"])) for export in self.exports
-            )
-        own = [
-            export.layout
-            for export in self.exports
-            if not export.files and not export.layout.acc[0].isdecimal()
-        ]
-        return any(_has(path, layout) for layout in own if layout.acc != TableFormat.acc)
+    def recognises(self, names: Sequence[str]) -> bool:
+        """Whether columns of these names are those of an export of this app, and of no other."""
+        layouts = [export.layout for export in self.exports if not export.files]
+        own = (lay for lay in layouts if not lay.acc[0].isdecimal() and lay.acc != TableFormat.acc)
+        return any(_fits(names, layout) for layout in own)
+
+    def recognises_folder(self, path: Path) -> bool:
+        """Whether a folder holds a file that this app names so."""
+        return any(export.files and any(path.rglob(export.files["acc"])) for export in self.exports)
 
     def _file(self, path: Path) -> tuple[Source, TableFormat]:
         """One table."""
@@ -125,9 +122,14 @@ class App:
 
 def _has(path: Path, layout: TableFormat) -> bool:
     """Whether a table has the columns of a format, gyroscope included."""
-    names = open_table(path, layout.text, [name for name in layout.acc if "*" not in name]).names
+    wanted = [name for name in layout.acc if "*" not in name]
+    return _fits(open_table(path, layout.text, wanted).names, layout)
+
+
+def _fits(names: Sequence[str], layout: TableFormat) -> bool:
+    """Whether the columns of a format are among the names."""
     try:
-        found = layout.columns(names, str(path), need_gyro=True)
+        found = layout.columns(names, "", need_gyro=True)
     except PrimusError:
         return False
     return found.time is not None or layout.time is None
