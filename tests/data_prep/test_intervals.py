@@ -140,13 +140,13 @@ def test_equal_file_names_and_people_in_paths(tmp_path):
     names = [r.id for r in Tables(paths, TableFormat())]
     assert names == ["anna/1/walk", "anna/2/walk", "ben/1/walk"]
     naming = PathNames("{recording}/walk.csv", "{subject}/*/walk.csv")
-    with pytest.raises(PrimusError, match="recording '1' is in .* and again in"):
+    with pytest.raises(PrimusError, match=r"recording '1' is in .* and again in"):
         list(Tables(paths, TableFormat(), naming=naming))
     found = list(Tables(paths[1:], TableFormat(), naming=naming))
     assert [(r.id, r.subject) for r in found] == [("2", "anna"), ("1", "ben")]
     with pytest.raises(PrimusError, match="does not fit the pattern"):
         list(Tables(paths, TableFormat(), naming=PathNames(subject="{subject}.txt")))
-    with pytest.raises(PrimusError, match="has no {recording}"):
+    with pytest.raises(PrimusError, match=r"has no \{recording\}"):
         list(Tables(paths, TableFormat(), naming=PathNames("*.csv")))
     named = write_csv(tmp_path / "named.csv", table_columns(ROWS, subject=["s"] * ROWS))
     with pytest.raises(PrimusError, match="names people, and so does the path"):

@@ -66,9 +66,12 @@ def phyphox(folder):
 
 def sensorlog(folder):
     names = [
-        "loggingTime(txt)", "motionTimestamp_sinceReboot(s)",
-        *xyz("motionRotationRate{}(rad/s)"), *xyz("motionUserAcceleration{}(G)"), *xyz("motionGravity{}(G)"),
-    ]  # fmt: skip
+        "loggingTime(txt)",
+        "motionTimestamp_sinceReboot(s)",
+        *xyz("motionRotationRate{}(rad/s)"),
+        *xyz("motionUserAcceleration{}(G)"),
+        *xyz("motionGravity{}(G)"),
+    ]
     values = [written(), TIME + 9e4, *GYRO.T, *(-(ACC - GRAVITY) / G).T, *(-GRAVITY / G).T]
     return [write(folder / "a.csv", names, values)]
 
@@ -188,8 +191,8 @@ def test_actigraph_without_times_takes_the_rate_of_its_first_line(tmp_path):
         ("apple-health", "time\n1\n", "no samples of accelerometer or gyroscope"),
         ("phyphox", "time,a\n1,2\n", "not an export of phyphox. It has the columns"),
         ("mbientlab", "time,a\n1,2\n", "a file for each sensor; give the folder"),
-        ("xsens-dot", "// MT Manager version: 2022\nSampleTimeFine,Acc_X,Acc_Y,Acc_Z,Gyr_X,Gyr_Y,Gyr_Z\n"
-         + "1,2,3,4,5,6,7\n" * 9, "an export of MT Manager"),
+        ("xsens-dot", "// MT Manager version: 2022\nSampleTimeFine,Acc_X,Acc_Y,Acc_Z,Gyr_X,"
+         + "Gyr_Y,Gyr_Z\n" + "1,2,3,4,5,6,7\n" * 9, "an export of MT Manager"),
     ],
 )  # fmt: skip
 def test_other_files_are_refused_in_a_sentence(tmp_path, name, text, message):
