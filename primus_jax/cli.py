@@ -15,6 +15,7 @@ from primus_jax.parallel.backend import missing_backend
 
 COMMANDS = {
     "demo": "simulate, pretrain, interrupt, resume, export, evaluate and report, in minutes",
+    "inspect": "files of any logger -> what was found in them, and the command to run next",
     "prepare": "recordings -> a dataset folder",
     "annotate": "Ego4D's narrations -> soft labels of movements",
     "embed": "a dataset folder -> the same with CLIP text and image embeddings; resumes",

@@ -17,8 +17,8 @@ from primus_jax.errors import PrimusError
 
 CHANNELS = ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z")
 GRAVITY = 9.80665
-ACC_UNITS = {"m/s2": 1.0, "g": GRAVITY}
-GYRO_UNITS = {"rad/s": 1.0, "deg/s": math.pi / 180}
+ACC_UNITS = {"m/s2": 1.0, "g": GRAVITY, "mg": GRAVITY / 1000}
+GYRO_UNITS = {"rad/s": 1.0, "deg/s": math.pi / 180, "mdeg/s": math.pi / 180_000}
 # Beyond these no body-worn sensor reads: +-32 g, and +-4000 deg/s in rad/s.
 ACC_LIMIT = 32 * GRAVITY * math.sqrt(3)
 GYRO_LIMIT = math.radians(4000) * math.sqrt(3)
@@ -64,7 +64,7 @@ def check_imu(imu: ArrayLike, where: str = "imu") -> np.ndarray:
 
 
 def to_si(imu: ArrayLike, acc_unit: str, gyro_unit: str) -> np.ndarray:
-    """Convert `[..., 6]` from `acc_unit` ("m/s2", "g") and `gyro_unit` ("rad/s", "deg/s") to SI.
+    """Convert `[..., 6]` from units of `ACC_UNITS` and `GYRO_UNITS` to SI.
 
     Raises:
         PrimusError: an unknown unit, or not numbers `[..., 6]`.

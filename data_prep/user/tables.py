@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.user.intervals import Intervals
+from data_prep.user.naming import PathNames
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.clock import (
     RATE_ROWS,
@@ -19,7 +21,8 @@ from primus_jax.recordings.grid import NOTHING_FINITE, REPEATED, uniform_pieces
 from primus_jax.recordings.numbers import Seen, refuse_contradictions, refuse_impossible
 from primus_jax.recordings.plausible import ALONE, is_stuck, pooled, stretches
 from primus_jax.recordings.recording import Recording
-from primus_jax.recordings.rows import Rows, file_rows, find_columns, joined
+from primus_jax.recordings.rows import Rows, joined
+from primus_jax.recordings.sources import SensorFiles, Source, open_source, settled, source_rows
 from primus_jax.recordings.table_format import OPTIONAL, TableFormat
 from primus_jax.recordings.windows import OUTSIDE, TOO_SHORT
 from primus_jax.window import as_rate, to_si
@@ -27,6 +30,8 @@ from primus_jax.window import as_rate, to_si
 NOT_NARRATED = "recordings without a narration"
 AVERAGED = "rows averaged with another of the same time"
 WRAPS = "times that the counter of stamps began anew, undone"
+EVENED = "rows whose times of arrival were evened out"
+JOINED = "rows joined from sensors with times of their own"
 CHANGED = "changes of label or sentence that cut a recording"
 
 
@@ -53,14 +58,17 @@ class Tables:
     which stay in one split group.
 
     Args:
-        paths: CSV and Parquet files.
+        sources: CSV and Parquet files, or files of one sensor each.
         layout: names and units of their columns.
         narrations: (seconds, sentence) by recording; recordings without one are left out.
         needed: which of recording, label, text, subject every file has to have.
         targets: columns of numbers to predict, which every file has to have.
+        naming: names of recordings and people that stand in paths.
+        intervals: labels, in place of a column of labels.
 
     Attributes:
         drops: counts what was left out since iteration began.
+        done: counts what was done to the times since iteration began.
         rates: measured or stated, of the recordings since iteration began, in Hz.
         times: the columns of times of the files since iteration began; None where rows are even.
 
@@ -70,43 +78,59 @@ class Tables:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        sources: Sequence[Source],
         layout: TableFormat,
         narrations: Mapping[str, list[tuple[float, str]]] | None = None,
         needed: Sequence[str] = (),
         targets: Sequence[str] = (),
+        naming: PathNames | None = None,
+        intervals: Intervals | None = None,
     ) -> None:
-        self.paths = [Path(path) for path in paths]
+        self.intervals = intervals
+        self.sources = [s if isinstance(s, SensorFiles) else Path(s) for s in sources]
+        self.naming = naming or PathNames()
         self.layout = layout
         self.narrations = narrations
         self.needed = tuple(needed)
         self.targets = tuple(targets)
         self.drops: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
         self.rates: set[float] = set()
         self.times: set[str | None] = set()
 
     def __iter__(self) -> Iterator[Recording]:
         self.drops.clear()
+        self.done.clear()
         self.rates.clear()
         self.times.clear()
-        seen: dict[str, Path] = {}
-        for path in self.paths:
+        seen: dict[str, Source] = {}
+        subjects = self.naming.subjects(self.sources)
+        names = self.naming.recordings(self.sources)
+        for path, own, subject in zip(self.sources, names, subjects, strict=True):
             found = []
             clock = Clock(self.layout.time_unit)
-            rows = self._rows(path, clock)
-            for name, index in _recordings(path, rows):
+            rows = self._rows(path, clock, subject)
+            parts = list(_recordings(own, rows, prefixed=bool(self.naming.recording)))
+            alone = len(self.sources) == len(parts) == 1
+            for name, index in parts:
                 if name in seen:
                     raise PrimusError(
                         f"recording {name!r} is in {seen[name]} and again in {path}; expected "
-                        f"unique names (the file's name, or the recording column)."
+                        f"unique names: the file's name, the recording column, or "
+                        f"--recording-from-path with a pattern such as '{{recording}}/*.csv'."
                     )
                 seen[name] = path
-                timed = self._timed(name, path, rows.part(index), clock)
+                timed = self._timed(name, path, rows.part(index), clock, alone=alone)
                 if timed is not None:
                     found.append(timed)
+            self.drops[WRAPS] += clock.wraps
+            self.done[EVENED] += clock.evened
+            self.done[JOINED] += clock.joined
+            self.drops[AVERAGED] += clock.averaged
             self._check(found)
             for timed in found:
                 yield from self._pieces(timed)
+        self._check_intervals(seen)
         unknown = sorted(set(self.narrations or ()) - set(seen))
         if unknown:
             raise PrimusError(
@@ -114,28 +138,59 @@ class Tables:
                 f"file holds; known are {sorted(seen)[:5]}..."
             )
 
+    def _check_intervals(self, seen: Mapping[str, Source]) -> None:
+        """Refuse intervals of a recording that no file holds."""
+        if self.intervals is None:
+            return
+        alone = len(seen) == 1
+        found = [row for name in seen for row in self.intervals.of(name, alone=alone)]
+        lost = next((row for row in self.intervals.rows if row not in found), None)
+        if lost is not None:
+            name = lost.recording
+            named = (
+                f"the file of intervals is called {name[1:]!r}" if name[0] == "?" else repr(name)
+            )
+            raise PrimusError(
+                f"{lost.where}: no recording for {named}; the recordings are {sorted(seen)[:5]}."
+            )
+
     def remembered(self) -> TableFormat:
         """The format of the files that were read, for others of the same kind.
 
-        A column of times that every file had is named; a rate is kept where one had none.
+        A column of times that every file had is named; a rate is kept where one had none, or where
+        times of arrival were evened out by it.
         """
-        time, rate_hz = self.layout.time, self.layout.rate_hz if None in self.times else None
+        kept = None in self.times or self.done[EVENED]
+        time, rate_hz = self.layout.time, self.layout.rate_hz if kept else None
         if self.times == {"time"}:
             time = "time"
         names = {"recording": self.layout.names.get("recording", "")}
         return dataclasses.replace(self.layout, time=time, rate_hz=rate_hz, names=names)
 
-    def _rows(self, path: Path, clock: Clock) -> Rows:
-        """All rows of a file."""
-        table, found = find_columns(path, self.layout, need_gyro=True)
+    def _rows(self, path: Source, clock: Clock, subject: str) -> Rows:
+        """All rows of a file, by the person that its path names."""
+        opened = open_source(path, self.layout, need_gyro=True)
+        table, found = opened.main.table, opened.main.found
         self.times.add(found.time)
-        parts = file_rows(table, found, self.layout, clock, tuple(OPTIONAL), self.targets)
-        rows = joined(list(parts))
-        self.drops[WRAPS] += clock.wraps
+        rows = joined(list(source_rows(opened, clock, tuple(OPTIONAL), self.targets)))
+        if set(rows.targets) != set(self.targets):
+            raise PrimusError(
+                f"{path}: its sensors have rows of their own, so that no row holds a window's "
+                f"{self.targets[0]!r}. Leave --target-column out, or join the sensors in one table."
+            )
+        if subject:
+            if "subject" in found.words:
+                raise PrimusError(
+                    f"{path}: its column {found.words['subject']!r} names people, and so does the "
+                    f"path. Leave --subject-from-path out, or rename the column."
+                )
+            people = np.full(len(rows.raw), subject, object)
+            rows = rows._replace(words={**rows.words, "subject": people})
         seen = Seen(self.layout)
         seen.add(rows)
         seen.check(str(path))
-        missing = [key for key in self.needed if key not in found.words]
+        known = {*rows.words, *(["label"] if self.intervals else [])}
+        missing = [key for key in self.needed if key not in known]
         if missing:
             raise PrimusError(
                 f"{path}: no column {missing[0]!r}; the file has {list(table.names)}. Name it with "
@@ -143,27 +198,36 @@ class Tables:
             )
         return rows
 
-    def _timed(self, name: str, path: Path, rows: Rows, clock: Clock) -> _Timed | None:
+    def _timed(
+        self, name: str, path: Source, rows: Rows, clock: Clock, *, alone: bool
+    ) -> _Timed | None:
         """A recording with its rate; None, counted, where nothing is left of it."""
         layout, where = self.layout, f"{path}, recording {name!r}"
+        parts = list(settled([rows], layout, clock))
+        rows = joined(parts) if parts else rows.part(slice(0))
         if len(rows.raw) < 2 or not np.isfinite(rows.raw).all(1).any():
             self.drops[TOO_SHORT if len(rows.raw) < 2 else NOTHING_FINITE] += 1
             return None
         if rows.time is None:
             rate = as_rate(layout.rate_hz)
             check_stated(rate, where)
-            time = np.arange(len(rows.raw)) / rate
+            time, origin = np.arange(len(rows.raw)) / rate, 0.0
         else:
             keep, raw, averaged = in_order(rows.time, rows.raw, rows.name)
             self.drops[AVERAGED] += averaged
             self.drops[REPEATED] += int((~keep).sum()) - averaged
-            time, rows = rows.time[keep] - rows.time[0], rows._replace(raw=raw).part(keep)
+            origin = float(rows.time[0])
+            time, rows = rows.time[keep] - origin, rows._replace(raw=raw).part(keep)
             if len(time) < 2:
                 self.drops[TOO_SHORT] += 1
                 return None
             rate = clock.rate(time[:RATE_ROWS], layout.rate_hz, where)
             check_steady(time, rate, rows.name)
         self.rates.add(rate)
+        if self.intervals is not None:
+            own = self.intervals.of(name, alone=alone)
+            labels = self.intervals.labels(own, time, origin, clock, self.drops)
+            rows = rows._replace(words={**rows.words, "label": labels})
         si = to_si(rows.raw, layout.acc_unit, layout.gyro_unit)
         return _Timed(name, where, rows, time, si, rate)
 
@@ -230,16 +294,20 @@ def _known(timed: _Timed, start: float, end: float) -> dict[str, np.ndarray]:
     return found
 
 
-def _recordings(path: Path, rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
+def _recordings(own: str, rows: Rows, *, prefixed: bool) -> Iterator[tuple[str, np.ndarray]]:
     """The recordings of a file and their rows, int64 `[rows]`.
+
+    Args:
+        own: name of the file's recording, where no column names them.
+        rows: of the file.
+        prefixed: whether `own` goes before the names of a column.
 
     Raises:
         PrimusError: a row without a recording in a file that names them.
     """
     ids = rows.words.get("recording")
     if ids is None:
-        plain = path.with_suffix("") if path.suffix.lower() in (".gz", ".zip") else path
-        yield plain.stem, np.arange(len(rows.raw))
+        yield own, np.arange(len(rows.raw))
         return
     if "" in ids:
         raise PrimusError(f"{rows.name(int(np.argmax(ids == '')))}: no recording is named.")
@@ -247,4 +315,4 @@ def _recordings(path: Path, rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
     for index, name in enumerate(ids):
         numbers.setdefault(name, []).append(index)
     for name, indices in numbers.items():
-        yield name, np.array(indices)
+        yield f"{own}/{name}" if prefixed else name, np.array(indices)

@@ -14,12 +14,16 @@ from collections import Counter
 from pathlib import Path
 
 from primus_jax.commands.console import printed_warnings
-from primus_jax.commands.table_options import (
-    add_names,
-    add_table_format,
-    print_dialects,
-    table_format,
+from primus_jax.commands.source_options import (
+    add_intervals,
+    add_naming,
+    add_sources,
+    intervals,
+    naming,
+    print_done,
+    read_sources,
 )
+from primus_jax.commands.table_options import add_names, add_table_format
 from primus_jax.errors import PrimusError
 from primus_jax.reports.markdown import markdown_table
 
@@ -28,7 +32,9 @@ PICTURE = "confusion.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CSV or Parquet")
+    add_sources(parser, "FILE")
+    add_naming(parser)
+    add_intervals(parser)
     parser.add_argument("--encoder", type=Path, required=True, help="export folder or weights")
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")
@@ -68,9 +74,10 @@ def _adapt(args: argparse.Namespace) -> None:
     window = encoder.window_seconds if args.window is None else args.window
     hop = window if args.hop is None else args.hop
     head = encoder.head if args.head is None else args.head
-    layout = table_format(args)
-    print_dialects(args.files, layout)
-    tables = Tables(args.files, layout, needed=("label",))
+    sources, layout = read_sources(args)
+    tables = Tables(
+        sources, layout, needed=("label",), naming=naming(args), intervals=intervals(args)
+    )
     own = (WEIGHTS, DESCRIPTION, ENCODER, PICTURE)
     with new_folder(args.out, overwrite=args.overwrite, own=own) as folder:
         data = labelled_windows(
@@ -85,6 +92,7 @@ def _adapt(args: argparse.Namespace) -> None:
         )
         for reason, count in sorted((+tables.drops).items()):
             print(f"  left out: {count:,} {reason}")
+        print_done(tables.done)
         result = evaluate(data)
         row = result.row()
         print(_table(row, data.names))

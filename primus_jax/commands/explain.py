@@ -16,7 +16,8 @@ import argparse
 from pathlib import Path
 
 from primus_jax.commands.console import printed_warnings
-from primus_jax.commands.table_options import add_table_format, print_dialects, table_format
+from primus_jax.commands.source_options import print_dialects
+from primus_jax.commands.table_options import add_table_format, table_format
 from primus_jax.errors import PrimusError
 
 

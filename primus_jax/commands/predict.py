@@ -13,14 +13,16 @@ import argparse
 from pathlib import Path
 
 from primus_jax.commands.console import printed_warnings
-from primus_jax.commands.table_options import add_table_format, print_dialects, table_format
+from primus_jax.commands.source_options import add_sources, read_sources
+from primus_jax.commands.table_options import add_table_format
+from primus_jax.errors import PrimusError
 
 FILES = ("predictions.csv", "timeline.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="CSV or Parquet, one recording")
+    add_sources(parser, "FILE", "one recording")
     parser.add_argument(
         "--classifier",
         type=Path,
@@ -46,17 +48,22 @@ def _predict(args: argparse.Namespace) -> None:
     from primus_jax.classify.pictures import plot_timeline
     from primus_jax.classify.predict import predict
     from primus_jax.files import new_folder
+    from primus_jax.recordings.sources import files_of
 
     classifier, encoder = load_classifier(args.classifier)
     with new_folder(args.out, overwrite=args.overwrite, own=FILES) as folder:
-        layout = table_format(args, classifier.layout)
-        print_dialects([args.file], layout)
-        found = predict(classifier, encoder, args.file, layout, args.hop)
+        sources, layout = read_sources(args, classifier.layout)
+        if len(sources) != 1:
+            raise PrimusError(
+                f"{len(sources)} recordings ({sources[0]}, {sources[1]}...); expected one. Run the "
+                f"command once for each."
+            )
+        found = predict(classifier, encoder, sources[0], layout, args.hop)
         found.write_csv(folder / FILES[0])
-        plot_timeline(found, folder / FILES[1], args.file.name)
+        plot_timeline(found, folder / FILES[1], files_of(sources[0])[0].name)
     report = found.report
     print(
-        f"{args.file}: {report.seconds:,.1f} s at {report.rate_hz:g} Hz, {report.windows:,} "
+        f"{sources[0]}: {report.seconds:,.1f} s at {report.rate_hz:g} Hz, {report.windows:,} "
         f"windows of {found.window_seconds:g} s"
     )
     if report.problems():

@@ -24,12 +24,16 @@ from data_prep.har.source import Source
 from primus_jax.commands.console import printed_warnings
 from primus_jax.commands.prepare_corpus import add_corpora
 from primus_jax.commands.prepare_options import add_common, recipe, splits
-from primus_jax.commands.table_options import (
-    add_names,
-    add_table_format,
-    print_dialects,
-    table_format,
+from primus_jax.commands.source_options import (
+    add_intervals,
+    add_naming,
+    add_sources,
+    intervals,
+    naming,
+    print_done,
+    read_sources,
 )
+from primus_jax.commands.table_options import add_names, add_table_format
 from primus_jax.reports.dataset import describe_dataset
 
 if TYPE_CHECKING:
@@ -56,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table = kinds.add_parser(
         "table", help="your own CSV or Parquet files", description=_table.__doc__
     )
-    table.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    add_sources(table, "FILE")
+    add_naming(table)
+    add_intervals(table)
     add_table_format(table)
     add_names(table, "recording", "label", "text", "subject")
     table.add_argument(
@@ -148,17 +154,21 @@ def _table(args: argparse.Namespace) -> "DatasetFolder":
     from data_prep.user.tables import Tables
 
     narrations = read_narrations(args.narrations) if args.narrations else None
-    layout = table_format(args)
-    print_dialects(args.files, layout)
-    tables = Tables(args.files, layout, narrations, targets=list(dict.fromkeys(args.target_column)))
+    sources, layout = read_sources(args)
+    tables = Tables(
+        sources, layout, narrations, targets=list(dict.fromkeys(args.target_column)),
+        naming=naming(args), intervals=intervals(args),
+    )  # fmt: skip
     embeddings = _embeddings(args)
-    return _write(
+    folder = _write(
         args,
         tables,
         Origin(args.source, args.licence),
         drops=tables.drops,
         text_embeddings=embeddings.text if embeddings else None,
     )
+    print_done(tables.done)
+    return folder
 
 
 def _simulated(args: argparse.Namespace) -> "DatasetFolder":

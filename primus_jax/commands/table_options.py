@@ -10,9 +10,7 @@ from primus_jax.recordings.written_times import DATE_ORDERS
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
+    from primus_jax.recordings.dialect import TextOptions
     from primus_jax.recordings.table_format import TableFormat
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " "}
@@ -56,6 +54,13 @@ def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -
     )
     parser.add_argument("--acc-unit", choices=ACC_UNITS, help=default("m/s2"))
     parser.add_argument("--gyro-unit", choices=GYRO_UNITS, help=default("rad/s"))
+    for sensor in ("acc", "gyro"):
+        parser.add_argument(
+            f"--scale-{sensor}",
+            type=_scale,
+            metavar="S",
+            help=f"one count in --{sensor}-unit, as a number or a quotient such as 1/16384",
+        )
     clock = parser.add_mutually_exclusive_group()
     clock.add_argument("--time", help=f"column of times {default('time, if the file has it')}")
     clock.add_argument(
@@ -66,6 +71,17 @@ def add_table_format(parser: argparse._ActionsContainer, remembered: str = "") -
         "--rate", type=float, help="Hz; needed without times, else compared with the times"
     )
     _add_text(parser)
+
+
+def _scale(text: str) -> float:
+    """A number or a quotient of two."""
+    above, _, below = text.partition("/")
+    try:
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; expected a number or a quotient such as 1/16384"
+        ) from None
 
 
 def _add_text(group: argparse._ActionsContainer) -> None:
@@ -135,6 +151,8 @@ def table_format(
         "invert_acc": args.invert_acc,
         "acc_unit": args.acc_unit,
         "gyro_unit": args.gyro_unit,
+        "scale_acc": args.scale_acc,
+        "scale_gyro": args.scale_gyro,
         "time": args.time,
         "time_unit": args.time_unit,
         "rate_hz": args.rate,
@@ -154,23 +172,67 @@ def table_format(
     return layout
 
 
+def stated_fields(args: argparse.Namespace) -> frozenset[str]:
+    """The fields of `TableFormat` that options state."""
+    same = ("acc", "gravity", "invert_acc", "acc_unit", "gyro_unit", "scale_acc", "scale_gyro")
+    stated = {name for name in (*same, "time", "time_unit") if getattr(args, name) is not None}
+    stated |= {"gyro"} if args.gyro or args.no_gyro else set()
+    stated |= {"time"} if args.no_time else set()
+    return frozenset(stated | ({"rate_hz"} if args.rate is not None else set()))
+
+
+def options_of(layout: "TableFormat", base: "TableFormat | None" = None) -> list[str]:
+    """The options that turn the format `base`, by default the usual one, into `layout`."""
+    from primus_jax.recordings.table_format import OPTIONAL, TableFormat
+
+    base = base or TableFormat()
+    words: list[str] = []
+    for name in ("acc", "gyro", "gravity"):
+        columns = getattr(layout, name)
+        if columns and columns != getattr(base, name):
+            words += [f"--{name}", *columns]
+    if not layout.gyro and base.gyro:
+        words += ["--no-gyro"]
+    for name in ("acc_unit", "gyro_unit"):
+        if getattr(layout, name) != getattr(base, name):
+            words += [f"--{name.replace('_', '-')}", getattr(layout, name)]
+    for name in ("scale_acc", "scale_gyro"):
+        scale = getattr(layout, name)
+        if scale != getattr(base, name):
+            whole = round(1 / scale)
+            exact = f"1/{whole}" if whole and 1 / whole == scale else repr(scale)
+            words += [f"--{name.replace('_', '-')}", exact]
+    if layout.invert_acc != base.invert_acc:
+        words += ["--invert-acc" if layout.invert_acc else "--no-invert-acc"]
+    if layout.time is None and base.time is not None:
+        words += ["--no-time"]
+    elif layout.time and layout.time != (base.time or "time"):
+        words += ["--time", layout.time]
+    if layout.time is not None and layout.time_unit != base.time_unit:
+        words += ["--time-unit", layout.time_unit]
+    if layout.rate_hz is not None and layout.rate_hz != base.rate_hz:
+        words += ["--rate", f"{layout.rate_hz:g}"]
+    for name in OPTIONAL:
+        column = layout.names.get(name, "")
+        if column and column not in (name, base.names.get(name, "")):
+            words += [f"--{name}-column", column]
+    return words + _text_options(layout.text, base.text)
+
+
+def _text_options(text: "TextOptions", base: "TextOptions") -> list[str]:
+    """The options of how a CSV file is written."""
+    named = {sign: name for name, sign in _DELIMITERS.items()}
+    words: list[str] = []
+    for name, value in dataclasses.asdict(text).items():
+        if value is not None and value != getattr(base, name):
+            option = "time-format" if name == "date_order" else name.replace("_", "-")
+            words += [f"--{option}", named[value] if name == "delimiter" else str(value)]
+    return words
+
+
 def _names(args: argparse.Namespace, remembered: "TableFormat | None") -> dict[str, str]:
     """Mapped columns of recording, label, text and subject."""
     from primus_jax.recordings.table_format import OPTIONAL
 
     known = remembered.names if remembered else {}
     return {name: getattr(args, f"{name}_column", "") or known.get(name, "") for name in OPTIONAL}
-
-
-def print_dialects(paths: "Sequence[Path]", layout: "TableFormat") -> None:
-    """Print how each CSV file is written, where that differs from a plain one.
-
-    Raises:
-        PrimusError: no such file, or not a table.
-    """
-    from primus_jax.recordings.columns import open_table
-
-    for path in paths:
-        dialect = open_table(path, layout.text, layout.acc).dialect
-        if dialect is not None and (found := dialect.found()):
-            print(f"{path}: {'; '.join(found)}", flush=True)

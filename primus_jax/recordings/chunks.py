@@ -9,7 +9,14 @@ from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import is_table, no_gyroscope, plain_array
 from primus_jax.recordings.cells import word
 from primus_jax.recordings.clock import Clock
-from primus_jax.recordings.rows import Rows, array_rows, file_rows, find_columns, frame_rows
+from primus_jax.recordings.rows import Rows, array_rows, frame_rows
+from primus_jax.recordings.sources import (
+    SensorFiles,
+    Source,
+    open_source,
+    settled,
+    source_rows,
+)
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import as_rate
 
@@ -24,7 +31,7 @@ def table_format(
     Raises:
         PrimusError: an unknown name, unit or rate.
     """
-    known = {"acc", "gyro", "gravity", "invert_acc", "time", "time_unit"}
+    known = {"acc", "gyro", "gravity", "invert_acc", "time", "time_unit", "scale_acc", "scale_gyro"}
     unknown = sorted(columns.keys() - known)
     if unknown:
         raise PrimusError(f"unknown option {unknown[0]!r}; expected one of {sorted(known)}.")
@@ -53,6 +60,8 @@ def read_chunks(
     """
     if isinstance(recording, str | os.PathLike):
         parts = _file(Path(recording), layout, clock, need_gyro)
+    elif isinstance(recording, SensorFiles):
+        parts = _file(recording, layout, clock, need_gyro)
     elif is_table(recording) or hasattr(recording, "shape") or _is_nested(recording):
         parts = _values([recording], layout, clock)
     elif isinstance(recording, Iterable):
@@ -63,7 +72,7 @@ def read_chunks(
             f"DataFrame, an iterator of these, or the path of a CSV or Parquet file."
         )
     warned = False
-    for rows in parts:
+    for rows in settled(parts, layout, clock):
         if not rows.gyro and need_gyro:
             raise PrimusError(
                 "the recording has no gyroscope; expected an array [time, 6], or a table with the "
@@ -109,15 +118,15 @@ def _slices(part: Any) -> Iterator[Any]:
         yield part.iloc[start : start + ROWS] if table else part[start : start + ROWS]
 
 
-def _file(path: Path, layout: TableFormat, clock: Clock, need_gyro: bool) -> Iterator[Rows]:
+def _file(source: Source, layout: TableFormat, clock: Clock, need_gyro: bool) -> Iterator[Rows]:
     """Rows of a file with one recording.
 
     Raises:
         PrimusError: the column of recordings names two.
     """
-    names = _OneName(str(path))
-    table, found = find_columns(path, layout, need_gyro=need_gyro)
-    for rows in file_rows(table, found, layout, clock, ("recording",)):
+    names = _OneName(str(source))
+    opened = open_source(source, layout, need_gyro=need_gyro)
+    for rows in source_rows(opened, clock, ("recording",)):
         names.check(dict.fromkeys(rows.words.get("recording", ())))
         yield rows
 

@@ -38,13 +38,16 @@ class Clock:
         first: the first stamp, in that unit; None before there was one.
         own: whether the column itself states the unit (timestamps, durations).
         wraps: how often a counter of 16, 24 or 32 bits began anew, which is undone.
+        evened: rows whose times of arrival were evened out.
+        joined: rows in which two sensors with stamps of their own were joined.
+        averaged: rows of one sensor that were averaged with another of the same time.
     """
 
     def __init__(self, unit: str) -> None:
         self.unit = unit
         self.first: Any = None
         self.own = False
-        self.wraps = 0
+        self.wraps = self.evened = self.joined = self.averaged = 0
         self._last = math.nan
         self._added = 0.0
         self._usual = math.nan

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from primus_jax.errors import PrimusError
-from primus_jax.recordings import csv_file, parquet_file
+from primus_jax.recordings import csv_file, device_file, parquet_file
 from primus_jax.recordings.dialect import Dialect, TextOptions, find_dialect
 
 
@@ -44,7 +44,7 @@ class TableFile:
     Attributes:
         path: the file.
         names: of the columns; several of one name `x` in a CSV file are called "x#1", "x#2"...
-        dialect: how a CSV file is written; None for Parquet.
+        dialect: how a CSV file is written; None for Parquet and a device's own file.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class TableFile:
 def open_table(
     path: Path, text: TextOptions | None = None, wanted: Sequence[str] = ()
 ) -> TableFile:
-    """Read the header of a CSV or Parquet file.
+    """Read the header of a CSV or Parquet file, or of a device's own file.
 
     Args:
         path: the file.
@@ -70,6 +70,8 @@ def open_table(
         raise PrimusError(f"{path}: no such file.")
     if path.stat().st_size == 0:
         raise PrimusError(f"{path}: the file is empty; expected a header and rows.")
+    if device_file.is_device(path):
+        return TableFile(path, device_file.NAMES, None)
     if path.suffix.lower() not in (".parquet", ".pq"):
         dialect = find_dialect(path, text, wanted)
         return TableFile(path, dialect.names, dialect)
@@ -103,7 +105,8 @@ def column_batches(
     if missing:
         raise PrimusError(f"{path}: no column {missing[0]!r}; the file has {list(table.names)}.")
     if table.dialect is None:
-        for batch in parquet_file.batches(path, numeric, textual, stamps):
+        reader = device_file if device_file.is_device(path) else parquet_file
+        for batch in reader.batches(path, numeric, textual, stamps):
             lines = np.arange(found + 1, found + 1 + batch.rows)
             yield Columns(path, batch.numbers, batch.text, lines, "row", batch.own_units)
             found += batch.rows

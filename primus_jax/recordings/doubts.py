@@ -17,6 +17,11 @@ from primus_jax.window import ACC_UNITS, GRAVITY, GYRO_UNITS
 # A mean vector this long, beside the median of |acc|, is gravity and not movement.
 STEADY = 0.6
 NEAR_ONE = (0.7, 1.3)
+# A reading of 1 g in any unit is below this; larger ones are counts of a converter.
+_COUNTS = 1500.0
+COUNTS = (
+    "state what a count is: --acc-unit g --scale-acc 1/N, where the sensor reads N counts for 1 g"
+)
 ADD_GRAVITY = (
     "record the accelerometer with gravity, or name the columns of gravity: --gravity GX GY GZ"
 )
@@ -69,8 +74,8 @@ def of_accelerometer(found: Magnitudes, parts: Stretches, acc_unit: str) -> Doub
         steady = mean >= STEADY * found.acc and NEAR_ONE[0] <= ones <= NEAR_ONE[1]
         if other != acc_unit and steady and is_gravity(found.acc / scale * factor):
             return Doubt(says, f"It looks like {other}", f"pass --acc-unit {other}")
-    if is_gravity(found.acc / scale * GRAVITY / 1000):
-        return Doubt(says, "It looks like mg", "divide by 1,000 and pass --acc-unit g")
+    if found.acc / scale > _COUNTS and not math.isnan(calm):
+        return Doubt(says, "It looks like counts of the sensor", COUNTS)
     if not math.isnan(parts.middle):
         says += f", and its mean vector over 2 s is {parts.middle / scale:.3g} long"
     if mean > MEAN_OF_CALM[1] and odd:
@@ -91,8 +96,10 @@ def of_gyroscope(found: Magnitudes, gyro_unit: str) -> Doubt | None:
         f"half of the gyroscope magnitudes exceed {found.gyro / scale:.3g} {gyro_unit} and one in "
         f"a hundred {found.gyro_high / scale:.3g}, faster than people turn"
     )
-    if gyro_unit == "rad/s":
-        return Doubt(says, "It looks like deg/s", "pass --gyro-unit deg/s")
+    for other, factor in GYRO_UNITS.items():
+        ratio = factor / scale
+        if ratio < 1 and Magnitudes(0.0, found.gyro * ratio, found.gyro_high * ratio).turns:
+            return Doubt(says, f"It looks like {other}", f"pass --gyro-unit {other}")
     return Doubt(says, "The unit is another", "convert the numbers to deg/s or rad/s")
 
 

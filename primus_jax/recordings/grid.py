@@ -10,6 +10,8 @@ from primus_jax.recordings.clock import MAX_GAP
 
 # Neighbours further apart than this many periods say nothing about the curve between them.
 SMOOTH_GAP = 2.5
+# A cubic spline forgets a row by a factor of 0.27 per row: after these nothing is left of it.
+MEMORY = 32
 # Of a period; 35 Hz with stamps of whole milliseconds is off by 0.02.
 ROUNDED = 0.05
 GAPS = "gaps in time that cut a recording"

@@ -63,9 +63,29 @@ def find_columns(
     Raises:
         PrimusError: not a table, a missing column, or a row of units that contradicts `layout`.
     """
-    table = open_table(path, layout.text, layout.acc)
+    table = open_table(path, layout.text, [name for name in layout.acc if "*" not in name])
     found = layout.columns(table.names, str(path), need_gyro=need_gyro)
     if table.dialect is not None:
+        check_units_row(path, table.dialect, found, layout)
+    return table, found
+
+
+def find_gyro(
+    path: Path, layout: TableFormat, *, units: bool = True
+) -> tuple[TableFile, FoundColumns]:
+    """Read the header of a file that holds the gyroscope alone, and find its columns.
+
+    Args:
+        path: the file.
+        layout: names and units of its columns.
+        units: compare a row of units with those stated.
+
+    Raises:
+        PrimusError: see `find_columns`.
+    """
+    table = open_table(path, layout.text, [name for name in layout.gyro if "*" not in name])
+    found = layout.gyro_columns(table.names, str(path))
+    if table.dialect is not None and units:
         check_units_row(path, table.dialect, found, layout)
     return table, found
 
@@ -129,6 +149,7 @@ def _check_gravity(batch: Columns, found: FoundColumns, layout: TableFormat) -> 
         return
     length = np.linalg.norm(np.stack([batch.numbers[name] for name in found.gravity], 1), axis=1)
     length = length[np.isfinite(length)]
+    length *= layout.scale_acc
     one = GRAVITY / ACC_UNITS[layout.acc_unit]
     middle = float(np.median(length)) if len(length) else one
     if not 0.9 * one < middle < 1.1 * one:
@@ -174,20 +195,22 @@ def array_rows(part: Any, layout: TableFormat, before: int) -> Rows:
     values = as_array(part)
     gyro = values.shape[1] == 6
     six = values if gyro else np.pad(values, [(0, 0), (0, 3)])
-    sign = np.repeat([-1.0 if layout.invert_acc else 1.0, 1.0], 3)
-    return Rows(None, _finite(six * sign), gyro, {}, _lines(before, six), _PLACE)
+    sign = -1.0 if layout.invert_acc else 1.0
+    scale = np.repeat([sign * layout.scale_acc, layout.scale_gyro], 3)
+    return Rows(None, _finite(six * scale), gyro, {}, _lines(before, six), _PLACE)
 
 
 def _six(numbers: Mapping[str, np.ndarray], found: FoundColumns, layout: TableFormat) -> np.ndarray:
-    """Columns -> `[rows, 6]`."""
-    acc = np.stack([numbers[name] for name in found.acc], 1)
+    """Columns -> `[rows, 6]`; an accelerometer that is in another file is missing."""
+    acc = np.full((len(next(iter(numbers.values()))), 3), np.nan)
+    if found.acc:
+        acc = np.stack([numbers[name] for name in found.acc], 1)
     if found.gravity:
         acc = acc + np.stack([numbers[name] for name in found.gravity], 1)
-    if layout.invert_acc:
-        acc = -acc
+    acc = acc * (-layout.scale_acc if layout.invert_acc else layout.scale_acc)
     gyro = np.zeros_like(acc)
     if found.gyro:
-        gyro = np.stack([numbers[name] for name in found.gyro], 1)
+        gyro = np.stack([numbers[name] for name in found.gyro], 1) * layout.scale_gyro
     return _finite(np.concatenate([acc, gyro], 1))
 
 

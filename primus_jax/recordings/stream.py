@@ -39,7 +39,8 @@ def recording_windows(
         hop_seconds: between the starts of neighbouring windows; a stretch after a gap begins anew.
         report: is filled in.
         strict: refuse what contradicts `layout` (units, gravity, a gyroscope that is not there),
-            as `adapt` does; else warn of it.
+            as `adapt` does, and leave out windows that touch a missing value; else warn of the
+            one, and bridge the other.
         batch: of windows.
 
     Raises:
@@ -53,6 +54,9 @@ def recording_windows(
     uniform = uniform_blocks(recording, layout, rate_hz, report, strict=strict)
     blocks = resampled(uniform, rate_hz, report)
     for starts, windows in _cut(blocks, rate_hz, window, hop_seconds, report):
+        if strict:
+            whole = _whole(starts, window / rate_hz, report)
+            starts, windows = starts[whole], windows[whole]
         for i in range(0, len(starts), batch):
             yield starts[i : i + batch], windows[i : i + batch]
 
@@ -154,6 +158,21 @@ def _cut(
         if len(starts):
             yield starts, windows
     report.short += hops is not None and hops.number == 0
+
+
+def _whole(starts: np.ndarray, seconds: float, report: Report) -> np.ndarray:
+    """Windows (bool `[n]`) that touch no missing value; the others are counted.
+
+    Starts rise, so runs of missing values that ended before the first of them are forgotten.
+    """
+    if len(starts):
+        report.bad_spans[:] = [span for span in report.bad_spans if span[1] > starts[0]]
+    whole = np.ones(len(starts), bool)
+    for begin, end in report.bad_spans:
+        whole &= (starts >= end) | (starts + seconds <= begin)
+    report.touched += int((~whole).sum())
+    report.windows -= int((~whole).sum())
+    return whole
 
 
 def _true_rate(report: Report, nominal: float) -> float:

@@ -1,6 +1,7 @@
 """Names, units and rate of the columns of a table of recordings."""
 
 import dataclasses
+import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,17 +20,21 @@ class TableFormat:
     """Names, units and rate of the columns.
 
     Attributes:
-        acc: three columns, gravity included: +1 g upwards at rest.
+        acc: three columns, gravity included: +1 g upwards at rest. In a name of a column, here and
+            below, `*` stands for any characters.
         gyro: three columns, or () where there is no gyroscope.
         time: column of times; "" takes the column `time` if the file has one; None means that there
             is none. Without it the rows are `1 / rate_hz` apart.
         time_unit: s, ms, us, ns or days; written times and timestamps state their own.
         rate_hz: samples a second; measured from the times if None.
-        acc_unit: m/s2 or g.
-        gyro_unit: rad/s or deg/s.
+        acc_unit: a key of `window.ACC_UNITS`.
+        gyro_unit: a key of `window.GYRO_UNITS`.
+        scale_acc: one count of accelerometer and gravity in `acc_unit`, such as 1 / 16384.
+        scale_gyro: one count of the gyroscope in `gyro_unit`.
         gravity: three columns, in `acc_unit`, added to `acc` (userAcceleration, linear
             acceleration); () where gravity is in `acc`.
         invert_acc: change the sign of the accelerometer, gravity added: Apple reports -1 g upwards.
+        separate: each sensor has a file of its own, so that names of columns may repeat.
         text: how a CSV file is written, as far as it is stated.
         names: mapped columns for recording, label, text, subject; the column of that same name is
             taken where none is mapped and the file has it.
@@ -44,6 +49,9 @@ class TableFormat:
     gyro_unit: str = "rad/s"
     gravity: tuple[str, ...] = ()
     invert_acc: bool = False
+    scale_acc: float = 1.0
+    scale_gyro: float = 1.0
+    separate: bool = False
     text: TextOptions = dataclasses.field(default_factory=TextOptions)
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -53,7 +61,11 @@ class TableFormat:
                 f"acc {list(self.acc)}, gyro {list(self.gyro)}, gravity {list(self.gravity)}; "
                 f"expected three accelerometer columns, and three or no columns of the others."
             )
-        named = [*self.acc, *self.gyro, *self.gravity, *([self.time] if self.time else [])]
+        time = [self.time] if self.time else []
+        files = [[*self.acc, *self.gyro, *self.gravity, *time]]
+        if self.separate:
+            files = [[*columns, *time] for columns in (self.acc, self.gyro, self.gravity)]
+        named = next((names for names in files if len(set(names)) < len(names)), [])
         twice = [name for name in named if named.count(name) > 1]
         if twice:
             raise PrimusError(
@@ -68,6 +80,9 @@ class TableFormat:
         ):
             if value not in known:
                 raise PrimusError(f"unit {value!r}; expected one of {list(known)}.")
+        for scale in (self.scale_acc, self.scale_gyro):
+            if not (np.isfinite(scale) and scale > 0):
+                raise PrimusError(f"a scale of {scale!r}; expected a positive number.")
         if self.rate_hz is not None and not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
             raise PrimusError(f"--rate {self.rate_hz!r}; expected a positive number of Hz.")
 
@@ -82,6 +97,8 @@ class TableFormat:
         Raises:
             PrimusError: a missing column, or neither times nor a rate.
         """
+        if any("*" in name for name in self._named()):
+            return self._filled(present, where).columns(present, where, need_gyro=need_gyro)
         self._refuse_repeated(present, where)
         gyro = self.gyro if set(self.gyro) & set(present) else ()
         if self.gyro and not gyro and need_gyro:
@@ -89,9 +106,7 @@ class TableFormat:
                 f"{where}: no gyroscope columns {list(self.gyro)}; the file has {list(present)}. "
                 f"Name them with --gyro, or pass --no-gyro."
             )
-        time = self.time
-        if time == "":
-            time = "time" if "time" in present else None
+        time = self._time(present)
         if time is None and self.rate_hz is None:
             raise PrimusError(
                 f"{where}: unknown rate. Give --rate, or name the column of times with --time."
@@ -100,10 +115,52 @@ class TableFormat:
         words = {key: name or OPTIONAL[key] for key, name in words.items()}
         words = {k: name for k, name in words.items() if self.names.get(k) or name in present}
         wanted = [*self.acc, *gyro, *self.gravity, *([time] if time else []), *words.values()]
-        missing = [name for name in wanted if name not in present]
-        if missing:
-            raise PrimusError(f"{where}: no column {missing[0]!r}; the file has {list(present)}.")
+        _refuse_missing(wanted, present, where)
         return FoundColumns(self.acc, gyro, self.gravity, time, words)
+
+    def gyro_columns(self, present: Sequence[str], where: str) -> "FoundColumns":
+        """Find the columns of a file that holds the gyroscope (or gravity) alone.
+
+        Raises:
+            PrimusError: a missing column.
+        """
+        if any("*" in name for name in self._named()):
+            return self._filled(present, where).gyro_columns(present, where)
+        self._refuse_repeated(present, where)
+        time = self._time(present)
+        _refuse_missing([*self.gyro, *([time] if time else [])], present, where)
+        return FoundColumns((), self.gyro, (), time, {})
+
+    def _named(self) -> list[str]:
+        """All names of columns of sensors and times."""
+        return [*self.acc, *self.gyro, *self.gravity, *([self.time] if self.time else [])]
+
+    def _filled(self, present: Sequence[str], where: str) -> "TableFormat":
+        """The format with the names of a file in the place of patterns.
+
+        Raises:
+            PrimusError: a pattern that fits two names.
+        """
+        filled = {}
+        for name in self._named():
+            fitting = [other for other in present if fnmatch.fnmatchcase(other, name)]
+            if "*" in name and len(fitting) > 1:
+                raise PrimusError(
+                    f"{where}: the columns {fitting} fit {name!r}; expected one. Name it in full."
+                )
+            # a name that fits nothing is missing, and stays as it is
+            filled[name] = fitting[0] if "*" in name and fitting else name.replace("*", "…")
+        return dataclasses.replace(
+            self,
+            acc=tuple(filled[name] for name in self.acc),
+            gyro=tuple(filled[name] for name in self.gyro),
+            gravity=tuple(filled[name] for name in self.gravity),
+            time=filled[self.time] if self.time else self.time,
+        )
+
+    def _time(self, present: Sequence[str]) -> str | None:
+        """The column of times."""
+        return self.time if self.time != "" else "time" if "time" in present else None
 
     def _refuse_repeated(self, present: Sequence[str], where: str) -> None:
         """Refuse a name that several columns have, where it would be read."""
@@ -114,6 +171,16 @@ class TableFormat:
                     f"{where}: column {name!r} appears twice. Name the one that is meant: "
                     f"{name}#1 is the first, {name}#2 the second."
                 )
+
+
+def _refuse_missing(wanted: Sequence[str], present: Sequence[str], where: str) -> None:
+    """Refuse a file without a column that is wanted."""
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise PrimusError(
+            f"{where}: no column {missing[0]!r}; the file has {list(present)}. `primus-jax "
+            f"inspect` prints what the columns are and the command to run."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ The blocks do not depend on how the rows were cut into chunks.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,15 +20,13 @@ from primus_jax.recordings.clock import (
     check_steady,
     in_order,
 )
-from primus_jax.recordings.grid import curve, whole_periods
+from primus_jax.recordings.grid import MEMORY, curve, whole_periods
 from primus_jax.recordings.numbers import Seen, check_numbers, refuse_impossible
 from primus_jax.recordings.report import Report, name_of
 from primus_jax.recordings.rows import Rows, joined
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import check_imu, to_si
 
-# A cubic spline forgets a row by a factor of 0.27 per row: after these nothing is left of it.
-MEMORY = 32
 # Deviation from the grid, in periods, below which rows are taken to lie on it.
 ON_GRID = 0.01
 
@@ -52,6 +51,7 @@ def uniform_blocks(
     row = 0
     rows = read_chunks(recording, layout, clock, need_gyro=strict and bool(layout.gyro))
     seen = Seen(layout)
+    spans = _Spans(report.bad_spans)
     for part in _joined(rows, report):
         time, raw = part.time, part.raw
         seen.add(part)
@@ -69,12 +69,14 @@ def uniform_blocks(
         finite = np.isfinite(raw).all(1)
         report.rows += len(raw)
         report.missing += int((~finite).sum())
+        spans.push(time, finite, 1 / report.rate_hz)
         si = to_si(raw[finite], layout.acc_unit, layout.gyro_unit)
         refuse_impossible(si, part.part(finite).name)
         yield from grid.push(time[finite], si)
     if grid is None:
         raise PrimusError(f"{name_of(recording)} holds no rows.")
-    report.wraps = clock.wraps
+    report.wraps, report.evened, report.joined = clock.wraps, clock.evened, clock.joined
+    report.averaged += clock.averaged
     seen.check(name_of(recording), strict=strict)
     yield from grid.finish()
 
@@ -122,6 +124,25 @@ def _rate(time: np.ndarray | None, layout: TableFormat, clock: Clock, where: str
     if len(time) < 2:
         raise PrimusError(f"{where} has a single row; its rate cannot be measured.")
     return clock.rate(time, layout.rate_hz, where)
+
+
+class _Spans:
+    """Runs of rows with a missing value, from half a period after the last good row to the next
+    one, seconds; appended to a list as they end."""
+
+    def __init__(self, spans: list[tuple[float, float]]) -> None:
+        self._spans = spans
+        self._good = -math.inf
+        self._open = False
+
+    def push(self, time: np.ndarray, finite: np.ndarray, period: float) -> None:
+        """Take further rows."""
+        before = np.append(self._good, np.where(finite, time, -np.inf))
+        good = np.maximum.accumulate(before)
+        missing = np.append(self._open, ~finite)
+        for row in np.flatnonzero(missing[:-1] & finite):
+            self._spans.append((float(good[row]) + period / 2, float(time[row])))
+        self._good, self._open = float(good[-1]), bool(missing[-1])
 
 
 class _Grid:

@@ -110,7 +110,7 @@ def test_heads(encoder):
         (walk(250, 50)[None], {}, r"expected \[n, time, 6\]"),
         (walk(250, 50) * np.nan, {}, "finite"),
         (walk(250, 50) * 1000, {}, "Check the unit"),
-        (walk(250, 50), {"acc_unit": "mg"}, "accelerometer unit 'mg'"),
+        (walk(250, 50), {"acc_unit": "kg"}, "accelerometer unit 'kg'"),
         (walk(250, 50), {"rate_hz": 0}, "rate 0 Hz"),
         (walk(122, 50), {}, "windows of 122 samples; this encoder takes at least 123"),
         ([["a"] * 6] * 250, {}, "numbers"),

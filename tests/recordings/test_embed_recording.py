@@ -213,7 +213,7 @@ def test_what_is_wrong_is_said(encoder, tmp_path):
     refused("rate 5 Hz; expected 10 to 5,000", rate_hz=5)
     refused("hop_seconds is 0", hop=0, rate_hz=50)
     refused("unknown option 'axes'", rate_hz=50, axes="xyz")
-    refused("unit 'mg'", rate_hz=50, acc_unit="mg")
+    refused("unit 'kg'", rate_hz=50, acc_unit="kg")
     refused("rate '50' Hz; expected", rate_hz="50")
     refused("'acc_x' is named 2 times", frame, acc=("acc_x", "acc_x", "acc_z"))
     refused("'time' is named 2 times", frame, acc=("acc_x", "time", "acc_z"), time="time")
