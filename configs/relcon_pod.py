@@ -4,7 +4,8 @@
     python launch/compile_pod.py --config configs/relcon_pod.py --fake-devices 256 --chip v5e \\
         --window-samples 256
 
-This recipe has not been run: its numbers are compiled (CPU compiler) or computed, none is timed.
+Cost: 39 hours on 256 chips, by the estimate below. This recipe has not been run: its numbers are
+compiled (CPU compiler) or computed, none is timed.
 The distance is that of configs/motif.py, trained on a sample of the windows: 20,000 steps of 64.
 Where its folder is missing, the step is compiled for the published distance.
 

@@ -67,7 +67,9 @@ def test_tensors_of_pytorch(encoder, window):
     plain = encoder.encode(window, 50)
     tensor = torch.tensor(window, requires_grad=True)
     np.testing.assert_array_equal(encoder.encode(tensor, 50), plain)
-    np.testing.assert_array_equal(encoder.encode([tensor, tensor], 50)[:1], plain)
+    # Two windows are another batch, whose products may round differently.
+    both = encoder.encode([tensor, tensor], 50)
+    np.testing.assert_allclose(both[:1], plain, rtol=1e-5, atol=1e-6)
     half = encoder.encode(tensor.bfloat16(), 50)
     np.testing.assert_allclose(half, encoder.encode(tensor.bfloat16().float().detach(), 50))
 

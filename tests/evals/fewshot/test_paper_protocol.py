@@ -116,7 +116,8 @@ def test_vmapped_equals_looped(finetune):
     together = training.fit_draws(*arguments, model=model, together=2)
     alone = training.fit_draws(*arguments, model=model, together=1)
     np.testing.assert_array_equal(together.predicted, alone.predicted)
-    np.testing.assert_allclose(together.logits, alone.logits, atol=1e-4)
+    # Adam divides by the gradient's size, so that rounding of small gradients is seen in logits.
+    np.testing.assert_allclose(together.logits, alone.logits, atol=1e-3)
     for a, b in zip(together[1:], alone[1:], strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
