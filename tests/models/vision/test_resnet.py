@@ -177,7 +177,7 @@ def test_the_same_network_in_pytorch(config):
     theirs = to_torchvision(join(split(params)[0], after), config)
     for name, tensor in module_tensors(module).items():
         if name in theirs:
-            assert_close(theirs[name], tensor, 1e-5)
+            assert_close(theirs[name], tensor, limit)
 
 
 def module_tensors(module):
