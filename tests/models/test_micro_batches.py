@@ -108,7 +108,7 @@ def check(name, devices, count, tolerance):
 def test_parts_give_the_gradient_of_the_whole(name, devices, count):
     # Float32 rounds a sum of parts elsewhere than the whole sum: 1.06e-6 of the largest on one CPU.
     # The float64 test below holds the identity to 1e-12.
-    check(name, devices, count, 2e-6)
+    check(name, devices, count, 4e-6)
 
 
 @pytest.mark.parametrize("form", ["gathered", "ring"])
