@@ -73,7 +73,9 @@ def test_words_that_are_no_paths_may_be_addresses(tmp_path, monkeypatch, capsys)
     assert "has no run.json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu", "cdua", "gpu"])
+@pytest.mark.parametrize(
+    "platform", ["cdua", *(pytest.param(x, marks=pytest.mark.slow) for x in ("cuda", "tpu", "gpu"))]
+)
 def test_a_backend_that_is_not_there_is_one_sentence(tmp_path, simulated, platform):
     commands = [
         pretrain_command(tmp_path / "run", simulated)[3:],

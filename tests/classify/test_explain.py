@@ -68,6 +68,7 @@ def test_the_window_around_a_moment_is_drawn_with_its_probabilities(place, tmp_p
     assert "evidence for 'sit'" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_grid_has_a_row_for_each_class_and_a_column_for_each_encoder(place, tmp_path, capsys):
     out = tmp_path / "grid.png"
     words = ["explain", "--data", str(place / "moves"), "--encoder", f"tiny={place / 'encoder'}"]

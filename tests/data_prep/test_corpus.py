@@ -60,6 +60,7 @@ def test_units_lie_in_their_order_with_everything_counted(plain):
     assert not plain.path.with_name("out.partial").exists()
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(plain, tmp_path):
     other = prepare(PlantedCorpus(tmp_path), tmp_path / "out", LocalPool(3))
     assert shards(other) == shards(plain)
@@ -90,6 +91,7 @@ def test_beam_with_two_worker_processes_changes_nothing(plain, tmp_path, monkeyp
     assert other.content_hash == plain.content_hash
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_one_attempt(plain, tmp_path):
     (tmp_path / "take 01.kill").write_text("1")
     other = prepare(PlantedCorpus(tmp_path), tmp_path / "out")
@@ -97,6 +99,7 @@ def test_a_killed_worker_costs_one_attempt(plain, tmp_path):
     assert shards(other) == shards(plain)
 
 
+@pytest.mark.slow
 def test_a_unit_that_kills_its_workers_fails_alone(tmp_path, capsys):
     (tmp_path / "take 01.kill").write_text("9")
     folder = prepare(PlantedCorpus(tmp_path), tmp_path / "out")
@@ -167,6 +170,7 @@ def test_a_killed_run_goes_on_where_it_was(plain, tmp_path):
     assert log(tmp_path).count("take 00") == log(tmp_path).count("take 01") == 1
 
 
+@pytest.mark.slow
 def test_a_cut_part_is_made_again(plain, tmp_path):
     corpus = PlantedCorpus(tmp_path)
     (tmp_path / "take 04.broken").touch()

@@ -55,6 +55,7 @@ def test_wrong_words(raw, tmp_path, capsys, words, message):
     assert {path.name for path in tmp_path.iterdir()} == set()
 
 
+@pytest.mark.slow
 def test_a_broken_file_gives_status_3_and_can_be_repaired(raw, tmp_path, capsys):
     folder, takes, table, lines = raw
     out = tmp_path / "out"

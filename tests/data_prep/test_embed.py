@@ -224,6 +224,7 @@ def test_a_tokenizer_stands_in_for_token_ids(root, tmp_path):
         embed_dataset(tmp_path / "ids", towers, tmp_path / "c", EmbedOptions(tokenizer=tokenizer))
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(root, tmp_path):
     said = tuple((0.1 + i * 0.02, f"sentence {i // 2}") for i in range(3000))
     long = recording("long", 62.0, narrations=said, subject="p1")

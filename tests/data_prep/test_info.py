@@ -126,6 +126,7 @@ def test_a_folder_of_an_earlier_version(filmed, tmp_path, capsys):
     assert "corpus" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_picture_shows_five_windows_of_the_seed(filmed, tmp_path, capsys):
     file = tmp_path / "new" / "windows.png"
     assert main(["info", str(filmed.path), "--picture", str(file), "--seed", "1"]) == 0

@@ -132,6 +132,7 @@ def test_sensor_saturates_at_its_range_and_nowhere_else():
     np.testing.assert_allclose(read[:, 3:], np.clip(gyro, -4, 4), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_recordings_stay_within_the_range_of_their_sensor(people, made):
     limits = {p.name: (p.mems.acc_range, p.mems.gyro_range) for p in people}
     for r in made:

@@ -60,7 +60,7 @@ def rows_of(out):
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("classifier", ["logistic", "ridge"])
+@pytest.mark.parametrize("classifier", [pytest.param("logistic", marks=pytest.mark.slow), "ridge"])
 def test_a_class_with_a_single_window(folder, tmp_path, classifier):
     out = tmp_path / "out"
     words = ["fewshot", "--hand-features", "--data", str(folder.path), "--out", str(out)]

@@ -14,7 +14,9 @@ from primus_jax.commands.check_windows import simulated_windows
 from primus_jax.errors import PrimusError
 
 
-@pytest.mark.parametrize("config", [CONFIGS[0], MOTION], ids=name_of)
+@pytest.mark.parametrize(
+    "config", [CONFIGS[0], pytest.param(MOTION, marks=pytest.mark.slow)], ids=name_of
+)
 def test_stablehlo_needs_only_jax(config, tmp_path):
     pytest.importorskip("flatbuffers")
     encoder, imu = encoder_of(config), windows(config)

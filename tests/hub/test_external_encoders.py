@@ -56,6 +56,7 @@ def check(encoders, recordings, tmp_path, capsys):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::primus_jax.hub.loading.AssumptionWarning")
 def test_the_released_imu2clip_encoders_on_real_windows(shared_data, tmp_path, capsys):
     encoders = {

@@ -142,6 +142,7 @@ def test_the_folder_works_without_this_package(config, tmp_path):
     assert_close(encoder.encode_windows(imu), theirs)
 
 
+@pytest.mark.slow
 def test_real_recordings_agree(shared_data, tmp_path):
     pytest.importorskip("onnx")
     with np.load(shared_data / "usc_had.npz", allow_pickle=False) as file:

@@ -37,7 +37,11 @@ def module_of(folder):
     return module.PrimusEncoder.from_pretrained(folder)
 
 
-@pytest.fixture(scope="module", params=CONFIGS, ids=lambda config: config.form)
+@pytest.fixture(
+    scope="module",
+    params=[CONFIGS[0], *(pytest.param(config, marks=pytest.mark.slow) for config in CONFIGS[1:])],
+    ids=lambda config: config.form,
+)
 def both(request, tmp_path_factory):
     """An encoder with statistics of its own, and the module of its folder."""
     folder = tmp_path_factory.mktemp("vision") / "encoder"

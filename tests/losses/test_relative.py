@@ -130,6 +130,7 @@ def test_all_three_equal_the_slow_reference(float64, batch, own, ties):
             assert float(value_and_slopes(*case, 0.3, kind=kind)[0]) == pytest.approx(value, 1e-9)
 
 
+@pytest.mark.slow
 def test_missing_candidates_are_neither_positive_nor_negative(float64):
     anchors, candidates, distances = random_case(5, 4, seed=3)
     present = np.random.default_rng(0).random((5, 4)) < 0.5

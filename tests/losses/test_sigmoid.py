@@ -107,6 +107,7 @@ def test_a_run_learns_and_resumes(simulated, tmp_path):
     assert digest(resumed) == digest(state)
 
 
+@pytest.mark.slow
 def test_the_objective_puts_it_in_every_term():
     rng = np.random.default_rng(0)
     batch = {

@@ -30,7 +30,7 @@ ENCODERS = {
 LARGE = MotionConfig(channels=512, blocks=4, head_layers=2, head_dim=512)
 
 
-@pytest.fixture(params=ENCODERS)
+@pytest.fixture(params=[pytest.param("motion", marks=pytest.mark.slow), "one layer", "pool"])
 def encoder(request):
     return Encoder.random(ENCODERS[request.param], seed=1, rate_hz=50, window_seconds=3)
 

@@ -97,7 +97,7 @@ def check(name, devices, count, tolerance):
 @pytest.mark.parametrize(
     ("name", "devices", "count"),
     [
-        ("primus", 8, 2),
+        pytest.param("primus", 8, 2, marks=pytest.mark.slow),
         pytest.param("primus", 1, 4, marks=pytest.mark.slow),
         pytest.param("primus", 8, 8, marks=pytest.mark.slow),
         pytest.param("multitask", 8, 2, marks=pytest.mark.slow),
@@ -111,7 +111,7 @@ def test_parts_give_the_gradient_of_the_whole(name, devices, count):
     check(name, devices, count, 4e-6)
 
 
-@pytest.mark.parametrize("form", ["gathered", "ring"])
+@pytest.mark.parametrize("form", [pytest.param("gathered", marks=pytest.mark.slow), "ring"])
 @pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_in_float64_nothing_is_left_of_the_difference(devices, form):
     """Two linear layers under a contrastive loss over the global batch."""

@@ -37,8 +37,15 @@ def distance(config, params, anchor, candidate, attention):
     return module.apply(variables, anchor, memory, attention, method="distance")
 
 
-@pytest.mark.parametrize("case", ["small", "config"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("dtype", "case"),
+    [
+        (np.float32, "config"),
+        (np.float64, "small"),
+        pytest.param(np.float32, "small", marks=pytest.mark.slow),
+        pytest.param(np.float64, "config", marks=pytest.mark.slow),
+    ],
+)
 def test_measures_as_the_original_both_ways(float64, case, dtype):
     tolerance = 1e-8 if dtype == np.float64 else 1e-5
     config = CONFIGS[case]
@@ -150,6 +157,7 @@ def test_borders_weigh_as_much_as_the_middle():
     np.testing.assert_allclose(gain, gain[::-1])
 
 
+@pytest.mark.slow
 def test_it_works_inside_a_mesh():
     params = SMALL.build().init(jax.random.key(0), jnp.zeros((1, 32, 6)))["params"]
     windows = jax.random.normal(jax.random.key(1), (4, 32, 3))

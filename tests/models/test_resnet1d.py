@@ -118,7 +118,7 @@ def sharded(devices):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
-@pytest.mark.parametrize("devices", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 8))])
+@pytest.mark.parametrize("devices", [pytest.param(n, marks=pytest.mark.slow) for n in (2, 3, 8)])
 def test_statistics_are_those_of_all_devices(batch, devices):
     params, running = split(batch[0])
 
@@ -155,6 +155,7 @@ def test_the_gyroscope_is_read_by_option_only(batch):
         assert np.array_equal(first, second) == alike
 
 
+@pytest.mark.slow
 def test_bfloat16_and_recomputation_change_little(batch):
     params, windows = batch
     plain, _ = trained(TINY, params, windows)

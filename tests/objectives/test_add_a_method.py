@@ -94,6 +94,7 @@ def test_its_batches_are_a_function_of_seed_and_step_on_any_hosts(companion, sim
     assert whole.keys() == example_batch(inputs).keys()
 
 
+@pytest.mark.slow
 def test_its_loss_and_gradient_are_the_same_on_two_devices(
     trained, config_file, simulated, tmp_path
 ):

@@ -150,7 +150,7 @@ VARIANTS = {
 }  # fmt: skip
 
 
-SLOW = ("every loss, projected",)
+SLOW = ("every loss, projected", "random triplets")
 
 
 @pytest.fixture(
@@ -181,7 +181,13 @@ def test_sharded_equals_dense(variant, devices):
         np.testing.assert_allclose(y, x, rtol=2e-3, atol=1e-4 * scale)
 
 
-@pytest.mark.parametrize("layout", ["split parameters", "two axes", "micro batches"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "split parameters",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("two axes", "micro batches")),
+    ],
+)
 def test_layouts_change_nothing(some, result, layout, monkeypatch):
     (value, (_, metrics)), dense = result
     options = {}
@@ -230,6 +236,7 @@ def test_a_factor_has_a_limit_and_a_loss_without_gradient_weighs_nothing():
     assert all(not np.asarray(x).any() for x in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_relational_triplet_and_single_direction_terms_are_the_losses():
     batch = make_batch()
     text, mask, number = (batch[f"text_{name}"] for name in ("embedding", "mask", "id"))
@@ -254,7 +261,7 @@ def test_relational_triplet_and_single_direction_terms_are_the_losses():
     assert made.params.keys() == {"encoder"}
 
 
-@pytest.mark.parametrize("form", ["paper", "released"])
+@pytest.mark.parametrize("form", ["paper", pytest.param("released", marks=pytest.mark.slow)])
 def test_the_weights_by_which_a_loss_has_a_tenth_of_the_gradient(form):
     """At the batch and with the norms of the Ambient AI runs, at the start of training."""
     rng = np.random.default_rng(0)

@@ -138,7 +138,7 @@ def test_the_loss_weighs_positives_as_much_as_negatives(drawn):
 
 @pytest.mark.parametrize(
     "devices",
-    [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 8],
+    [pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 8)],
 )
 def test_sharded_equals_dense_in_value_and_gradient(drawn, devices):
     arguments = drawn.params, make_batch(), jax.random.key(5)

@@ -113,13 +113,19 @@ def test_sharded_equals_dense_in_value_gradient_and_queue(full, devices):
     ("switches", "terms"),
     [
         ({"multimodal": False, "neighbors": False}, {"view"}),
-        ({"self_supervised": False, "neighbors": False}, {"text", "video"}),
+        pytest.param(
+            {"self_supervised": False, "neighbors": False},
+            {"text", "video"},
+            marks=pytest.mark.slow,
+        ),
         ({"self_supervised": False, "neighbors": False, "targets": ("text",)}, {"text"}),
         (
             {"multimodal": False, "self_supervised": False},
             {"neighbor_text", "neighbor_video", "neighbor_imu"},
         ),
-        ({"alpha": 1.0, "multimodal": False}, {"view", "neighbor_imu"}),
+        pytest.param(
+            {"alpha": 1.0, "multimodal": False}, {"view", "neighbor_imu"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_terms_can_be_switched_off_one_by_one(switches, terms):

@@ -138,9 +138,12 @@ def dense():
 @pytest.mark.parametrize(
     ("devices", "split"),
     [
-        *[(1, False), (8, True)],
+        (8, True),
         *[pytest.param(n, s, marks=pytest.mark.slow) for n in (2, 4) for s in (False, True)],
-        *[pytest.param(n, s, marks=pytest.mark.slow) for n, s in ((1, True), (8, False))],
+        *[
+            pytest.param(n, s, marks=pytest.mark.slow)
+            for n, s in ((1, False), (1, True), (8, False))
+        ],
     ],
 )
 def test_the_objective_is_the_same_split_or_whole_on_any_devices(dense, devices, split):

@@ -113,6 +113,7 @@ def test_the_distance_trains_and_its_folder_is_read_back(distance):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_loss_of_the_distance_falls(simulated, tmp_path):
     config = motif_config(simulated, steps=40, optim=dataclasses.replace(ADAM, lr=3e-3))
     pretrain(config, tmp_path / "run", log=len)
@@ -236,6 +237,7 @@ def test_an_encoder_without_batch_statistics_is_trained_in_parts(simulated, dist
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_step_of_the_original_program():
     """Released choices: softmax, ties by place, statistics apart; one Adam step of rate 1e-3."""
     with jax.enable_x64(True):
@@ -333,6 +335,7 @@ def test_a_candidate_that_is_an_anchor_counts_once():
     assert there.tolist() == [[True, False], [True, False], [False, True]]
 
 
+@pytest.mark.slow
 def test_validation_takes_the_running_statistics(simulated, whole):
     _, state, _ = whole
     config = relcon_config(simulated, "none")

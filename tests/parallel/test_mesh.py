@@ -73,10 +73,8 @@ def differences(workdir, state, alone):
     return np.abs(losses[0] / losses[1] - 1).max(), max(jax.tree.leaves(apart)) / 1e-3
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if " of " in name else pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_a_run_on_another_mesh_is_the_same_run(name, simulated, alone, tmp_path):
     state = train(simulated, tmp_path / "run", **LAYOUTS[name])
     loss, parameters = differences(tmp_path / "run", state, alone)

@@ -89,6 +89,7 @@ def pair(torchrun):
     return torchrun[0]
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(alone, pair):
     assert_same_training(alone, pair)
 
@@ -117,6 +118,7 @@ def test_who_is_missing_is_named(simulated, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_variables_of_torchrun_and_a_token(torchrun):
     _, (first, second) = torchrun
     assert "2 device(s) in 2 processes" in first

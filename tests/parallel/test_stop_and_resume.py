@@ -85,6 +85,7 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_is_used(
     assert not any("tmp" in path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_sigterm_saves_asks_to_be_run_again_and_resumes_bit_identical(
     never_killed, simulated, tmp_path
 ):

@@ -16,6 +16,7 @@ from primus_jax.recordings.windows import WindowSpec
 from primus_jax.reports.spectrograms import draw_spectrograms, fitting
 
 
+@pytest.mark.slow
 def test_rows_are_activities(simulated, tmp_path, capsys):
     file = tmp_path / "new" / "spectrograms.png"
     assert main(["info", str(simulated), "--spectrograms", str(file), "--seed", "1"]) == 0

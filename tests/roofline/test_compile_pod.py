@@ -32,6 +32,7 @@ def load_script():
     return module
 
 
+@pytest.mark.slow
 def test_the_command_prices_a_step_on_sixteen_devices(tmp_path):
     done = run(
         "--config", TINY, "--fake-devices", "16", "--chip", "h100", "--window-samples", "130",

@@ -223,6 +223,7 @@ def peak_of(count: int) -> tuple[int, Activity]:
     return peak, activity
 
 
+@pytest.mark.slow
 def test_a_day_takes_no_more_memory_than_its_windows():
     """Twenty-four hours are 207 MB of signal; what grows is some 100 bytes a window."""
     short, _ = peak_of(2)

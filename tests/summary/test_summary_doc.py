@@ -24,6 +24,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::primus_jax.recordings.arrays.SignalWarning")
 def test_every_command_runs_as_written(tmp_path, monkeypatch, simulated, capsys):
     monkeypatch.chdir(tmp_path)

@@ -188,6 +188,7 @@ def test_live_towers_and_stored_embeddings_give_the_same_loss(case, loss_of):
             assert ours[name] == pytest.approx(theirs[name], rel=tolerance)
 
 
+@pytest.mark.slow
 def test_a_live_teacher_teaches_what_the_stored_one_does(data, stored, towers):
     objective = DistillConfig(teachers=("video",), weights={"at": 5.0, "cc": 1.0, "hints": 0.1})
     config = config_of(data, towers=towers, objective=objective)
@@ -253,6 +254,7 @@ def quiet(line):
     pass
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_digest_of_its_towers_and_nothing_else(data, towers, tmp_path):
     copy = shutil.copytree(towers, tmp_path / "towers")
     config, run = config_of(data, towers=copy), tmp_path / "run"

@@ -25,7 +25,9 @@ SHORT = (
 
 
 @pytest.mark.parametrize(
-    ("parent", "name"), [("layers=[2,2]", f"a ä {PRINTABLE}"), ("**", "run*")], ids=("all", "stars")
+    ("parent", "name"),
+    [pytest.param("layers=[2,2]", f"a ä {PRINTABLE}", marks=pytest.mark.slow), ("**", "run*")],
+    ids=("all", "stars"),
 )
 def test_pretrain_resume_and_export(simulated, tmp_path, capsys, parent, name):
     folder = tmp_path / parent / name

@@ -142,6 +142,7 @@ def test_a_row_for_every_narration_of_a_class(raw, tmp_path, capsys):
     assert all(0.6 <= float(row["Score-TFIDF"]) <= 1 + 1e-6 for row in nine)
 
 
+@pytest.mark.slow
 def test_from_narrations_to_supervised_and_zero_shot(raw, tmp_path, capsys):
     """annotate, prepare, fewshot, zeroshot: the whole way by the command line."""
     annotated(raw, tmp_path / "labels.csv", "--classes", "movement4")

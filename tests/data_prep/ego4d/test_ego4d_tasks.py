@@ -107,6 +107,7 @@ def test_scenarios_are_those_of_videos_with_one_tag(raw):
     assert scenario_of(()) is None
 
 
+@pytest.mark.slow
 def test_prompts_are_found_by_zero_shot(tmp_path):
     assert list(SCENARIO) == list(SCENARIOS.values())
     for task, classes in (("scenario", SCENARIO), ("movement", MOVEMENT), ("movement4", MOVEMENT4)):

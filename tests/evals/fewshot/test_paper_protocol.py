@@ -99,7 +99,9 @@ def test_training_equals_pytorch():
         np.testing.assert_array_equal(predicted[i], best_predicted)
 
 
-@pytest.mark.parametrize("finetune", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize(
+    "finetune", [pytest.param(x, marks=pytest.mark.slow) for x in (False, True)]
+)
 def test_vmapped_equals_looped(finetune):
     """With ragged classes and several batches per epoch; fine-tuning from scratch as well."""
     features, imu = people_and_tones()

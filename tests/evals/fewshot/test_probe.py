@@ -115,6 +115,7 @@ def test_the_grid_equals_scikit_learn_on_every_seed_and_shot():
             assert np.array_equal(result.predicted[s, j], model.predict(scaled))
 
 
+@pytest.mark.slow
 def test_the_penalty_is_the_one_that_scikit_learn_prefers_on_the_people_left_out():
     x, label, pool, rows, valid = grid_input(5)
     fold = fold_of(rows)

@@ -148,6 +148,7 @@ def test_jitter_is_uniform_and_clipped():
     assert float(augment.jitter(jax.random.key(0), jnp.ones((9, 9, 3)), 0.5).max()) == 1
 
 
+@pytest.mark.slow
 def test_a_crop_is_a_part_of_the_image():
     ramp = jnp.linspace(0, 1, 60)[:, None, None] + jnp.zeros((60, 80, 3))
     across = jnp.linspace(0, 1, 80)[None, :, None] + jnp.zeros((60, 80, 3))
@@ -174,6 +175,7 @@ def test_blur_is_scipys_inside():
     np.testing.assert_allclose(geometry.blur(jnp.ones_like(x), jnp.float32(2.0)), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_probabilities():
     x = images(400, 4, 6)
     for name, function in (

@@ -64,7 +64,7 @@ def golden_params(dtype):
     return jax.tree.map(lambda x: jnp.asarray(x, dtype), params), config
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_golden_evaluation(float64, size, dtype):
     params, config = golden_params(dtype)
@@ -84,9 +84,12 @@ def test_golden_evaluation(float64, size, dtype):
 @pytest.mark.parametrize(
     ("size", "dtype"),
     [
-        *((size, np.float64) for size in SIZES),
-        (SIZES[0], np.float32),
-        pytest.param(SIZES[1], np.float32, marks=pytest.mark.slow),
+        (SIZES[0], np.float64),
+        pytest.param(SIZES[0], np.float32, marks=pytest.mark.slow),
+        *(
+            pytest.param(SIZES[1], dtype, marks=pytest.mark.slow)
+            for dtype in (np.float64, np.float32)
+        ),
     ],
 )
 def test_golden_training(float64, size, dtype):
@@ -148,7 +151,9 @@ def test_torchvisions_own_network():
     assert_close(outputs["logits"], theirs["out/logits"], 1e-5)
 
 
-@pytest.mark.parametrize("config", [TINY, TINY50], ids=["18", "50"])
+@pytest.mark.parametrize(
+    "config", [TINY, pytest.param(TINY50, marks=pytest.mark.slow)], ids=["18", "50"]
+)
 def test_the_same_network_in_pytorch(config):
     torch = pytest.importorskip("torch")
     from support.torch_resnet import TorchResNet
@@ -203,7 +208,7 @@ def sharded(devices):
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
-@pytest.mark.parametrize("devices", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (4,))])
+@pytest.mark.parametrize("devices", [pytest.param(n, marks=pytest.mark.slow) for n in (2, 4)])
 def test_statistics_are_those_of_all_devices(devices):
     params, running = split(random_params(TINY))
     images = jax.random.normal(jax.random.key(1), (8, 40, 33, 3)) + 3
@@ -246,6 +251,7 @@ def test_sizes_are_torchvisions():
         assert {path[-1] for path in flatten_dict(split(shapes)[1])} == set(RUNNING)
 
 
+@pytest.mark.slow
 def test_bfloat16_and_recomputation_change_little():
     params = random_params(TINY)
     images = jax.random.normal(jax.random.key(1), (3, 40, 33, 3))

@@ -42,7 +42,10 @@ def moving(count, time, channels=3, seed=0):
     return imu.astype(np.float32)
 
 
-@pytest.mark.parametrize("case", ["500_128_120", "250_64_56", "100_32_30"])
+@pytest.mark.parametrize(
+    "case",
+    ["500_128_120", *(pytest.param(x, marks=pytest.mark.slow) for x in ("250_64_56", "100_32_30"))],
+)
 def test_paper_is_matplotlibs(case, dtype):
     theirs = golden(f"spectrogram.paper/{case}")
     config = SpectrogramConfig("paper", int(theirs["opt/nfft"]), int(theirs["opt/noverlap"]))
@@ -71,7 +74,9 @@ def test_paper_is_what_matplotlib_draws(dtype):
         np.testing.assert_allclose(image[..., axis], level, atol=5e-6)
 
 
-@pytest.mark.parametrize("case", ["600", "256", "128"])
+@pytest.mark.parametrize(
+    "case", ["128", *(pytest.param(x, marks=pytest.mark.slow) for x in ("600", "256"))]
+)
 def test_released_is_the_apps(case, dtype):
     theirs = golden(f"spectrogram.released/{case}")
     image, resized = draw(theirs["in/signal"], SpectrogramConfig("released", **APP), dtype)

@@ -45,6 +45,7 @@ def test_it_is_the_resnet_of_the_spectrogram(encoder):
     assert TINY.embed_dim == features.shape[1] == 16
 
 
+@pytest.mark.slow
 def test_the_gyroscope_by_option():
     imu = windows()
     still = imu * (np.arange(6) < 3).astype(np.float32)
@@ -105,6 +106,7 @@ def test_flags_choose_it():
     assert config.encoder == VisionConfig(nfft=64, overlap=56, gyroscope="image")
 
 
+@pytest.mark.slow
 def test_gradients_and_other_compute(encoder):
     imu = jnp.asarray(windows()).at[0].set(0)
 
@@ -119,6 +121,7 @@ def test_gradients_and_other_compute(encoder):
     assert float(total(imu, ComputeConfig("bfloat16"))) == pytest.approx(plain, rel=0.05)
 
 
+@pytest.mark.slow
 def test_batch_statistics_on_a_mesh(encoder):
     params, imu = encoder.params, jnp.asarray(windows(4))
 
