@@ -59,26 +59,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training(parser)
 
 
-def add_training(parser: argparse.ArgumentParser) -> None:
-    """Declare how an encoder and its head are trained."""
+def add_training(parser: argparse.ArgumentParser, *, classes: bool = True) -> None:
+    """Declare how an encoder and its head are trained, for `classes` or for a number."""
     group = parser.add_argument_group("training")
     group.add_argument("--hidden", type=int, help="units of a hidden layer; 0: a linear head")
     group.add_argument("--lr", type=float, help="learning rate")
     group.add_argument("--epochs", type=int, help="at most so many")
     group.add_argument("--batch-size", type=int, help="windows of a step")
     group.add_argument("--patience", type=int, help="epochs without a better one; 0: all epochs")
-    group.add_argument(
-        "--class-weights",
-        action="store_true",
-        default=None,
-        help="rare classes count as much as common ones in the loss",
-    )
+    if classes:
+        group.add_argument(
+            "--class-weights",
+            action="store_true",
+            default=None,
+            help="rare classes count as much as common ones in the loss",
+        )
 
 
 def training(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of `PaperConfig` that the options of `add_training` give."""
     names = ("hidden", "lr", "epochs", "batch_size", "patience", "class_weights")
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given = {name: getattr(args, name, None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,14 +7,18 @@ primus-jax regress --encoder mine=encoders/mine --random-init --hand-features \\
 A ridge regression is fitted on the windows of some people and predicts those of others. Its penalty
 is chosen on people left out of the training people. Errors, correlation, ICC(2,1) and limits of
 agreement are given by window, by recording and by person, beside those of the mean of the training
-people. Windows without the number are left out and counted. People, recordings and windows are
-compared between the two sides, and with the encoder's pretraining: a test on training data is an
-error. The output folder appears only when it is complete.
+people. --finetune and --from-scratch add encoders that are trained for the number. Windows without
+the number are left out and counted. People, recordings and windows are compared between the two
+sides, and with the encoder's pretraining: a test on training data is an error. The output folder
+appears only when it is complete.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
+from typing import Any
 
+from primus_jax.commands.finetune import add_training, training
 from primus_jax.errors import PrimusError
 from primus_jax.files import new_folder
 
@@ -63,7 +67,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add the first encoder's architecture, untrained, 3 times averaged",
     )
+    parser.add_argument(
+        "--finetune", action="store_true", help="add every pretrained encoder, trained as well"
+    )
+    parser.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="add the first encoder's architecture, trained from a random start",
+    )
+    parser.add_argument(
+        "--layers", type=int, help="--finetune: trained layers, from the output (default: all)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the folder")
+    add_training(parser, classes=False)
+
+
+def _tunings(args: argparse.Namespace) -> dict[str, Any]:
+    """How encoders are trained, by row, as the options ask for it."""
+    from primus_jax.evals.regression.comparison import FINE_TUNED, FROM_SCRATCH
+    from primus_jax.evals.regression.tuning import SCRATCH, TUNED
+
+    given = training(args)
+    asked = args.finetune or args.from_scratch
+    if not asked and (given or args.layers is not None):
+        raise PrimusError("options of training belong to --finetune or --from-scratch.")
+    made = {}
+    if args.finetune:
+        made[FINE_TUNED] = dataclasses.replace(TUNED, layers=args.layers, **given)
+    if args.from_scratch:
+        made[FROM_SCRATCH] = dataclasses.replace(SCRATCH, **given)
+    return made
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
     if not paths and (args.random_init or not args.hand_features):
         raise PrimusError("no encoder: give --encoder NAME=PATH (or --hand-features alone).")
     options = RegressionOptions(args.people, args.seeds, args.penalty)
+    tunings = _tunings(args)
     with new_folder(args.out, overwrite=args.overwrite, own=FILES) as out:
         folder = DatasetFolder(args.data)
         methods = read_methods(
@@ -96,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
             options,
             head=args.head,
             leaks=args.leaks,
+            tunings=tunings,
             log=lambda line: print(line, flush=True),
         )
         table = write_regression(made, out)

@@ -3,9 +3,8 @@
 import dataclasses
 
 from primus_jax.errors import PrimusError
+from primus_jax.evals.fewshot.criterion import CHOSEN_BY, SQUARED_ERROR
 from primus_jax.evals.fewshot.head import INPUTS
-
-CHOSEN_BY = ("accuracy", "macro_f1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +24,8 @@ class PaperConfig:
         layers: of the encoder that are trained, from its output; None: all.
         patience: training stops after so many epochs without a better one; 0: never.
         class_weights: every class counts the same in the loss, however many windows it has.
-        chosen_by: the score on validation people that chooses the epoch, one of `CHOSEN_BY`.
+        chosen_by: the score on validation people that chooses the epoch, one of `CHOSEN_BY`. The
+            squared error makes the output a number, and the loss its squared error.
     """
 
     lr: float = 1e-4
@@ -54,6 +54,8 @@ class PaperConfig:
             raise PrimusError(
                 f"hidden units {self.hidden}, patience {self.patience}; expected 0 or more each."
             )
+        if self.class_weights and self.chosen_by == SQUARED_ERROR:
+            raise PrimusError("class weights belong to classes; a number has none.")
         for name, known in (("inputs", INPUTS), ("chosen_by", CHOSEN_BY)):
             if getattr(self, name) not in known:
                 raise PrimusError(f"{name} {getattr(self, name)!r}; expected one of {known}.")

@@ -86,6 +86,8 @@ def paper_fewshot(
     """
     config = config or PaperConfig()
     config.validate()
+    if config.chosen_by not in _WORDS:
+        raise PrimusError(f"chosen_by {config.chosen_by!r}; expected one of {tuple(_WORDS)}.")
     draws = make_draws(features, DrawOptions(shots, seeds, people, detail), validation=True)
     classes = len(features.label_names)
     encoder: Params = {}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from primus_jax.encoder import initialise
+from primus_jax.evals.fewshot.criterion import each_loss, score
 from primus_jax.evals.fewshot.head import HeadShape, head_logits, initial_head
 from primus_jax.evals.fewshot.network import Network, Parts, encode, part
 from primus_jax.evals.fewshot.paper_config import PaperConfig
@@ -25,7 +26,7 @@ class Model(NamedTuple):
 
     Attributes:
         width: values that the classifier reads.
-        classes: that it tells apart.
+        classes: that it tells apart; 1 where it predicts a number.
         config: how it is trained.
         network: the encoder that is trained as well; None: inputs are features.
     """
@@ -125,7 +126,7 @@ def fit_draws(
 
     Args:
         inputs: features `[n, dim]`, or windows `[n, time, 6]` where the model has a network.
-        label: int32 `[n]`.
+        label: int32 `[n]`, or float32 numbers to predict.
         draws: the windows of every draw.
         start: the same for every draw.
         model: what is trained, and how.
@@ -177,18 +178,18 @@ def _fit_draw(task: _Task, start: Start) -> _Progress:
         weights, moments = _train_epoch(
             task, optimizer, order, number, progress.weights, progress.moments
         )
-        score = _validation_score(weights, task)
-        better = score > progress.best
+        reached = _validation_score(weights, task)
+        better = reached > progress.best
         best_weights = jax.tree.map(
             lambda new, old: jnp.where(better, new, old), weights, progress.best_weights
         )
         best_epoch = jnp.where(better, number + 1, progress.best_epoch)
-        best = jnp.maximum(progress.best, score)
+        best = jnp.maximum(progress.best, reached)
         return _Progress(number + 1, weights, moments, best, best_weights, best_epoch)
 
     moments = optimizer.init(_trained(weights))
     zero = jnp.int32(0)
-    begin = _Progress(zero, weights, moments, jnp.float32(-1), weights, zero)
+    begin = _Progress(zero, weights, moments, jnp.float32(-jnp.inf), weights, zero)
     return jax.lax.while_loop(unfinished, epoch, begin)
 
 
@@ -257,7 +258,7 @@ def _train_epoch(
     ) -> tuple[jax.Array, Params]:
         weights = _replaced(weights, trained)
         logits, running = _logits(weights, task.inputs[rows], task.model, training=True)
-        each = optax.softmax_cross_entropy_with_integer_labels(logits, task.label[rows])
+        each = each_loss(logits, task.label[rows], config.chosen_by)
         return (weight * each).sum() / jnp.maximum(weight.sum(), 1e-9), running
 
     def step(i: jax.Array, state: tuple[Weights, optax.OptState]) -> tuple[Weights, optax.OptState]:
@@ -317,17 +318,10 @@ def _predict(weights: Weights, task: _Task, rows: jax.Array) -> jax.Array:
 
 
 def _validation_score(weights: Weights, task: _Task) -> jax.Array:
-    """Accuracy or macro-F1 of the draw's validation windows, a scalar."""
-    rows, valid = task.draw.validation, task.draw.validation_valid
-    predicted, true = jnp.argmax(_predict(weights, task, rows), -1), task.label[rows]
-    if task.model.config.chosen_by == "accuracy":
-        right = (predicted == true) & valid
-        return right.sum().astype(jnp.float32) / valid.sum().astype(jnp.float32)
-    classes = task.model.classes
-    counts = jnp.zeros((classes, classes)).at[true, predicted].add(valid.astype(jnp.float32))
-    there = counts.sum(1) > 0
-    f1 = 2 * jnp.diagonal(counts) / jnp.maximum(counts.sum(1) + counts.sum(0), 1)
-    return jnp.where(there, f1, 0).sum() / jnp.maximum(there.sum(), 1).astype(jnp.float32)
+    """The score of the draw's validation windows, a scalar."""
+    rows, chosen_by = task.draw.validation, task.model.config.chosen_by
+    outputs = _predict(weights, task, rows)
+    return score(outputs, task.label[rows], task.draw.validation_valid, chosen_by)
 
 
 def schedule(step: jax.Array, total: jax.Array) -> jax.Array:

@@ -3,16 +3,18 @@
 import csv
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from primus_jax.data.folder import DatasetFolder
+from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
-from primus_jax.evals.features import Features, dataset_features
+from primus_jax.evals.features import Features, dataset_features, dataset_windows
 from primus_jax.evals.fewshot.leaks import check_pretraining
+from primus_jax.evals.fewshot.paper_config import PaperConfig
 from primus_jax.evals.fewshot.sampling import Sides
 from primus_jax.evals.identity import Method, encoder_description, encoder_hash, trained_encoder
 from primus_jax.evals.regression.levels import LEVELS, level_pairs, summarise
@@ -25,12 +27,16 @@ from primus_jax.evals.regression.protocol import (
     target_of,
 )
 from primus_jax.evals.regression.table import agreement_tables
+from primus_jax.evals.regression.tuning import Tuning, predict_tuned
+from primus_jax.evals.resampled import ResampledEncoder
 from primus_jax.provenance import provenance
 from primus_jax.reports.agreement import Panel, plot_bland_altman, plot_scatter
 from primus_jax.reports.rows import LeakCheck, write_rows
 
 FILES = ("results.jsonl", "table.md", "predictions.csv", "scatter.png", "bland_altman.png")
 MEAN = "mean of the training people"
+FINE_TUNED = "fine-tuned"
+FROM_SCRATCH = "supervised from scratch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +64,7 @@ def compare_regressions(
     *,
     head: str = "emb",
     leaks: str = "error",
+    tunings: Mapping[str, PaperConfig] | None = None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
     """Predict a target by every method, for the same people in the same folds.
@@ -70,11 +77,13 @@ def compare_regressions(
         head: output of the encoders.
         leaks: "error" stops when something tested was in an encoder's pretraining; "report" only
             writes it into the rows.
+        tunings: how encoders are trained for further rows. `FINE_TUNED` trains every pretrained
+            encoder, `FROM_SCRATCH` the first encoder's architecture from a random start.
         log: takes progress lines.
 
     Raises:
         PrimusError: an unknown or constant target, fewer than three people who have it, a leak, or
-            what `dataset_features`, `draw_sides` and `predict` raise.
+            what `dataset_features`, `draw_sides`, `predict` and `predict_tuned` raise.
     """
     options = options or RegressionOptions()
     rows: list[dict[str, Any]] = []
@@ -94,17 +103,71 @@ def compare_regressions(
             rows += _rows(MEAN, folder, features, target, mean, origin)
         penalties = Counter(f"{p:g}" for one in found for p in one.penalties)
         about = {
-            "head": head,
-            "encoder_hashes": [encoder_hash(encoder) for encoder in encoders],
-            "encoder_config": encoder_description(encoders[0]),
+            **_about(encoders, head),
             "pretraining_leaks": checks,
             "penalties": dict(sorted(penalties.items(), key=lambda item: float(item[0]))),
-            **origin,
         }
-        rows += _rows(name, folder, features, target, found, about)
+        rows += _rows(name, folder, features, target, found, about | origin)
         known, total = len(found[0].rows), len(features.label)
         log(f"{name}: {known:,} windows predicted, {total - known:,} without {target} left out")
+    for name, method, tuning in _tuned(methods, tunings or {}, folder, head):
+        # What is drawn does not depend on the encoder, and no training reads the embedding.
+        one = predict_tuned(features, values, sides, tuning, log=_prefixed(log, name))
+        predictions[name] = one
+        check: LeakCheck = {"status": "untrained", "why": "from scratch"}
+        if not tuning.from_scratch:
+            check = _pretraining_check(method, folder, features, sides, leaks)
+        about = {
+            **_about([method], head),
+            "pretraining_leaks": [check],
+            "training": dataclasses.asdict(tuning.config),
+            "best_epochs": list(one.epochs),
+        }
+        rows += _rows(name, folder, features, target, [one], about | origin)
     return Comparison(target, rows, features, predictions)
+
+
+def _tuned(
+    methods: Mapping[str, Sequence[Method]],
+    tunings: Mapping[str, PaperConfig],
+    folder: DatasetFolder,
+    head: str,
+) -> Iterator[tuple[str, Method, Tuning]]:
+    """Name, method and training of every row in which an encoder is trained."""
+    if not tunings:
+        return
+    imu = dataset_windows(folder)
+    trained = {
+        name: (encoders[0], own)
+        for name, encoders in methods.items()
+        if (own := trained_encoder(encoders[0])) is not None
+    }
+    if not trained:
+        raise PrimusError("no encoder to train: hand-crafted statistics have no weights.")
+
+    def tuning(method: Method, own: Encoder, kind: str) -> Tuning:
+        windows = method.resampled(imu) if isinstance(method, ResampledEncoder) else imu
+        return Tuning(own, head, windows, tunings[kind], kind == FROM_SCRATCH)
+
+    if FINE_TUNED in tunings:
+        for name, (method, own) in trained.items():
+            if "random_seed" not in own.metadata:
+                yield f"{name}, {FINE_TUNED}", method, tuning(method, own, FINE_TUNED)
+    if FROM_SCRATCH in tunings:
+        method, own = next(iter(trained.values()))
+        yield FROM_SCRATCH, method, tuning(method, own, FROM_SCRATCH)
+
+
+def _about(encoders: Sequence[Method], head: str) -> dict[str, Any]:
+    return {
+        "head": head,
+        "encoder_hashes": [encoder_hash(encoder) for encoder in encoders],
+        "encoder_config": encoder_description(encoders[0]),
+    }
+
+
+def _prefixed(log: Callable[[str], None], name: str) -> Callable[[str], None]:
+    return lambda line: log(f"{name}: {line}")
 
 
 def write_regression(made: Comparison, folder: Path) -> str:

@@ -49,13 +49,15 @@ class Predictions:
         rows: int `[known]`, the windows that have a target, in the order of the features.
         true: float64 `[known]`.
         predicted: float64 `[seeds, known]`; NaN where a seed does not test a window.
-        penalties: of every fit.
+        penalties: of every ridge regression.
+        epochs: of every training, the best.
     """
 
     rows: np.ndarray
     true: np.ndarray
     predicted: np.ndarray
     penalties: tuple[float, ...]
+    epochs: tuple[int, ...] = ()
 
 
 def target_of(features: Features, target: str) -> np.ndarray:

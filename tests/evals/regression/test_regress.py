@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from support.recording_files import GRAVITY
-from support.tiny_config import ONE_HEAD
+from support.tiny_config import MOTION, ONE_HEAD
 
 from data_prep.dataset.origin import Origin
 from data_prep.dataset.recipe import Recipe
@@ -202,3 +202,48 @@ def test_features_that_are_not_finite(features):
     sides = draw_sides(features, target, RegressionOptions(seeds=1))
     with pytest.raises(PrimusError, match=r"embedding of window 5 .* is not finite"):
         predict(dataclasses.replace(features, embedding=damaged), target, sides)
+
+
+def stepping(person: int, part: int) -> Recording:
+    """15 s of steps, at one of four rates for everybody: the number is not that of a person."""
+    rng = np.random.default_rng([person, part, 1])
+    time, rate = np.arange(750) / 50, 0.6 + 0.8 * part
+    signal = rng.normal(0, 0.1, (750, 6))
+    signal[:, 2] += GRAVITY + 2 * np.sin(2 * np.pi * rate * time)
+    targets = {"rate": np.array([[1.0, rate], [6.0, rate], [11.0, rate]])}
+    return Recording(
+        f"s{person}{part}", signal, 50.0, subject=f"p{person}", label="walk", targets=targets
+    )
+
+
+@pytest.mark.slow
+def test_an_encoder_is_trained_for_the_number(tmp_path, capsys):
+    recordings = [stepping(person, part) for person in range(6) for part in range(4)]
+    origin = Origin("a test", "none", simulated=True)
+    folder = write_dataset(recordings, tmp_path / "data", origin, Recipe(WindowSpec()))
+    encoder = Encoder.random(MOTION, 1, 50.0, 5.0)
+    encoder.metadata = {}
+    encoder.save(tmp_path / "export")
+    out = tmp_path / "results"
+    words = ["--encoder", f"mine={tmp_path / 'export'}", "--target", "rate", "--people", "kfold:3"]
+    train = ["--finetune", "--from-scratch", "--epochs", "20", "--lr", "1e-2", "--batch-size", "8"]
+    assert regress(folder, out, *words, *train, "--seeds", "1") == 0
+    assert "mine, fine-tuned: draw 3 of 3: best epoch" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    errors = {row["method"]: row for row in rows if row["level"] == "window"}
+    assert list(errors) == [MEAN, "mine", "mine, fine-tuned", "supervised from scratch"]
+    tuned = errors["mine, fine-tuned"]
+    assert tuned["training"]["chosen_by"] == "squared_error"
+    assert len(tuned["best_epochs"]) == 3
+    assert tuned["pairs_tested"] == errors["mine"]["pairs_tested"]
+    assert tuned["mae"] < 0.7 * errors[MEAN]["mae"]
+    assert errors["supervised from scratch"]["pretraining_leaks"][0]["why"] == "from scratch"
+
+
+def test_training_options_need_a_training(folder, tmp_path, capsys):
+    words = ["--hand-features", "--target", "sway"]
+    assert regress(folder, tmp_path / "out", *words, "--epochs", "3") == 2
+    assert "belong to --finetune or --from-scratch" in capsys.readouterr().err
+    assert regress(folder, tmp_path / "out", *words, "--from-scratch") == 2
+    assert "no encoder to train" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
