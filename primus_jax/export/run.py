@@ -79,6 +79,7 @@ def export(
             "config": row["config"],
             "config_hash": row["config_hash"],
             "data": row["data"],
+            "towers": row.get("towers", {}),
             **row["provenance"],
         },
         metrics=metrics,

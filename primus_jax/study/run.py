@@ -96,7 +96,7 @@ def _pretrain_all(study: Study, out: Path, log: Log) -> bool:
         config = dataclasses.replace(study.methods[name], seed=seed)
         target = encoder_folder(out, name, seed)
         title = f"pretraining {number}/{len(jobs)}: {name}, seed {seed}"
-        if _is_export_of(target, config):
+        if is_export_of(target, config):
             log(f"{title}: done before")
             continue
         log(title)
@@ -110,14 +110,20 @@ def _pretrain_all(study: Study, out: Path, log: Log) -> bool:
     return True
 
 
-def _is_export_of(folder: Path, config: Config) -> bool:
-    """Whether the folder was exported from a finished run of this config on these data."""
+def is_export_of(folder: Path, config: Config) -> bool:
+    """Whether the folder was exported from a finished run of this config on these data.
+
+    A frozen network, such as RelCon's distance, must still have the weights of that run.
+    """
     if not (folder / "config.json").is_file():
         return False
     made = json.loads((folder / "config.json").read_text())["provenance"]
-    hashes = [DatasetFolder(path).content_hash for path in config.data.train]
+    folders = [DatasetFolder(path) for path in config.data.train]
     then = [about["content_hash"] for about in made["data"].values()]
-    return made["config"] == to_dict(config) and then == hashes
+    if made["config"] != to_dict(config) or then != [x.content_hash for x in folders]:
+        return False
+    _, frozen = open_frozen(config.objective, folders)
+    return frozen.items() <= made.get("towers", {}).items()
 
 
 def _methods(study: Study, out: Path) -> dict[str, Sequence[Method]]:

@@ -56,9 +56,11 @@ def open_run(
                 f"Use the same datasets, or another --workdir."
             )
         if old.get("towers", {}) != towers:
+            places = [p for p in (config.data.towers, *config.objective.frozen.values()) if p]
             raise PrimusError(
-                f"{workdir} was started with towers of other weights: {old.get('towers', {})}, now "
-                f"{towers}. Restore those in {config.data.towers}, or choose another --workdir."
+                f"{workdir} was started with frozen networks of other weights: "
+                f"{old.get('towers', {})}, now {towers}. Restore those in {', '.join(places)}, or "
+                f"choose another --workdir."
             )
         return
     if workdir.is_dir() and any(path.name != LOCK for path in workdir.iterdir()):

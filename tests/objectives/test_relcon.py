@@ -39,6 +39,7 @@ from primus_jax.optim import OptimConfig
 from primus_jax.parallel.sharding import global_batch, make_mesh, replicate
 from primus_jax.recordings.windows import WindowSpec
 from primus_jax.roofline.compiled import compile_step
+from primus_jax.study.run import is_export_of
 from primus_jax.training.digest import digest
 from primus_jax.training.loop import pretrain
 from primus_jax.training.metrics import read_metrics
@@ -397,8 +398,14 @@ def test_a_run_does_not_go_on_with_another_distance(simulated, distance, whole, 
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     run["config"]["objective"]["distance"] = str(tmp_path / "distance")
     (tmp_path / "run" / "run.json").write_text(json.dumps(run))
-    with pytest.raises(PrimusError, match="other weights"):
-        pretrain(relcon_config(simulated, tmp_path / "distance"), tmp_path / "run", log=len)
+    again = relcon_config(simulated, tmp_path / "distance")
+    with pytest.raises(PrimusError, match=f"other weights.*Restore those in {tmp_path}/distance"):
+        pretrain(again, tmp_path / "run", log=len)
+    # A study takes the encoder of neither run for one of the new distance.
+    export(tmp_path / "run", tmp_path / "other")
+    assert not is_export_of(tmp_path / "other", again)
+    export(whole[0], tmp_path / "own")
+    assert is_export_of(tmp_path / "own", relcon_config(simulated, distance))
 
 
 def test_configs_that_do_not_fit_are_refused(simulated, distance, whole, tmp_path):

@@ -268,7 +268,7 @@ def test_a_run_keeps_the_digest_of_its_towers_and_nothing_else(data, towers, tmp
     assert read_run(run)["towers"] == load_towers(copy).digests
     assert load_state(run, "latest")[0].params.keys() == state.params.keys()
     write_clip_folder(copy, dim=DIM, seed=1)
-    with pytest.raises(PrimusError, match="started with towers of other weights"):
+    with pytest.raises(PrimusError, match="started with frozen networks of other weights"):
         pretrain(config, run, log=quiet)
 
 
