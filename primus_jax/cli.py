@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from primus_jax.compilation_cache import use_cache
 from primus_jax.errors import PrimusError
 from primus_jax.files import local_path
 from primus_jax.parallel.backend import missing_backend
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a PrimusError is printed without a traceback and gives status 2."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _quiet()
+    use_cache(arguments)
     parser = argparse.ArgumentParser(
         prog="primus-jax",
         description="Multimodal self-supervised pretraining of IMU encoders.",

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import signal as dsp
 
 from primus_jax.errors import PrimusError
 
@@ -108,7 +107,10 @@ def resample(imu: ArrayLike, from_hz: float, to_hz: float) -> np.ndarray:
     x = np.moveaxis(imu.astype(np.float64), -2, -1)
     padding = [(0, 0)] * (x.ndim - 1) + [(reach, reach)]
     x = np.pad(x, padding, mode="reflect", reflect_type="odd")
-    y = dsp.resample_poly(x, up, down, axis=-1, window=low_pass)
+    # Importing it takes seconds, and most recordings have the encoder's rate.
+    from scipy.signal import resample_poly
+
+    y = resample_poly(x, up, down, axis=-1, window=low_pass)
     start = reach * up // down
     return np.moveaxis(y[..., start : start + length], -1, -2).astype(np.float32)
 
@@ -164,6 +166,8 @@ def as_rate(value: Any) -> float:
 @functools.lru_cache(maxsize=16)
 def _low_pass(factor: int) -> tuple[np.ndarray, int]:
     """Taps of the filter that keeps 1 / factor of the band, and how many lie on either side."""
-    taps, beta = dsp.kaiserord(80.0, 0.1 / factor)
+    from scipy.signal import firwin, kaiserord
+
+    taps, beta = kaiserord(80.0, 0.1 / factor)
     half = math.ceil(taps / 2 / factor) * factor
-    return dsp.firwin(2 * half + 1, 0.95 / factor, window=("kaiser", beta)), half
+    return firwin(2 * half + 1, 0.95 / factor, window=("kaiser", beta)), half

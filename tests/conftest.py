@@ -8,6 +8,8 @@ from pathlib import Path
 from support.fast_compile import FLAGS
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Commands in processes of their own leave the user's cache alone.
+os.environ["PRIMUS_JAX_CACHE"] = "off"
 # What somebody sets outside comes last, and wins.
 os.environ["XLA_FLAGS"] = f"{FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
 

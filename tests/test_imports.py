@@ -13,7 +13,7 @@ FLOORS = (
     {"augment", "data", "weights", "models", "models.vision", "losses", "parallel"},
     {"models.clip", "reports", "losses.distillation"},
     {"objectives"},
-    {"recordings", "recordings.apps", "hub", "config"},
+    {"recordings", "recordings.apps", "hub", "config", "compilation_cache"},
     {"encoder", "config_file", "training", "export.onnx"},
     {"evals", "roofline", "export"},
     {"evals.crossmodal"},

@@ -4,7 +4,6 @@ import dataclasses
 from collections import Counter
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from primus_jax.recordings.clock import MAX_GAP
 
@@ -76,6 +75,9 @@ def curve(grid: np.ndarray, t: np.ndarray, values: np.ndarray, period: float) ->
         return line
     right = np.searchsorted(t, grid).clip(1, len(t) - 1)
     smooth = (grid >= t[0]) & (grid <= t[-1]) & (t[right] - t[right - 1] <= SMOOTH_GAP * period)
+    # Importing it takes a second.
+    from scipy.interpolate import CubicSpline
+
     line[smooth] = CubicSpline(t, values)(grid[smooth])
     return line
 
