@@ -9,6 +9,7 @@ from pathlib import Path
 
 from primus_jax.errors import PrimusError
 from primus_jax.recordings.cells import is_missing
+from primus_jax.recordings.sensor_rows import NO_SENSORS, SensorRows, find_sensor_rows
 from primus_jax.recordings.text_file import decode_sample, find_encoding, packing, read_sample
 from primus_jax.recordings.written_times import DATE_ORDERS
 
@@ -95,6 +96,7 @@ class Dialect:
         units: of columns, from a row of units below the header.
         date_order: "dmy", "mdy" or "" of written dates, as stated.
         time_zone: of written times, as stated, or "".
+        sensors: what the first rows tell of a column that names the sensor of a row.
     """
 
     encoding: str
@@ -107,6 +109,7 @@ class Dialect:
     units: Mapping[str, str]
     date_order: str = ""
     time_zone: str = ""
+    sensors: SensorRows = NO_SENSORS
 
     def found(self) -> list[str]:
         """What differs from a plain CSV file, each in a few words."""
@@ -181,9 +184,12 @@ def find_dialect(
     unique = numbered(names)
     if len(set(unique)) < len(unique):
         raise PrimusError(f"{path}, line {header}: the names {names} are not unique.")
+    sensors = find_sensor_rows(
+        unique, rows[above : above + _LOOKED_AT], lambda cell: is_number(cell, decimal)
+    )
     return Dialect(
         encoding, packing(path), delimiter, decimal, header, above, unique, units,
-        options.date_order or "", options.time_zone or "",
+        options.date_order or "", options.time_zone or "", sensors,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from primus_jax.recordings.columns import Columns, TableFile, column_batches, op
 from primus_jax.recordings.evidence import unit_of_acc, unit_of_gyro, unit_of_names, unit_of_times
 from primus_jax.recordings.plausible import stretches
 from primus_jax.recordings.roles import Roles, guess_roles
+from primus_jax.recordings.sensor_rows import refuse_shared
 from primus_jax.recordings.table_format import TableFormat
 from primus_jax.window import ACC_UNITS, GYRO_UNITS
 
@@ -53,7 +54,7 @@ def inspect_table(path: Path, stated: TableFormat, given: frozenset[str]) -> Ins
         given: fields of `stated` that were stated, and are not guessed.
 
     Raises:
-        PrimusError: not a table.
+        PrimusError: not a table, or one whose columns hold readings of several sensors.
     """
     result = Inspection()
     wanted = [name for name in stated.acc if "*" not in name] if "acc" in given else []
@@ -79,6 +80,8 @@ def inspect_table(path: Path, stated: TableFormat, given: frozenset[str]) -> Ins
         holds = "a gyroscope alone" if roles.gyro else "no accelerometer"
         result.add("columns", f"{holds} by their names, among {list(table.names)}")
         return result
+    if table.dialect is not None:
+        refuse_shared(table.dialect.sensors, acc, str(path))
     gyro = stated.gyro if "gyro" in given else roles.gyro
     gravity = stated.gravity if "gravity" in given else roles.gravity if roles.linear else ()
     layout = dataclasses.replace(
@@ -136,7 +139,9 @@ def _clock(
         stamps = first.numbers.get(name)
         if stamps is None:
             continue
-        stamps, own = stamps[:RATE_ROWS], first.own_units.get(name)
+        # A table with a row for each event has rows of other sensors between.
+        read = np.isfinite(first.numbers[layout.acc[0]])
+        stamps, own = stamps[read][:RATE_ROWS], first.own_units.get(name)
         unit, rate = unit_of_times(stamps, own)
         if "time_unit" in given:
             unit = layout.time_unit

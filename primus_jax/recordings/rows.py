@@ -11,6 +11,7 @@ from primus_jax.errors import PrimusError
 from primus_jax.recordings.arrays import as_array, table_values
 from primus_jax.recordings.clock import Clock
 from primus_jax.recordings.columns import Columns, TableFile, column_batches, open_table
+from primus_jax.recordings.sensor_rows import refuse_shared
 from primus_jax.recordings.table_format import FoundColumns, TableFormat
 from primus_jax.recordings.units_row import check_units_row
 from primus_jax.window import ACC_UNITS, GRAVITY
@@ -61,11 +62,13 @@ def find_columns(
     """Read the header of a file, and find the columns of `layout` in it.
 
     Raises:
-        PrimusError: not a table, a missing column, or a row of units that contradicts `layout`.
+        PrimusError: not a table, a missing column, a row of units that contradicts `layout`, or
+            columns that hold readings of both sensors.
     """
     table = open_table(path, layout.text, [name for name in layout.acc if "*" not in name])
     found = layout.columns(table.names, str(path), need_gyro=need_gyro)
     if table.dialect is not None:
+        refuse_shared(table.dialect.sensors, found.numeric, str(path))
         check_units_row(path, table.dialect, found, layout)
     return table, found
 

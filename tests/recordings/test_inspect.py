@@ -111,3 +111,28 @@ def test_every_printed_option_exists(inspect, tmp_path):
     args = parser.parse_args(shlex.split(line)[2:])
     assert args.header_line == 1
     assert args.decimal == "."
+
+
+def test_rows_of_several_sensors_in_one_set_of_columns_are_refused(tmp_path, capsys):
+    path = tmp_path / "long.csv"
+    rows = [
+        f"{sensor},{k / 50:.2f},0.1,0.2,{value}"
+        for k in range(300)
+        for sensor, value in (("Accelerometer", 9.8), ("Gyroscope", 0.0))
+    ]
+    path.write_text("\n".join(["sensor,time,x,y,z", *rows]))
+    words = "holds readings of 'Accelerometer' and 'Gyroscope', which column 'sensor' tells apart"
+    assert main(["inspect", str(path)]) == 2
+    assert words in capsys.readouterr().err
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["prepare", "table", str(path), "--acc", "x", "y", "z", "--no-gyro", *out]) == 2
+    assert words in capsys.readouterr().err
+    # With columns of their own, a column of names is one of any.
+    rows = [
+        f"{sensor},{k / 50:.2f},{cells}"
+        for k in range(300)
+        for sensor, cells in (("acc", "0.1,0.2,9.8,,,"), ("gyro", ",,,0,0,0"))
+    ]
+    path.write_text("\n".join(["sensor,time,ax,ay,az,gx,gy,gz", *rows]))
+    assert main(["inspect", str(path)]) == 0
+    assert "300 rows joined" in capsys.readouterr().out
