@@ -1,19 +1,23 @@
-"""Public human activity recognition datasets, each read from its official raw files."""
+"""Public datasets of people, animals and vehicles, each read from its official raw files."""
 
 from data_prep.har import (
     capture24,
     classyglass,
+    daphnet,
     dsads,
+    goat,
     hhar,
     motionsense,
     opportunity,
     pamap2,
+    pvs,
     realworld,
     sisfall,
     uci_har,
     usc_had,
     utd_mhad,
     wisdm,
+    wisdm_v1,
 )
 
 SOURCES = {
@@ -21,16 +25,20 @@ SOURCES = {
     for module in (
         capture24,
         classyglass,
+        daphnet,
         dsads,
+        goat,
         hhar,
         motionsense,
         opportunity,
         pamap2,
+        pvs,
         realworld,
         sisfall,
         uci_har,
         usc_had,
         utd_mhad,
         wisdm,
+        wisdm_v1,
     )
 }

@@ -263,3 +263,78 @@ def hhar(root: Path) -> None:
             if sensor == "accelerometer":
                 lines += rows(begin, "b", f"{kind}_2", "bike", 30, boot, late)
             _write(root / f"{kind}_{sensor}.csv", lines)
+
+
+def wisdm_v1(root: Path) -> None:
+    lines = []
+    for person, word, first in (
+        (33, "Jogging", 0.0),
+        (5, "Upstairs", 100.0),
+        (33, "Sitting", 30.0),
+    ):
+        time = first + np.arange(160) / 20
+        if word == "Upstairs":
+            time[100:] += 5
+        ns = np.round(time * 1e9).astype(np.int64) + 49105962326000
+        values = motion(time)[:, :3].tolist()
+        rows = [
+            f"{person},{word},{t},{x},{y},{z};" for t, (x, y, z) in zip(ns, values, strict=True)
+        ]
+        # the second half of a stretch may stand before the first
+        lines += [*rows[80:], *rows[:80]] if word == "Sitting" else rows
+    lines[4:6] = [lines[4] + lines[5]]  # two rows on a line
+    lines[10] = lines[10].replace(";", ",;")  # a comma behind z
+    lines[20] = "33,Jogging,49105962326001,4.4,4.4,;"  # without z
+    lines[30] = "33,Jogging,0,0,0,0;"
+    lines[40:40] = ["", ";", "33,Jog"]
+    _write(root / "WISDM_ar_v1.1" / "WISDM_ar_v1.1_raw.txt", lines)
+
+
+def daphnet(root: Path) -> None:
+    for stem, codes in (("S01R02", [0, 1, 2, 0]), ("S10R01", [1, 1, 1, 0])):
+        ms = np.round(np.arange(800) * 1000 / 64).astype(int)
+        mg = np.round(motion(ms / 1e3)[:, :3] / G * 1000).astype(int)
+        code = np.repeat(codes, 200)
+        lines = [
+            " ".join(map(str, [t, *np.tile(row, 3), k]))
+            for t, row, k in zip(ms, mg, code, strict=True)
+        ]
+        _write(root / "dataset" / f"{stem}.txt", lines)
+
+
+def pvs(root: Path) -> None:
+    places = ("dashboard", "above_suspension", "below_suspension")
+    header = ["timestamp"]
+    header += [f"{k}_{a}_{p}" for k in ("acc", "gyro") for p in places for a in "xyz"]
+    header += [f"mag_{a}_{p}" for p in places[:2] for a in "xyz"]
+    header += [f"temp_{p}" for p in places] + ["timestamp_gps", "latitude", "longitude", "speed"]
+    time = np.arange(620) / 100
+    truth = motion(time) / np.repeat([1, DEGREE], 3)
+    rows = np.concatenate([truth[:, :3]] * 3 + [truth[:, 3:]] * 3 + [np.ones((620, 13))], 1)
+    roads = ("dirt_road", "cobblestone_road", "asphalt_road")
+    marks = np.eye(3, dtype=int)[np.repeat([2, 0, 1], [220, 200, 200])]
+    marks[:20] = 0
+    for drive, sides in ((1, ("left", "right")), (7, ("left",))):
+        folder = root / f"PVS {drive}"
+        lines = [
+            f"{1577218796 + t:.2f}," + ",".join(f"{v:.6f}" for v in row)
+            for t, row in zip(time, rows, strict=True)
+        ]
+        for side in sides:
+            _write(folder / f"dataset_gps_mpu_{side}.csv", [",".join(header), *lines])
+        labels = ["paved_road,unpaved_road," + ",".join(roads) + ",no_speed_bump"]
+        labels += [f"1,0,{a},{b},{c},1" for a, b, c in marks.tolist()]
+        _write(folder / "dataset_labels.csv", labels)
+
+
+def goat(root: Path) -> None:
+    words = ["", "standing", "lying", "grazing", "walking", "Trotting"]
+    header = "label,animal_ID,segment_ID,timestamp_ms,ax,ay,az,axhg,ayhg,azhg,cx,cy,cz,gx,gy,gz"
+    for goat_name, places in (("G1", "AF"), ("G5", "C")):
+        ms = np.arange(1200) * 10
+        lines = [header]
+        for t, row, k in zip(ms, motion(ms / 1e3), np.repeat(np.arange(6), 200), strict=True):
+            cells = ",".join(f"{v:.6f}" for v in [*row[:3], *row[:3], 1, 1, 1, *row[3:]])
+            lines.append(f"{words[k]},{goat_name},{k},{t},{cells}")
+        for place in places:
+            _write(root / goat_name / f"pos_{place}.csv", lines)

@@ -113,6 +113,35 @@ WRONG = [
         r"Phones_gyroscope\.csv: .*Row #3: Expected 10 columns",
     ),
     ("hhar", edit("Watch_acc*", ",a,nexus4", "9x,a,nexus4"), r"Watch_accelerometer\.csv: .*9x"),
+    (
+        "daphnet",
+        first_line("S01R02.txt", "1 2 3", 4),
+        r"S01R02\.txt, line 4: 3 fields; .* 11",
+    ),
+    (
+        "daphnet",
+        edit("S01R02.txt", " 0\n", " 7\n"),
+        r"S01R02\.txt, line 1: annotation 7; expected 0",
+    ),
+    (
+        "wisdm_v1",
+        edit("*_raw.txt", "Jogging", "Swimming"),
+        r"line 1: activity 'Swimming'; expected one",
+    ),
+    (
+        "wisdm_v1",
+        lambda root: next(root.rglob("*.txt")).write_text("33,Jogging\n"),
+        r"1 of 1 rows are broken, the first in line 1: '33,Jogging'",
+    ),
+    ("pvs", without("dataset_labels.csv"), r"dataset_labels\.csv: no such file"),
+    (
+        "pvs",
+        first_line("dataset_labels.csv", "1,0,1,1,0,1", 3),
+        r"line 3: expected a 1 for at most",
+    ),
+    ("pvs", edit("dataset_labels.csv", "1,0,0,1,0,1\n", ""), r"labels\.csv: 619 rows; .* has 620"),
+    ("pvs", renamed("PVS 1", "PVS 0"), r"drive 0; expected PVS 1 to PVS 9"),
+    ("goat", edit("pos_A.csv", "timestamp_ms", "time"), r"pos_A\.csv: .*timestamp_ms"),
     ("hhar", edit("Watch_acc*", "gt\n", "label\n"), r"Watch_accelerometer\.csv: .*gt"),
 ]
 

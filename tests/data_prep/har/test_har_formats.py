@@ -164,7 +164,67 @@ EXPECTED = {
             "repeated rows": 10,
         },
     ),
+    "wisdm_v1": (
+        20,
+        0.1,
+        {
+            ("33", "front trouser pocket", "jogging"): [160],
+            ("33", "front trouser pocket", "sitting"): [160],
+            ("5", "front trouser pocket", "walking upstairs"): [100, 60],
+        },
+        {
+            "broken rows": 2,
+            "rows whose time is zero": 1,
+            "rows out of order, sorted": 1,
+            "gaps in time that cut a recording": 1,
+        },
+    ),
+    "daphnet": (
+        64,
+        0.02,
+        {
+            (person, place, label): [samples]
+            for person, label, samples in (
+                ("S01", "no freeze", 200),
+                ("S01", "freeze", 200),
+                ("S10", "no freeze", 600),
+            )
+            for place in ("ankle", "upper leg", "trunk")
+        },
+        {"rows without an activity label": 600},
+    ),
+    "pvs": (
+        100,
+        1e-4,
+        {
+            (vehicle, f"{side} {place}", label): [samples]
+            for vehicle, sides in (
+                ("volkswagen-saveiro", ("left", "right")),
+                ("fiat-palio", ("left",)),
+            )
+            for side in sides
+            for place in ("dashboard", "above suspension", "below suspension")
+            for label, samples in (("asphalt", 200), ("dirt", 200), ("cobblestone", 200))
+        },
+        {"rows without an activity label": 60},
+    ),
+    "goat": (
+        100,
+        1e-4,
+        {
+            (goat, f"collar {place}", label): [samples]
+            for goat, places in (("G1", "AF"), ("G5", "C"))
+            for place in places
+            for label, samples in (("stationary", 400), ("walking", 200), ("trotting", 200))
+        },
+        {
+            "rows without an activity label": 600,
+            "rows of a behaviour outside the four classes": 600,
+        },
+    ),
 }
+# Who the subjects of a source are, where not people.
+BEARERS = {"goat": "a goat is ", "pvs": "a vehicle is "}
 # When each recording begins on the clock of `har_files.motion`, where not at its own start.
 BEGINS = {
     ("wisdm", "folding clothes"): 100,
@@ -172,6 +232,8 @@ BEGINS = {
     ("hhar", "walking upstairs"): 20,
     ("hhar", "cycling"): 30,
     ("uci_har", "standing"): 10,
+    ("wisdm_v1", "sitting"): 30,
+    ("wisdm_v1", "walking upstairs"): 100,
 }
 
 
@@ -187,7 +249,7 @@ def test_what_was_measured_is_what_is_read(name, tmp_path):
         assert r.id.startswith(f"{name}/")
         source, person = r.subject.split("/")
         assert source == name
-        assert r.text.startswith("a person is ")
+        assert r.text.startswith(BEARERS.get(name, "a person is "))
         found.setdefault((person, r.placement, r.label), []).append(len(r.signal))
     assert found == expected
     assert len({r.id for r in recordings}) == len(recordings)
