@@ -5,7 +5,8 @@ primus-jax fewshot --encoder primus=runs/primus/export --random-init --hand-feat
 
 --protocol probe (the default): frozen features and logistic (or ridge) regression, with a penalty
 chosen on held-out people. --protocol paper: a linear head, from class prompts or random, AdamW, and
-the best epoch on validation people; --finetune trains the encoder too. Every seed holds out other
+the best epoch on validation people; --finetune trains the encoder too. --protocol img2imu: the same
+with IMG2IMU's schedule, on five folds of people with 60:20:20 of them. Every seed holds out other
 people and draws other labelled windows, the same for every method. People, recordings and windows
 are compared between the two sides, and with the encoder's pretraining: a test on training data is
 an error. The output folder appears only when it is complete.
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from primus_jax.errors import PrimusError
 from primus_jax.files import new_folder
+
+SHOTS = (1, 5, 10, 20, 50)
+IMG2IMU_SHOTS = (1, 2, 5, 10, 20, 50)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,20 +34,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", nargs="+", type=Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
-    parser.add_argument("--shots", nargs="+", type=int, default=[1, 5, 10, 20, 50])
+    parser.add_argument(
+        "--shots",
+        nargs="+",
+        type=int,
+        help="labelled windows per class (default 1 5 10 20 50; img2imu 1 2 5 10 20 50)",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="number of draws of people and shots")
     parser.add_argument(
         "--people",
-        default="resampled",
-        help="resampled: each seed holds out its own quarter of the people; folder: the test split "
-        "of the dataset; kfold:N or leave-one-out: every person is tested once per seed",
+        help="resampled (default): each seed holds out its own quarter of the people; folder: the "
+        "test split of the dataset; kfold:N or leave-one-out: every person is tested once per "
+        "seed (img2imu: kfold:5)",
     )
     parser.add_argument(
         "--head",
         choices=("emb", "mmcl", "ssl"),
         help="output of the encoders (default emb; with --prompts mmcl, if trained with text)",
     )
-    parser.add_argument("--protocol", choices=("probe", "paper"), default="probe")
+    parser.add_argument("--protocol", choices=("probe", "paper", "img2imu"), default="probe")
     parser.add_argument(
         "--classifier",
         choices=("logistic", "ridge"),
@@ -95,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     from primus_jax.evals.fewshot.comparison import FILES, compare, write_comparison
     from primus_jax.evals.fewshot.draws import DrawOptions
     from primus_jax.evals.fewshot.methods import named_paths, read_methods
-    from primus_jax.evals.fewshot.protocol import Protocol
+    from primus_jax.evals.fewshot.protocol import IMG2IMU, IMG2IMU_TUNED, Protocol
 
     paths = named_paths(args.encoder)
     if not paths and (args.random_init or args.from_scratch or not args.hand_features):
@@ -104,8 +113,10 @@ def run(args: argparse.Namespace) -> int:
     given = {name: value for name, value in given.items() if value is not None}
     if given and args.protocol == "probe" and not args.from_scratch:
         raise PrimusError(f"--{next(iter(given))} belongs to --protocol paper or --from-scratch.")
+    img2imu = args.protocol == "img2imu"
+    tuned = IMG2IMU_TUNED if args.finetune else IMG2IMU
     protocol = Protocol(
-        name=args.protocol,
+        name="paper" if img2imu else args.protocol,
         classifier=args.classifier,
         c=args.c,
         prompts=args.prompts,
@@ -114,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     )
     protocol = dataclasses.replace(
         protocol,
-        paper=dataclasses.replace(protocol.paper, **given),
+        paper=dataclasses.replace(tuned if img2imu else protocol.paper, **given),
         scratch=dataclasses.replace(protocol.scratch, **given),
     )
     protocol.validate()
@@ -129,7 +140,12 @@ def run(args: argparse.Namespace) -> int:
         rows = compare(
             methods,
             folders,
-            DrawOptions(args.shots, args.seeds, args.people),
+            DrawOptions(
+                args.shots or (IMG2IMU_SHOTS if img2imu else SHOTS),
+                args.seeds,
+                args.people or ("kfold:5" if img2imu else "resampled"),
+                detail=img2imu,
+            ),
             protocol=protocol,
             head=args.head,
             leaks=args.leaks,

@@ -21,7 +21,7 @@ class LeakCheck(TypedDict):
 class FittedClassifier(TypedDict):
     """What was fitted. The probe has `c`, a number or words; the paper's protocol has the rest.
 
-    `hidden` to `chosen_by` are those of `evals/fewshot/paper_config.py`.
+    `hidden` to `head_lr` are those of `evals/fewshot/paper_config.py`.
     """
 
     protocol: str
@@ -38,6 +38,14 @@ class FittedClassifier(TypedDict):
     patience: NotRequired[int]
     class_weights: NotRequired[bool]
     chosen_by: NotRequired[str]
+    validation_share: NotRequired[float]
+    optimizer: NotRequired[str]
+    schedule: NotRequired[str]
+    warmup_epochs: NotRequired[int]
+    lr_start: NotRequired[float]
+    lr_end: NotRequired[float]
+    head_epochs: NotRequired[int]
+    head_lr: NotRequired[float]
 
 
 class FitDetails(TypedDict, total=False):

@@ -237,7 +237,7 @@ class MethodRun:
                 features, shots, seeds, protocol.c, people, protocol.classifier, tested,
                 detail=detail,
             )  # fmt: skip
-        if isinstance(method, HandFeatures) and protocol.paper.inputs == "unit":
+        if isinstance(method, HandFeatures) and protocol.paper.inputs != "standard":
             # Metres per second squared and hertz mean nothing side by side on the unit sphere.
             scale = np.maximum(features.embedding.std(0), 1e-6)
             scaled = (features.embedding - features.embedding.mean(0)) / scale

@@ -66,13 +66,14 @@ def sides_of(people: str, features: Features, seeds: tuple[int, ...]) -> Sides:
     return choose_sides(people, features.label, features.group, features.split, seeds)
 
 
-def make_draws(features: Features, options: DrawOptions, validation: bool = False) -> Draws:
+def make_draws(features: Features, options: DrawOptions, validation: float = 0.0) -> Draws:
     """Check the request, draw people and windows, and check the draws for leaks.
 
     Args:
         features: of the whole dataset.
         options: what to draw.
-        validation: keep some training people apart, for a protocol that picks its best epoch.
+        validation: share of the training people that is kept apart, for a protocol that picks its
+            best epoch; 0: nobody.
 
     Raises:
         PrimusError: no labelled windows, a single class, too few people, shots below 1, no seed,
@@ -95,7 +96,7 @@ def make_draws(features: Features, options: DrawOptions, validation: bool = Fals
     features.check_finite()
     sides = sides_of(people, features, seeds)
     if validation:
-        sides = validation_people(sides, label, features.group)
+        sides = validation_people(sides, label, features.group, validation)
     check_sides(features, sides)
     # No class has more windows than there are; larger arrays would only be padding.
     largest = int(np.bincount(label[label >= 0]).max())

@@ -9,7 +9,7 @@ import numpy as np
 from primus_jax.evals.fewshot.probe import Scaler
 from primus_jax.numerics import dot, normalize
 
-INPUTS = ("unit", "standard")
+INPUTS = ("unit", "standard", "raw")
 HeadParams = dict[str, jax.Array]
 
 
@@ -47,9 +47,15 @@ def _uniform(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
     return jax.random.uniform(key, (inputs, outputs), jnp.float32, -bound, bound)
 
 
-def head_logits(head: HeadParams, x: jax.Array, scaler: Scaler | None) -> jax.Array:
-    """`[batch, classes]` of `x` `[batch, width]`, standardised by `scaler`, else of unit length."""
-    x = normalize(x) if scaler is None else scaler(x)
+def head_logits(
+    head: HeadParams, x: jax.Array, scaler: Scaler | None, inputs: str = "unit"
+) -> jax.Array:
+    """`[batch, classes]` of `x` `[batch, width]`: standardised by `scaler` where there is one,
+    else of unit length, or with the inputs "raw" as it is."""
+    if scaler is not None:
+        x = scaler(x)
+    elif inputs == "unit":
+        x = normalize(x)
     if "hidden_kernel" in head:
         x = jax.nn.relu(dot(x, head["hidden_kernel"]) + head["hidden_bias"])
     return dot(x, head["kernel"]) + head["bias"]

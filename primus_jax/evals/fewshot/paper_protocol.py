@@ -67,7 +67,7 @@ def paper_fewshot(
 ) -> FewShotResult:
     """Train and test all shots and seeds; all seeds of a shot count run together.
 
-    A fifth of every draw's training people (or the dataset's validation people) choose the best
+    A share of every draw's training people (or the dataset's validation people) choose the best
     epoch, with their labels: the protocol sees more labels than the shots.
 
     Args:
@@ -88,7 +88,8 @@ def paper_fewshot(
     config.validate()
     if config.chosen_by not in _WORDS:
         raise PrimusError(f"chosen_by {config.chosen_by!r}; expected one of {tuple(_WORDS)}.")
-    draws = make_draws(features, DrawOptions(shots, seeds, people, detail), validation=True)
+    options = DrawOptions(shots, seeds, people, detail)
+    draws = make_draws(features, options, config.validation_share)
     classes = len(features.label_names)
     encoder: Params = {}
     if finetuning is None:

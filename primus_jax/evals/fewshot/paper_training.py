@@ -16,8 +16,10 @@ from primus_jax.evals.fewshot.head import HeadShape, head_logits, initial_head
 from primus_jax.evals.fewshot.network import Network, Parts, encode, part
 from primus_jax.evals.fewshot.paper_config import PaperConfig
 from primus_jax.evals.fewshot.probe import Scaler, fit_scaler
+from primus_jax.evals.fewshot.rates import learning_rates
 from primus_jax.trees import Params
 
+MOMENTUM = 0.9
 _BLOCK = 512  # windows predicted at once
 
 
@@ -85,7 +87,7 @@ class Start(NamedTuple):
 
 class Weights(NamedTuple):
     """The whole classifier: `head`, the `encoder` in parts (of empty trees where inputs are
-    features), and the `scaler` of the head's inputs (None: unit vectors)."""
+    features), and the `scaler` of the head's inputs (None: unit vectors, or as they are)."""
 
     head: dict[str, jax.Array]
     encoder: Parts
@@ -165,7 +167,7 @@ def _fit_draw(task: _Task, start: Start) -> _Progress:
     draw, config = task.draw, task.model.config
     head_key, encoder_key, order_key = jax.random.split(draw.key, 3)
     weights = _initial_weights(task, start, head_key, encoder_key)
-    optimizer = _adamw(config)
+    optimizer = _optimizer(config)
 
     def unfinished(progress: _Progress) -> jax.Array:
         waited = progress.epoch - progress.best_epoch
@@ -253,11 +255,18 @@ def _train_epoch(
     importance = _importance(label, task.draw.valid, task.model)[order]
     weight = jnp.where(places < count, importance, jnp.float32(0))
 
+    def output(weights: Weights, x: jax.Array) -> tuple[jax.Array, Params]:
+        both = [functools.partial(_logits, model=task.model, training=on) for on in (True, False)]
+        if not config.head_epochs:
+            return both[0](weights, x)
+        # While the head trains alone, the encoder is in evaluation mode.
+        return jax.lax.cond(number < config.head_epochs, both[1], both[0], weights, x)
+
     def loss(
         trained: Params, weights: Weights, rows: jax.Array, weight: jax.Array
     ) -> tuple[jax.Array, Params]:
         weights = _replaced(weights, trained)
-        logits, running = _logits(weights, task.inputs[rows], task.model, training=True)
+        logits, running = output(weights, task.inputs[rows])
         each = each_loss(logits, task.label[rows], config.chosen_by)
         return (weight * each).sum() / jnp.maximum(weight.sum(), 1e-9), running
 
@@ -267,11 +276,19 @@ def _train_epoch(
         share = jax.lax.dynamic_slice_in_dim(weight, i * batch, batch)
         trained = _trained(weights)
         gradient, running = jax.grad(loss, has_aux=True)(trained, weights, rows[chosen], share)
-        rate = config.lr * schedule(number * steps + i, steps * config.epochs)
+        rates = learning_rates(config, number * steps + i, steps)._asdict()
+        if config.head_epochs:
+            # so that the optimizer remembers nothing of gradients that are not followed
+            seen = (rates["encoder"] > 0).astype(jnp.float32)
+            gradient["encoder"] = jax.tree.map(lambda g: seen * g, gradient["encoder"])
         # optax mixes dtypes, which strict promotion refuses
         with jax.numpy_dtype_promotion("standard"):
             updates, moments = optimizer.update(gradient, moments, trained)
-        weights = _replaced(weights, jax.tree.map(lambda p, u: p - rate * u, trained, updates))
+        after = {
+            name: jax.tree.map(lambda p, u: p - rates[name] * u, own, updates[name])  # noqa: B023
+            for name, own in trained.items()
+        }
+        weights = _replaced(weights, after)
         return weights._replace(encoder=weights.encoder._replace(running=running)), moments
 
     return jax.lax.fori_loop(0, steps, step, (weights, moments))
@@ -287,8 +304,12 @@ def _importance(label: jax.Array, valid: jax.Array, model: Model) -> jax.Array:
     return shown * (shown.sum() / (there * jnp.maximum(counts, 1)))[label]
 
 
-def _adamw(config: PaperConfig) -> optax.GradientTransformation:
-    """AdamW with PyTorch's constants, before the rate, which depends on the windows of a draw."""
+def _optimizer(config: PaperConfig) -> optax.GradientTransformation:
+    """AdamW or SGD as in PyTorch, before the rate, which depends on the windows of a draw."""
+    if config.optimizer == "sgd":
+        return optax.chain(
+            optax.add_decayed_weights(config.weight_decay), optax.trace(decay=MOMENTUM)
+        )
     return optax.chain(
         optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
         optax.add_decayed_weights(config.weight_decay),
@@ -303,7 +324,7 @@ def _logits(
     running = weights.encoder.running
     if model.network is not None:
         x, running = encode(model.network, weights.encoder, x, training=training)
-    return head_logits(weights.head, x, weights.scaler), running
+    return head_logits(weights.head, x, weights.scaler, model.config.inputs), running
 
 
 def _predict(weights: Weights, task: _Task, rows: jax.Array) -> jax.Array:
@@ -322,15 +343,3 @@ def _validation_score(weights: Weights, task: _Task) -> jax.Array:
     rows, chosen_by = task.draw.validation, task.model.config.chosen_by
     outputs = _predict(weights, task, rows)
     return score(outputs, task.label[rows], task.draw.validation_valid, chosen_by)
-
-
-def schedule(step: jax.Array, total: jax.Array) -> jax.Array:
-    """Share of the base rate at `step` of `total`: linear warm-up, then cosine to 0.
-
-    The warm-up takes max(total // 100, 10) steps as in the paper, at most half of all.
-    """
-    warmup = jnp.minimum(jnp.maximum(total // 100, 10), total // 2).astype(jnp.float32)
-    step, total = step.astype(jnp.float32), total.astype(jnp.float32)
-    rise = (step + 1) / jnp.maximum(warmup, 1)
-    past = jnp.clip((step - warmup) / jnp.maximum(total - warmup, 1), 0, 1)
-    return jnp.where(step < warmup, rise, 0.5 * (1 + jnp.cos(jnp.pi * past)))

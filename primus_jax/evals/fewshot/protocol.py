@@ -10,6 +10,19 @@ PROTOCOLS = ("probe", "paper")
 SCRATCH = "supervised from scratch"
 PAPER = PaperConfig()
 FROM_SCRATCH = PaperConfig(lr=1e-3, epochs=50)
+# IMG2IMU (arXiv 2209.00945 v2): Adam, batches of 4, and 60:20:20 of the people by five folds. The
+# paper does not state which epoch it tests.
+IMG2IMU = PaperConfig(
+    lr=1e-5, weight_decay=0.0, epochs=50, batch_size=4, inputs="raw", chosen_by="macro_f1",
+    validation_share=0.25, schedule="epochs", warmup_epochs=10, lr_start=1e-8, lr_end=1e-6,
+)  # fmt: skip
+# Version 1 of the paper trains the head for 50 epochs and then everything for 100, by SGD. The
+# paper does not state the momentum.
+IMG2IMU_TUNED = PaperConfig(
+    lr=1e-4, weight_decay=0.0, epochs=150, batch_size=16, inputs="raw", chosen_by="macro_f1",
+    validation_share=0.25, optimizer="sgd", schedule="epochs", lr_start=1e-4, lr_end=1e-4,
+    head_epochs=50, head_lr=0.6,
+)  # fmt: skip
 FINETUNE = PaperConfig(
     epochs=50, batch_size=64, inputs="standard", patience=10, chosen_by="macro_f1"
 )

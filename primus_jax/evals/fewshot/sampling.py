@@ -128,8 +128,10 @@ def fold_people(group: np.ndarray, seeds: Sequence[int], folds: int | None) -> S
     return Sides(~test, test, np.zeros_like(test), np.asarray(seed_of))
 
 
-def validation_people(sides: Sides, label: np.ndarray, group: np.ndarray) -> Sides:
-    """Move a fifth of every draw's training people to `validation`, unless it has some already.
+def validation_people(
+    sides: Sides, label: np.ndarray, group: np.ndarray, share: float = VALIDATION_FRACTION
+) -> Sides:
+    """Move a share of every draw's training people to `validation`, unless it has some already.
 
     As for the test people, a permutation is preferred that leaves every class on both sides.
 
@@ -142,7 +144,7 @@ def validation_people(sides: Sides, label: np.ndarray, group: np.ndarray) -> Sid
             continue
         inside = np.flatnonzero(train[i])
         names, member = _groups(group[inside], 2, "training people to hold one out for validation")
-        held_out = max(1, round(VALIDATION_FRACTION * len(names)))
+        held_out = max(1, round(share * len(names)))
         chosen = np.isin(member, _held_out(label[inside], member, held_out, [int(seed), 3]))
         validation[i, inside[chosen]], train[i, inside[chosen]] = True, False
     return Sides(train, sides.test, validation, sides.seed)

@@ -109,7 +109,7 @@ def test_every_mode_of_an_encoder(folder, tmp_path, capsys):
     assert "draw 1 of 2: best epoch" in capsys.readouterr().out
 
 
-def leaking(sides: Sides, label: np.ndarray, group: np.ndarray) -> Sides:
+def leaking(sides: Sides, label: np.ndarray, group: np.ndarray, share: float) -> Sides:
     """The published leak: rows counted within the training people, taken from all windows."""
     train, validation = np.zeros_like(sides.train), np.zeros_like(sides.train)
     for i, own in enumerate(sides.train):

@@ -2,60 +2,28 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
-from support.tiny_config import POOLED
+from support.tones import SMALL, draws_of, people_and_tones
 
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.crossmodal.class_head import class_embeddings
-from primus_jax.evals.features import Features
 from primus_jax.evals.fewshot import paper_training as training
-from primus_jax.evals.fewshot.draws import DrawOptions, make_draws
+from primus_jax.evals.fewshot import rates
 from primus_jax.evals.fewshot.paper_protocol import Finetuning, paper_fewshot
-from primus_jax.evals.fewshot.sampling import padded_rows
-
-SMALL = dataclasses.replace(POOLED, embed_dim=16, channels=4, multihead=False)
-
-
-def people_and_tones(per_class: int = 8, people: int = 6, dim: int = 12) -> tuple:
-    """Features of two clusters per class, and windows of a tone per class."""
-    rng = np.random.default_rng(0)
-    label = np.tile(np.repeat(np.arange(3), per_class), people).astype(np.int32)
-    name = np.repeat([f"person {i}" for i in range(people)], 3 * per_class)
-    x = 2 * rng.normal(size=(3, dim))[label] + rng.normal(size=(len(label), dim))
-    time = np.arange(140) / 50
-    wave = np.sin(2 * np.pi * (1 + 2 * label[:, None]) * time + rng.uniform(0, 6, (len(label), 1)))
-    imu = wave[..., None] * (1 + label[:, None, None]) * rng.normal(1, 0.1, (len(label), 1, 6))
-    blank = np.full(len(label), "train")
-    names = ("a", "b", "c")
-    features = Features(x.astype(np.float32), label, names, name, name, name, blank, blank)
-    return features, imu.astype(np.float32)
-
-
-def draws_of(features, shots=(4,), seeds=3):
-    draws = make_draws(features, DrawOptions(shots, seeds), validation=True)
-    seeds = draws.sides.seed
-    labelled = features.label >= 0
-    validation = padded_rows(draws.sides.validation & labelled)
-    test = padded_rows(draws.sides.test & labelled)
-    rows = draws.labelled.rows.reshape(len(seeds), -1)
-    valid = draws.labelled.valid.reshape(len(seeds), -1)
-    keys = jax.vmap(jax.random.key)(seeds.astype(np.uint32))
-    return training.PaperDraws(rows, valid, *validation, test[0], keys)
 
 
 def test_the_rate_warms_up_and_never_rises_again():
     for total in (1, 3, 12, 40, 2000):
         steps = np.arange(total, dtype=np.int32)
-        rate = np.array([training.schedule(step, np.int32(total)) for step in steps])
+        rate = np.array([rates.schedule(step, np.int32(total)) for step in steps])
         top = int(rate.argmax())
         assert (np.diff(rate[: top + 1]) > 0).all()
         assert (np.diff(rate[top:]) <= 0).all()
         assert 0 < rate.max() <= 1
         assert total < 20 or rate[-1] < 0.05
-        assert float(training.schedule(np.int32(total + 50), np.int32(total))) < 1e-6
+        assert float(rates.schedule(np.int32(total + 50), np.int32(total))) < 1e-6
     assert top == 19  # max(2000 // 100, 10) steps of warm-up
 
 
@@ -83,7 +51,7 @@ def test_training_equals_pytorch():
         best, best_predicted, best_epoch = -1.0, None, 0
         for step in range(config.epochs):
             for group in adam.param_groups:
-                group["lr"] = config.lr * float(training.schedule(np.int32(step), np.int32(30)))
+                group["lr"] = config.lr * float(rates.schedule(np.int32(step), np.int32(30)))
             shown = rows[i][valid[i]]
             adam.zero_grad()
             torch.nn.functional.cross_entropy(head(x[shown]), y[shown]).backward()
