@@ -40,7 +40,8 @@ def gru_step(
 
 
 class Gru(nn.Module):
-    """Final state `[batch, hidden]` of a one-layer GRU over `[steps, batch, features]`.
+    """Final state `[batch, hidden]` of a one-layer GRU over `[steps, batch, features]`; with
+    `every` the states after all steps, `[steps, batch, hidden]`.
 
     Products are in the dtype of the sequence; state and gates are in that of the weights.
 
@@ -50,6 +51,7 @@ class Gru(nn.Module):
 
     hidden: int
     remat: bool = False
+    every: bool = False
 
     @nn.compact
     def __call__(self, sequence: jax.Array) -> jax.Array:
@@ -64,5 +66,10 @@ class Gru(nn.Module):
         state = jnp.zeros((sequence.shape[1], self.hidden), weights[1].dtype)
         state = vary_like(state, sequence, *weights)
         step = jax.checkpoint(gru_step, prevent_cse=False) if self.remat else gru_step
-        state, _ = lax.scan(lambda h, x: (step(h, x, *weights), None), state, sequence)
-        return state
+
+        def after(state: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+            state = step(state, x, *weights)
+            return state, state if self.every else None
+
+        state, states = lax.scan(after, state, sequence)
+        return states if self.every else state

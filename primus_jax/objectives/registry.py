@@ -1,6 +1,7 @@
 """The methods of pretraining by name. A new one is a file beside this one and a name here."""
 
 from primus_jax.objectives.base import ObjectiveConfig
+from primus_jax.objectives.cpc import CPCConfig
 from primus_jax.objectives.distill import DistillConfig
 from primus_jax.objectives.motif import MotifObjectiveConfig
 from primus_jax.objectives.multitask import MultitaskConfig
@@ -12,6 +13,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     for config in (
         PrimusConfig,
         MultitaskConfig,
+        CPCConfig,
         DistillConfig,
         MotifObjectiveConfig,
         RelConConfig,
