@@ -72,4 +72,4 @@ class Gru(nn.Module):
             return state, state if self.every else None
 
         state, states = lax.scan(after, state, sequence)
-        return states if self.every else state
+        return state if states is None else states

@@ -20,11 +20,22 @@ from primus_jax.export.onnx import checked_file
 from primus_jax.export.onnx.checked_file import CheckWindows, OnnxFile
 from primus_jax.models.motif import MotifConfig
 from primus_jax.models.resnet1d import ResNet1DConfig
+from primus_jax.models.vision.encoder import VisionConfig
 
 RESNETS = [
     ResNet1DConfig(width1=4, width2=6, width3=8),
     ResNet1DConfig(width1=4, width2=6, width3=6, channels=6, multihead=True, head_layers=2),
 ]
+
+VISIONS = [
+    VisionConfig(channels=2, nfft=64, overlap=48, gyroscope="channels"),
+    VisionConfig(
+        depth=50, channels=2, nfft=32, overlap=20, form="clean", joint=True, gyroscope="image",
+        multihead=True,
+    ),
+]  # fmt: skip
+# ResNet-18 on the accelerometer, in all its layers.
+VISION = VisionConfig(channels=2, nfft=32, overlap=16)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +43,8 @@ RESNETS = [
     [
         *CONFIGS[1:9],
         *(pytest.param(config, marks=pytest.mark.slow) for config in (CONFIGS[0], *CONFIGS[9:])),
-        *(pytest.param(config, marks=pytest.mark.slow) for config in RESNETS),
+        *(pytest.param(config, marks=pytest.mark.slow) for config in (*RESNETS, *VISIONS)),
+        VISION,
     ],
     ids=name_of,
 )
@@ -105,6 +117,13 @@ def test_a_distance_is_not_written_in_eight_bits(tmp_path):
     config = MotifConfig(features=8, blocks=1)
     with pytest.raises(PrimusError, match="not written in eight bits"):
         export_of(encoder_of(config), tmp_path / "out", int8=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_greys_that_are_rounded_have_no_graph(tmp_path):
+    config = VisionConfig(channels=2, form="released", overlap=116)
+    with pytest.raises(PrimusError, match="'released' has no ONNX graph"):
+        export_of(encoder_of(config), tmp_path / "out", onnx=True)
     assert not (tmp_path / "out").exists()
 
 

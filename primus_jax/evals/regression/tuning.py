@@ -109,7 +109,8 @@ def _lanes(
     features: Features, known: np.ndarray, sides: Sides, config: PaperConfig
 ) -> tuple[Sides, PaperDraws]:
     """The draws with validation people of their own, and their windows: all that have a target."""
-    sides = validation_people(sides, np.zeros(len(known), np.int32), features.group)
+    nothing = np.zeros(len(known), np.int32)
+    sides = validation_people(sides, nothing, features.group, config.validation_share)
     check_sides(features, sides)
     # One class of all windows that have a target.
     one = dataclasses.replace(features, label=np.where(known, 0, -1).astype(np.int32))

@@ -12,6 +12,7 @@ import numpy as np
 from primus_jax.errors import PrimusError
 from primus_jax.export.onnx.graph import Graph
 from primus_jax.export.onnx.relcon import motif_distance, resnet1d_trunk
+from primus_jax.export.onnx.vision import vision_trunk
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.layers import adaptive_mean
 from primus_jax.models.motif import MotifConfig
@@ -26,6 +27,7 @@ from primus_jax.models.motion import (
 from primus_jax.models.motion import CHANNELS as MOTION_CHANNELS
 from primus_jax.models.released import DEVIATION_EPSILON, FIXED_SCALE, KERNELS, ReleasedConfig
 from primus_jax.models.resnet1d import ResNet1DConfig
+from primus_jax.models.vision.encoder import VisionConfig
 
 # Inputs and output of the graph of a distance.
 PAIR = ("anchor", "candidate")
@@ -71,10 +73,12 @@ def onnx_encoder(
         results["emb"] = shared = released_trunk(graph, config, x, time)
     elif isinstance(config, ResNet1DConfig):
         results["emb"] = shared = resnet1d_trunk(graph, config, x)
+    elif isinstance(config, VisionConfig):
+        results["emb"] = shared = vision_trunk(graph, config, x, time)
     else:
         raise PrimusError(
             f"an encoder of kind {config.kind!r} has no ONNX graph; expected 'released', 'motion', "
-            f"'resnet1d' or 'motif'. Export without ONNX, or add its layers to "
+            f"'resnet1d', 'vision' or 'motif'. Export without ONNX, or add its layers to "
             f"export/onnx/encoders.py."
         )
     for head in [name for name in outputs if name != "emb"]:

@@ -135,10 +135,15 @@ def grey(signal: jax.Array, config: SpectrogramConfig) -> jax.Array:
         return _app_grey(power)
     if config.form == "paper":
         power = jnp.maximum(power * one_sided(config.nfft).astype(power.dtype), PAPER_FLOOR)
-    levels = jnp.log10(jnp.maximum(power, CLEAN_FLOOR) if config.form == "clean" else power)
+    else:
+        power = jnp.maximum(power, CLEAN_FLOOR)
     axes = (1, 2, 3) if config.joint else (1, 2)
-    low, high = levels.min(axes, keepdims=True), levels.max(axes, keepdims=True)
-    return ((levels - low) / jnp.maximum(high - low, RANGE_FLOOR))[:, ::-1]
+    levels = jnp.log10(power)
+    # The logarithms of equal numbers differ in the last digit from lane to lane of a vector unit,
+    # and a silent axis would be as bright as that digit.
+    louder = power > power.min(axes, keepdims=True)
+    above = jnp.where(louder, levels - levels.min(axes, keepdims=True), 0.0)
+    return (above / jnp.maximum(above.max(axes, keepdims=True), RANGE_FLOOR))[:, ::-1]
 
 
 def power_spectra(signal: jax.Array, nfft: int, hop: int) -> jax.Array:
@@ -156,7 +161,7 @@ def power_spectra(signal: jax.Array, nfft: int, hop: int) -> jax.Array:
         `[batch, nfft // 2 + 1, frames, channels]`, lowest frequency first.
     """
     batch, time, channels = signal.shape
-    transform = _transform(nfft)
+    transform = windowed_transform(nfft)
     mean = lax.stop_gradient(signal.mean(1, keepdims=True))  # what follows is equal for any
     moving = (signal - mean).transpose(0, 2, 1).reshape(batch * channels, time, 1)
     parts = lax.conv_general_dilated(
@@ -180,7 +185,7 @@ def one_sided(nfft: int) -> np.ndarray:
     return (factors / np.sum(np.hanning(nfft) ** 2))[:, None, None]
 
 
-def _transform(nfft: int) -> np.ndarray:
+def windowed_transform(nfft: int) -> np.ndarray:
     """Windowed cosines and sines `[nfft, 2 (nfft // 2 + 1)]`, float64."""
     angle = 2 * np.pi * np.outer(np.arange(nfft), np.arange(nfft // 2 + 1)) / nfft
     return np.concatenate([np.cos(angle), np.sin(angle)], 1) * np.hanning(nfft)[:, None]
