@@ -143,6 +143,12 @@ def _methods(study: Study, out: Path) -> dict[str, Sequence[Method]]:
             Encoder.random(like.config, seed, like.rate_hz, like.window_seconds)
             for seed in study.random_seeds
         ]
+    lead = trained[study.lead][0]
+    for name, config in study.untrained.items():
+        methods[f"{RANDOM} ({name})"] = [
+            Encoder.random(config, seed, lead.rate_hz, lead.window_seconds)
+            for seed in study.random_seeds
+        ]
     if study.hand_features:
         methods[HAND] = [HandFeatures(trained[study.lead][0].rate_hz)]
     if study.protocol.from_scratch:

@@ -18,6 +18,7 @@ from primus_jax.data.folder import DatasetFolder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.fewshot.protocol import SCRATCH, Protocol
 from primus_jax.evals.hand_features import NAME as HAND
+from primus_jax.models.base import EncoderConfig
 
 RANDOM = "random initialisation"
 ROLES = ("development", "test")
@@ -59,6 +60,7 @@ class Study:
             architecture trained on the labelled windows alone.
         ablation: names of `methods`: the whole one, then those with a part left out.
         random_seeds: untrained initialisations of every architecture, averaged; (): none.
+        untrained: name -> a further architecture, with a row of its random initialisations.
         hand_features: add hand-crafted statistics.
         external: name -> encoder file or folder of others; windows are resampled to its rate.
         retrieval: what pretrained and random encoders retrieve, beside the few-shot evaluation.
@@ -76,6 +78,7 @@ class Study:
     protocol: Protocol = dataclasses.field(default_factory=Protocol)
     ablation: tuple[str, ...] = ()
     random_seeds: tuple[int, ...] = (0, 1, 2)
+    untrained: dict[str, EncoderConfig] = dataclasses.field(default_factory=dict)
     hand_features: bool = True
     external: dict[str, str] = dataclasses.field(default_factory=dict)
     retrieval: RetrievalOptions = RetrievalOptions()
@@ -100,6 +103,13 @@ class Study:
         ):
             if len(set(values)) < len(values):
                 raise PrimusError(f"study.{name}_seeds {values} names a seed twice.")
+        for name, encoder in self.untrained.items():
+            encoder.validate()
+            if name in names or not self.random_seeds:
+                raise PrimusError(
+                    f"study.untrained names {name!r}; expected a name that no method has, and "
+                    f"random_seeds."
+                )
         unknown = [name for name in self.ablation if name not in self.methods]
         if unknown or len(self.ablation) == 1:
             raise PrimusError(
