@@ -43,8 +43,7 @@ VISION = VisionConfig(channels=2, nfft=32, overlap=16)
     [
         *CONFIGS[1:9],
         *(pytest.param(config, marks=pytest.mark.slow) for config in (CONFIGS[0], *CONFIGS[9:])),
-        *(pytest.param(config, marks=pytest.mark.slow) for config in (*RESNETS, *VISIONS)),
-        VISION,
+        *(pytest.param(config, marks=pytest.mark.slow) for config in (*RESNETS, *VISIONS, VISION)),
     ],
     ids=name_of,
 )

@@ -54,6 +54,7 @@ def test_the_head_learns_first_and_alone():
     np.testing.assert_allclose([head[100:], encoder[100:]], 1e-4)
 
 
+@pytest.mark.slow
 def test_an_encoder_that_does_not_learn_yet_is_a_frozen_one():
     """With a rate of nearly 0 behind the epochs of the head alone, both give the same logits."""
     features, imu = people_and_tones(4, 4)
@@ -98,6 +99,28 @@ def test_settings_without_meaning_are_refused(change):
         dataclasses.replace(IMG2IMU, **change).validate()
 
 
+@pytest.mark.parametrize("finetune", [False, True])
+def test_the_command_asks_for_the_papers_protocol(finetune, simulated, tmp_path, monkeypatch):
+    asked = []
+
+    def compare(methods, folders, draws, *, protocol, **options):
+        asked.append((draws, protocol))
+        raise PrimusError("asked")
+
+    monkeypatch.setattr("primus_jax.evals.fewshot.comparison.compare", compare)
+    words = ["fewshot", "--hand-features", "--data", str(simulated), "--out", str(tmp_path / "out")]
+    for more in ([], ["--shots", "3", "--people", "kfold:3", "--seeds", "1", "--lr", "0.1"]):
+        more = more + ["--finetune"] * finetune
+        assert main([*words, "--protocol", "img2imu", *more]) == 2
+    (draws, protocol), (chosen, changed) = asked
+    assert protocol.paper == (IMG2IMU_TUNED if finetune else IMG2IMU)
+    assert (protocol.name, protocol.finetune) == ("paper", finetune)
+    assert draws == DrawOptions((1, 2, 5, 10, 20, 50), 5, "kfold:5", detail=True)
+    assert chosen == DrawOptions([3], 1, "kfold:3", detail=True)
+    assert changed.paper == dataclasses.replace(protocol.paper, lr=0.1)
+
+
+@pytest.mark.slow
 def test_the_protocol_from_the_command_line(simulated, tmp_path):
     out = tmp_path / "out"
     words = ["fewshot", "--hand-features", "--data", str(simulated), "--out", str(out)]
