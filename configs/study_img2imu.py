@@ -18,8 +18,9 @@ with 1 to 50 windows of each class.
 
 The classifier is the probe, whose penalty is chosen on people left out. The paper's schedule moves
 a weight by about .005, and the head stays near its random start: docs/evaluation.md has numbers.
-`primus-jax fewshot --protocol img2imu` has that schedule. Further deviations: 1-D rows share the motion encoder, and are pretrained on the datasets of
-configs/primus_small.py, whose docstring prepares them. Image encoders see the accelerometer alone.
+`primus-jax fewshot --protocol img2imu` has that schedule. Further deviations: 1-D rows share the
+motion encoder, and are pretrained on the datasets of configs/primus_small.py, whose docstring
+prepares them. Image encoders see the accelerometer alone.
 
 With the paper's data, prepared for 10 s, 2 s, 2 s and 5 s windows (the paper does not state which
 task has which of 2, 5 and 10 s), half overlapping:
