@@ -13,8 +13,8 @@
 | SimSiam, MoCo, MoCo + all, IMG2IMU | `--external`, a folder that was pretrained on images |
 
 The study pretrains on windows, so encoders that were pretrained on images come as exported folders.
-A row whose folder is not given is left out. Every row is tested on the same five folds of people,
-with 1 to 50 windows of each class.
+Folders of one name, such as pretraining seeds, are averaged. A row without a folder is left out.
+Every row is tested on the same five folds of people, with 1 to 50 windows of each class.
 
 The classifier is the probe, whose penalty is chosen on people left out. The paper's schedule moves
 a weight by about .005, and the head stays near its random start: docs/evaluation.md has numbers.

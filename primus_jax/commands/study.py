@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=PATH",
-        help="further encoders (.pt, .safetensors or export folder), at any rate",
+        help="further encoders (.pt, .safetensors or export folder), at any rate; those of one "
+        "name, such as pretraining seeds, are averaged",
     )
 
 
@@ -50,9 +51,10 @@ def run(args: argparse.Namespace) -> int:
         study = dataclasses.replace(study, retrieval=options)
     for word in args.external:
         name, _, path = word.partition("=")
-        if not name or not path or name in study.external:
-            raise PrimusError(f"--external {word!r}; expected NAME=PATH, each name once.")
-        study.external[name] = path
+        paths = study.external_paths.get(name, ())
+        if not name or not path or path in paths:
+            raise PrimusError(f"--external {word!r}; expected NAME=PATH, each path once.")
+        study.external[name] = (*paths, path)
     finished = run_study(study, args.out, log=lambda line: print(line, flush=True))
     if not finished:
         print("stopped; the same command goes on")

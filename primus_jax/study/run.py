@@ -70,8 +70,9 @@ def _run_held(study: Study, folders: list[tuple[str, DatasetFolder]], out: Path,
 
 def _check_data(study: Study, folders: list[tuple[str, DatasetFolder]]) -> None:
     """Raise before hours of pretraining what would otherwise be raised after them."""
-    for path in study.external.values():
-        load_encoder(path)
+    for paths in study.external_paths.values():
+        for path in paths:
+            load_encoder(path)
     check_retrieval(study)
     for name, config in study.methods.items():
         trains = [DatasetFolder(path) for path in config.data.train]
@@ -136,7 +137,8 @@ def _methods(study: Study, out: Path) -> dict[str, Sequence[Method]]:
     for name, encoders in trained.items():
         designs.setdefault(repr(encoders[0].config), name)
     methods: dict[str, Sequence[Method]] = {**trained}
-    methods |= {name: [load_encoder(path)] for name, path in study.external.items()}
+    for name, paths in study.external_paths.items():
+        methods[name] = [load_encoder(path) for path in paths]
     for name in designs.values() if study.random_seeds else ():
         like = trained[name][0]
         methods[RANDOM if len(designs) == 1 else f"{RANDOM} ({name})"] = [

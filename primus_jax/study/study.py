@@ -62,7 +62,8 @@ class Study:
         random_seeds: untrained initialisations of every architecture, averaged; (): none.
         untrained: name -> a further architecture, with a row of its random initialisations.
         hand_features: add hand-crafted statistics.
-        external: name -> encoder file or folder of others; windows are resampled to its rate.
+        external: name -> encoder file or folder of others, or several, such as pretraining seeds,
+            which are averaged; windows are resampled to their rate.
         retrieval: what pretrained and random encoders retrieve, beside the few-shot evaluation.
         tables: title -> names of `methods`, the tables of retrieval; {}: one of all.
         mapped: names of `methods` with a t-SNE map of every labelled dataset, side by side.
@@ -80,7 +81,7 @@ class Study:
     random_seeds: tuple[int, ...] = (0, 1, 2)
     untrained: dict[str, EncoderConfig] = dataclasses.field(default_factory=dict)
     hand_features: bool = True
-    external: dict[str, str] = dataclasses.field(default_factory=dict)
+    external: dict[str, str | tuple[str, ...]] = dataclasses.field(default_factory=dict)
     retrieval: RetrievalOptions = RetrievalOptions()
     tables: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     mapped: tuple[str, ...] = ()
@@ -138,6 +139,11 @@ class Study:
                 f"study.retrieval: pools {options.pools}, pool_seeds {options.pool_seeds}; "
                 f"expected positive numbers."
             )
+
+    @property
+    def external_paths(self) -> dict[str, tuple[str, ...]]:
+        """Every encoder of others, by the name of its row."""
+        return {n: (p,) if isinstance(p, str) else tuple(p) for n, p in self.external.items()}
 
     @property
     def lead(self) -> str:

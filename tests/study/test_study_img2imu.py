@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support.tiny_config import ONE_HEAD
 
+from primus_jax.cli import main
 from primus_jax.config_file import run_file
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
@@ -37,6 +38,22 @@ def test_the_rows_of_the_table():
     assert study.hand_features
     runs = len(study.methods) * len(study.pretraining_seeds)
     assert f"{runs} runs" in PATH.read_text()
+
+
+def test_encoders_of_one_name_are_one_row(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(run, "run_study", lambda study, out, log: asked.append(study) or True)
+    words = ["study", str(PATH), "--out", str(tmp_path / "out"), "--external"]
+    assert main([*words, "IMG2IMU=a", "MoCo=c", "IMG2IMU=b"]) == 0
+    assert asked[0].external_paths == {"IMG2IMU": ("a", "b"), "MoCo": ("c",)}
+    monkeypatch.setattr(
+        run, "load_encoder", lambda path: Encoder(ONE_HEAD, {}, 50.0, 3.0, {"path": str(path)})
+    )
+    study = dataclasses.replace(asked[0], random_seeds=(), untrained={}, hand_features=False)
+    methods = run._methods(study, tmp_path)
+    assert [one.metadata["path"] for one in methods["IMG2IMU"]] == ["a", "b"]
+    assert [one.metadata["path"] for one in methods["MoCo"]] == ["c"]
+    assert main([*words, "MoCo=c", "MoCo=c"]) == 2
 
 
 def test_an_architecture_without_training_has_a_row(monkeypatch, tmp_path):
