@@ -28,6 +28,7 @@ COMMANDS = {
     "predict": "a classifier and a new recording -> times, labels and a timeline",
     "explain": "a classifier and a moment of a recording -> the evidence for its class, drawn",
     "summarise": "a recording -> activity over time, bouts, a timeline and a summary in words",
+    "explore": "a recording and an encoder -> one HTML page: signal, bouts, matches, map",
     "similar": "a recording and a stretch of it -> the stretches most like it, with a picture",
     "fewshot": "encoders and labelled datasets -> accuracy over shots",
     "robustness": "encoders and labelled datasets -> accuracy on damaged test windows",

@@ -21,6 +21,7 @@ FLOORS = (
     {"evals.regression"},
     {"classify", "demo", "study"},
     {"using", "summary", "similar"},
+    {"explore"},
     {"commands"},
     {"cli"},
     {"__main__"},
