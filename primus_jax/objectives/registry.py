@@ -3,6 +3,7 @@
 from primus_jax.objectives.base import ObjectiveConfig
 from primus_jax.objectives.cpc import CPCConfig
 from primus_jax.objectives.distill import DistillConfig
+from primus_jax.objectives.moco import MocoConfig
 from primus_jax.objectives.motif import MotifObjectiveConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
@@ -17,5 +18,6 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
         DistillConfig,
         MotifObjectiveConfig,
         RelConConfig,
+        MocoConfig,
     )
 }
