@@ -5,8 +5,9 @@ spectrograms afterwards. So a picture has the height and width of a spectrogram.
 """
 
 import dataclasses
-from typing import cast
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -23,7 +24,7 @@ from primus_jax.models.vision.augment import (
     augment_images,
 )
 from primus_jax.models.vision.encoder import VisionConfig
-from primus_jax.models.vision.resnet import ResNet, standardise
+from primus_jax.models.vision.resnet import standardise
 from primus_jax.models.vision.spectrogram import HEIGHT, WIDTH
 from primus_jax.objectives.base import Batch, ObjectiveConfig
 from primus_jax.trees import Params, Tree
@@ -105,23 +106,20 @@ def two_views(batch: Batch, key: jax.Array, config: ImageAugmentConfig) -> Tree:
     return tuple(standardise(augment_images(keys[:, i], images, config)) for i in range(2))
 
 
-def features(
-    resnet: ResNet, encoder: Params, views: jax.Array, axis_name: AxisName, *, training: bool
-) -> tuple[jax.Array, Tree]:
-    """Features `[rows, width]` of views, and the running statistics that follow.
+def see(
+    module: nn.Module, params: Params, x: jax.Array, axis_name: AxisName, *, training: bool
+) -> tuple[Any, Tree]:
+    """Outputs of a network, and the running statistics that follow.
 
     Args:
-        resnet: the network.
-        encoder: parameters of the vision encoder, with running statistics.
-        views: standardised images `[rows, height, width, 3]`.
+        module: called as `module(x, training, axis_name)`.
+        params: of the module, with running statistics.
+        x: `[rows, ...]`.
         axis_name: of the devices that share the batch.
         training: normalise by the global batch; else by the running statistics, which no others
             follow.
     """
-    variables = {"params": encoder["vision"]}
     if not training:
-        outputs = cast(dict[str, jax.Array], resnet.apply(variables, views))
-        return outputs["features"], {}
-    seen, collections = resnet.apply(variables, views, True, axis_name, mutable=["running"])
-    outputs = cast(dict[str, jax.Array], seen)
-    return outputs["features"], {"vision": sown(collections["running"])}
+        return module.apply({"params": params}, x), {}
+    outputs, collections = module.apply({"params": params}, x, True, axis_name, mutable=["running"])
+    return outputs, sown(collections["running"])

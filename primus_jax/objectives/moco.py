@@ -42,8 +42,8 @@ from primus_jax.objectives.base import AxisName, Batch, Metrics, Objective
 from primus_jax.objectives.image_views import (
     IMAGE,
     ImageObjectiveConfig,
-    features,
     pixels,
+    see,
     two_views,
 )
 from primus_jax.objectives.queue import Queue, Rows, enqueue, gather, init_queue
@@ -258,9 +258,9 @@ class Moco(Objective):
         """Unit rows `[rows, dim]` of views, and the running statistics that follow."""
         trained = mark_varying(params, views)
         encoder = join(trained["encoder"], running)
-        seen, running = features(self.resnet, encoder, views, axis_name, training=training)
-        projected = cast(jax.Array, self.head.apply({"params": trained["head"]}, seen))
-        return normalize(projected), running
+        outputs, running = see(self.resnet, encoder["vision"], views, axis_name, training=training)
+        projected = self.head.apply({"params": trained["head"]}, outputs["features"])
+        return normalize(cast(jax.Array, projected)), {"vision": running}
 
     def _contrast(
         self, query: jax.Array, own: jax.Array, queue: Queue, axis_name: AxisName

@@ -8,6 +8,7 @@ from primus_jax.objectives.motif import MotifObjectiveConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.objectives.relcon import RelConConfig
+from primus_jax.objectives.simsiam import SimSiamConfig
 
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     config.kind: config
@@ -19,5 +20,6 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
         MotifObjectiveConfig,
         RelConConfig,
         MocoConfig,
+        SimSiamConfig,
     )
 }
