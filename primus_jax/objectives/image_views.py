@@ -5,7 +5,7 @@ spectrograms afterwards. So a picture has the height and width of a spectrogram.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -44,6 +44,8 @@ class ImageObjectiveConfig(ObjectiveConfig):
         own: strengths of the set "own". The default is the sensor-aware set, from which
             `--config.objective.own.translate=0` leaves one out.
     """
+
+    reads_windows: ClassVar[bool] = False
 
     augment: str = "sensor"
     own: ImageAugmentConfig = dataclasses.field(

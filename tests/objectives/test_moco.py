@@ -1,6 +1,8 @@
 """MoCo: the golden steps, a slow reference of queue and momentum, meshes, and the train step."""
 
 import dataclasses
+import shutil
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from support.img2imu_golden import golden
+from support.tiny_config import run_config
 from support.tiny_vision import (
     ONLY_NOISE,
     TINY,
@@ -19,8 +22,11 @@ from support.tiny_vision import (
     train,
 )
 
-from primus_jax.config import Config, DataConfig
+from primus_jax.config import CheckpointConfig, Config, DataConfig
+from primus_jax.data.inputs import Input, Spec
+from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
+from primus_jax.export.run import ExportOptions, export
 from primus_jax.models.batch_norm import split
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.vision.augment import ImageAugmentConfig
@@ -29,7 +35,9 @@ from primus_jax.numerics import normalize
 from primus_jax.objectives.moco import KEY, MocoConfig, logits
 from primus_jax.objectives.queue import Queue, Rows
 from primus_jax.optim import OptimConfig
-from primus_jax.parallel.sharding import MeshConfig, global_batch
+from primus_jax.parallel.sharding import MeshConfig
+from primus_jax.training.loop import pretrain
+from primus_jax.training.metrics import read_metrics
 
 
 def toy(config, layer):
@@ -277,15 +285,50 @@ def test_a_real_network_trains_alike_on_one_device_and_split_over_eight():
     config = image_config(encoder=VisionConfig(channels=8))
     check_two_steps(*(alone := train(config, 1)))
     config = dataclasses.replace(config, mesh=MeshConfig(fsdp=True))
-    setup, _, state, found = train(config, 8)
+    _, _, state, found = train(config, 8)
     for ours, theirs in zip(found, alone[-1], strict=True):
         for name, value in theirs.items():
             assert ours[name] == pytest.approx(value, rel=5e-3, abs=1e-3), name
     close = lambda x, y: np.testing.assert_allclose(x, y, atol=2e-3)  # noqa: E731
     jax.tree.map(close, state.extra[KEY], alone[2].extra[KEY])
-    batch = global_batch(setup.mesh, pictures(9))
-    metrics = setup.eval_step(state.params, state.extra, {}, batch, jnp.int32(0))
-    assert all(np.isfinite(float(x)) for x in metrics.values())
+
+
+class Drawn(Input):
+    """A picture for every window of a dataset, drawn from the number of the window."""
+
+    arrays: ClassVar = {"image": Spec((96, 128, 3), "uint8")}
+
+    def read(self, window):
+        return {"image": pictures(window.number, 1)["image"][0]}
+
+
+@pytest.mark.slow
+def test_a_run_on_pictures_resumes_and_its_encoder_takes_windows(simulated, tmp_path, monkeypatch):
+    monkeypatch.setattr(MocoConfig, "inputs", lambda self, samples, dim: (Drawn(),))
+    objective = MocoConfig(dim=8, queue_size=32, augment="own", own=ONLY_NOISE)
+    config = run_config(
+        simulated, objective=objective, encoder=TINY, steps=2, checkpoint=CheckpointConfig(every=1)
+    )
+    folder = tmp_path / "run"
+    whole = jax.tree.map(np.asarray, pretrain(config, folder, log=len))
+    rows = read_metrics(folder)
+    validated = [row["validation_loss"] for row in rows if "validation_loss" in row]
+    assert len(validated) == 2
+    assert np.isfinite(validated).all()
+    for step in (folder / "checkpoints").iterdir():
+        if step.name.endswith("2"):
+            shutil.rmtree(step)
+    lines = []
+    again = pretrain(config, folder, log=lines.append)
+    assert any("resuming at step 1" in line for line in lines)
+    jax.tree.map(np.testing.assert_array_equal, again, whole)
+    with pytest.raises(PrimusError, match="pictures, which have no rate"):
+        export(folder, tmp_path / "encoder")
+    options = ExportOptions(rate_hz=50, window_seconds=5)
+    export(folder, tmp_path / "encoder", options)
+    encoder = load_encoder(tmp_path / "encoder")
+    assert (encoder.rate_hz, encoder.config) == (50, TINY)
+    assert np.isfinite(encoder.encode_windows(np.ones((2, 250, 6), np.float32))).all()
 
 
 @pytest.mark.parametrize(
