@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 from typing import ClassVar
 
 import jax
@@ -22,14 +23,16 @@ from support.tiny_vision import (
     train,
 )
 
+from primus_jax.cli import main
 from primus_jax.config import CheckpointConfig, Config, DataConfig
+from primus_jax.config_file import read_config
 from primus_jax.data.inputs import Input, Spec
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
-from primus_jax.export.run import ExportOptions, export
+from primus_jax.export.run import export
 from primus_jax.models.batch_norm import split
 from primus_jax.models.motion import MotionConfig
-from primus_jax.models.vision.augment import ImageAugmentConfig
+from primus_jax.models.vision.augment import SENSOR_AWARE, ImageAugmentConfig
 from primus_jax.models.vision.encoder import VisionConfig
 from primus_jax.numerics import normalize
 from primus_jax.objectives.moco import KEY, MocoConfig, logits
@@ -325,11 +328,26 @@ def test_a_run_on_pictures_resumes_and_its_encoder_takes_windows(simulated, tmp_
     jax.tree.map(np.testing.assert_array_equal, again, whole)
     with pytest.raises(PrimusError, match="pictures, which have no rate"):
         export(folder, tmp_path / "encoder")
-    options = ExportOptions(rate_hz=50, window_seconds=5)
-    export(folder, tmp_path / "encoder", options)
+    stated = ["--rate", "50", "--window", "5"]
+    assert main(["export", str(folder), "--to", str(tmp_path / "encoder"), *stated]) == 0
     encoder = load_encoder(tmp_path / "encoder")
     assert (encoder.rate_hz, encoder.config) == (50, TINY)
     assert np.isfinite(encoder.encode_windows(np.ones((2, 250, 6), np.float32))).all()
+
+
+def test_the_rows_of_the_papers_table_are_options_of_its_recipe():
+    recipe = str(Path(__file__).parents[2] / "configs" / "img2imu.py")
+    options = ["--config.objective.augment=own", "--config.objective.own.translate=0"]
+    assert read_config(recipe, []).objective.strengths == SENSOR_AWARE
+    strengths = read_config(recipe, options).objective.strengths
+    assert strengths == dataclasses.replace(SENSOR_AWARE, translate=0)
+    config = read_config(recipe, ["--config.objective.kind=simsiam"])
+    config.validate()
+    assert (config.objective.kind, config.steps, config.data.batch_size) == (
+        "simsiam",
+        200_182,
+        256,
+    )
 
 
 @pytest.mark.parametrize(
