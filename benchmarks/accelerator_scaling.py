@@ -31,8 +31,9 @@ from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import ComputeConfig
 from primus_jax.models.motion import MotionConfig
 from primus_jax.models.released import ReleasedConfig
-from primus_jax.objectives.neighbors import Queue, Rows, gather, nearest
+from primus_jax.objectives.neighbors import nearest
 from primus_jax.objectives.primus import PrimusConfig
+from primus_jax.objectives.queue import Queue, Rows, gather
 from primus_jax.optim import OptimConfig
 from primus_jax.parallel import sharding
 from primus_jax.training.setup import set_up

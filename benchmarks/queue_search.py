@@ -16,16 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from primus_jax.objectives.neighbors import (
-    Queue,
-    Rows,
-    enqueue,
-    gather,
-    init_queue,
-    nearest,
-    order_after,
-    read,
-)
+from primus_jax.objectives.neighbors import nearest
+from primus_jax.objectives.queue import Queue, Rows, enqueue, gather, init_queue, order_after, read
 from primus_jax.parallel.sharding import AXIS, make_mesh
 
 

@@ -10,7 +10,7 @@
 | SimCLR, multi-task, CPC 1-D | pretrained by the study |
 | random 2-D | random initialisation of ResNet-18 on spectrograms |
 | ImageNet supervised | `--external`; docs/vision.md makes the folder of a torchvision file |
-| SimSiam, MoCo, MoCo + all, IMG2IMU | `--external`, a folder that was pretrained on images |
+| SimSiam, MoCo, MoCo + all, IMG2IMU | `--external`; configs/img2imu.py pretrains on images |
 
 The study pretrains on windows, so encoders that were pretrained on images come as exported folders.
 Folders of one name, such as pretraining seeds, are averaged. A row without a folder is left out.

@@ -4,9 +4,11 @@ The folder has model.safetensors with PyTorch names, config.json, README.md and 
 
 primus-jax export runs/small --to encoders/small
 primus-jax export runs/small --to encoders/small --onnx --int8 --results fewshot/results.jsonl
+primus-jax export runs/pictures --to encoders/img2imu --rate 50 --window 5
 """
 
 import argparse
+import dataclasses
 import functools
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHICH",
         help="best (by validation loss, the default), latest, or a step number",
     )
+    parser.add_argument(
+        "--rate", type=float, metavar="HZ", help="of the windows to come, after a run on pictures"
+    )
+    parser.add_argument("--window", type=float, metavar="SECONDS", help="length of these windows")
     add_folder_arguments(parser)
 
 
@@ -63,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
     """Read the checkpoint, write the folder."""
     from primus_jax.export.run import export
 
-    description = export(args.run_folder, args.to, folder_options(args), checkpoint=args.checkpoint)
+    options = dataclasses.replace(
+        folder_options(args), rate_hz=args.rate, window_seconds=args.window
+    )
+    description = export(args.run_folder, args.to, options, checkpoint=args.checkpoint)
     step = description["provenance"]["step"]
     report(f"exported step {step} of {args.run_folder} to {args.to}", description)
     return 0

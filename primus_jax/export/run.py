@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from primus_jax.config import Config
 from primus_jax.errors import PrimusError
 from primus_jax.export.onnx.checked_file import CheckWindows, OnnxFile
 from primus_jax.export.stablehlo import write_stablehlo
@@ -29,6 +30,8 @@ class ExportOptions:
         check_windows: (rate in Hz, seconds) -> windows on which ONNX is compared with JAX; needed
             for `onnx` and `int8`.
         overwrite: replace an existing folder.
+        rate_hz, window_seconds: of the windows that an encoder will be shown; for runs on pictures,
+            and for no others.
     """
 
     head: str = "emb"
@@ -39,6 +42,8 @@ class ExportOptions:
     stablehlo: bool = False
     check_windows: Callable[[float, float], CheckWindows] | None = None
     overwrite: bool = False
+    rate_hz: float | None = None
+    window_seconds: float | None = None
 
 
 def export(
@@ -57,12 +62,13 @@ def export(
         checkpoint: "best", "latest" or a step number.
 
     Raises:
-        PrimusError: no such run or checkpoint, a damaged one, an existing folder, or a package
-            that is not installed.
+        PrimusError: no such run or checkpoint, a damaged one, an existing folder, a package that
+            is not installed, or a rate that is missing or stated twice.
     """
-    run_folder = Path(run_folder)
+    run_folder, options = Path(run_folder), options or ExportOptions()
     state, config, row = load_state(run_folder, checkpoint)
-    data, step = next(iter(row["data"].values())), int(state.step)
+    rate_hz, window_seconds = _windows(run_folder, config, row, options)
+    step = int(state.step)
     metrics: dict[str, float] = {}
     for values in read_metrics(run_folder) if (run_folder / "metrics.jsonl").exists() else ():
         if values["step"] == step:
@@ -71,9 +77,9 @@ def export(
         to,
         config.objective.build(config.encoder).exported(state.params, state.extra),
         config.encoder,
-        options or ExportOptions(),
-        rate_hz=data["rate_hz"],
-        window_seconds=data["window_samples"] / data["rate_hz"],
+        options,
+        rate_hz=rate_hz,
+        window_seconds=window_seconds,
         provenance={
             "step": step,
             "config": row["config"],
@@ -84,6 +90,28 @@ def export(
         },
         metrics=metrics,
     )
+
+
+def _windows(
+    run_folder: Path, config: Config, row: Mapping[str, Any], options: ExportOptions
+) -> tuple[float, float]:
+    """Rate (Hz) and seconds of the windows that the encoder takes."""
+    stated = options.rate_hz, options.window_seconds
+    if config.objective.reads_windows:
+        if stated != (None, None):
+            raise PrimusError(
+                f"{run_folder} was trained on windows, so their rate and length are known. Leave "
+                f"out --rate and --window."
+            )
+        data = next(iter(row["data"].values()))
+        return data["rate_hz"], data["window_samples"] / data["rate_hz"]
+    rate, seconds = stated
+    if rate is None or seconds is None:
+        raise PrimusError(
+            f"{run_folder} was trained on pictures, which have no rate. State the windows that the "
+            f"encoder will be shown, as --rate 50 --window 5."
+        )
+    return rate, seconds
 
 
 def write_export(

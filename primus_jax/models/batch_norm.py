@@ -30,17 +30,19 @@ class BatchNorm(nn.Module):
     With `training` the statistics are those of the batch, of all devices along `axis_name`, and
     the running ones that follow are sown into the collection "running": the old ones by 0.9, the
     batch's mean and unbiased variance by 0.1, as PyTorch counts. Otherwise the running statistics
-    normalise.
+    normalise. Without `affine` there are no scale and bias.
     """
 
     training: bool = False
     axis_name: AxisName = None
+    affine: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels)
-        bias = self.param("bias", nn.initializers.zeros, channels)
+        if self.affine:
+            scale = self.param("scale", nn.initializers.ones, channels)
+            bias = self.param("bias", nn.initializers.zeros, channels)
         mean = self.param("running_mean", nn.initializers.zeros, channels)
         variance = self.param("running_var", nn.initializers.ones, channels)
         wide = at_least_float32(x)
@@ -49,7 +51,9 @@ class BatchNorm(nn.Module):
             mean, variance, unbiased = _moments(wide, self.axis_name)
             for name, old, new in zip(RUNNING, before, (mean, unbiased), strict=True):
                 self.sow("running", name, (1 - MOMENTUM) * old + MOMENTUM * lax.stop_gradient(new))
-        normed = (wide - mean) * lax.rsqrt(variance + EPSILON) * scale + bias
+        normed = (wide - mean) * lax.rsqrt(variance + EPSILON)
+        if self.affine:
+            normed = normed * scale + bias
         return normed.astype(x.dtype)
 
 

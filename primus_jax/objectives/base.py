@@ -47,11 +47,14 @@ class ObjectiveConfig(Protocol):
             trained.
         keeps_statistics: whether the method trains encoders that normalise by statistics of the
             batch, and keeps their running statistics in `extra`.
+        reads_windows: whether the method trains on windows, whose rate the exported folder states.
+            Pictures have none.
     """
 
     kind: ClassVar[str]
     free: ClassVar[tuple[str, ...]] = ()
     keeps_statistics: ClassVar[bool] = False
+    reads_windows: ClassVar[bool] = True
 
     def inputs(self, window_samples: int, embedding_dim: int) -> Sequence[Input]:
         """Return what the method reads of every window, in the order in which batches hold it.

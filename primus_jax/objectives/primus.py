@@ -34,16 +34,8 @@ from primus_jax.losses.temperature import check_temperature, clamp, init_tempera
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.compute import PLAIN, ComputeConfig, Forward, mark_varying
 from primus_jax.objectives.base import AxisName, Batch, Metrics, Objective, ObjectiveConfig
-from primus_jax.objectives.neighbors import (
-    Queue,
-    Rows,
-    enqueue,
-    gather,
-    init_queue,
-    nearest,
-    order_after,
-    read,
-)
+from primus_jax.objectives.neighbors import nearest
+from primus_jax.objectives.queue import Queue, Rows, enqueue, gather, init_queue, order_after, read
 from primus_jax.objectives.targets import TARGETS, StoredTarget
 from primus_jax.trees import Tree
 

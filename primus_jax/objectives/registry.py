@@ -3,10 +3,12 @@
 from primus_jax.objectives.base import ObjectiveConfig
 from primus_jax.objectives.cpc import CPCConfig
 from primus_jax.objectives.distill import DistillConfig
+from primus_jax.objectives.moco import MocoConfig
 from primus_jax.objectives.motif import MotifObjectiveConfig
 from primus_jax.objectives.multitask import MultitaskConfig
 from primus_jax.objectives.primus import PrimusConfig
 from primus_jax.objectives.relcon import RelConConfig
+from primus_jax.objectives.simsiam import SimSiamConfig
 
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     config.kind: config
@@ -17,5 +19,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
         DistillConfig,
         MotifObjectiveConfig,
         RelConConfig,
+        MocoConfig,
+        SimSiamConfig,
     )
 }

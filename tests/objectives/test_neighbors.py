@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from primus_jax.objectives.neighbors import Rows, enqueue, init_queue, nearest, read
+from primus_jax.objectives.neighbors import nearest
+from primus_jax.objectives.queue import Rows, enqueue, init_queue, read
 
 DIMS = {"imu": 4, "video": 3, "text": 5}
 

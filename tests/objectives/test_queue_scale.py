@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from primus_jax.objectives.neighbors import (
-    TIE,
-    Queue,
-    Rows,
-    enqueue,
-    gather,
-    nearest,
-    order_after,
-    read,
-)
+from primus_jax.objectives.neighbors import TIE, nearest
+from primus_jax.objectives.queue import Queue, Rows, enqueue, gather, order_after, read
 from primus_jax.roofline.traffic import bytes_sent
 
 DIMS = {"video": 24, "text": 40, "imu": 16}

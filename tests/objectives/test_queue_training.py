@@ -10,8 +10,8 @@ from support.tiny_config import POOLED, run_config
 from primus_jax.config import CheckpointConfig
 from primus_jax.data.inputs import example_batch
 from primus_jax.errors import PrimusError
-from primus_jax.objectives.neighbors import Queue
 from primus_jax.objectives.primus import Primus, PrimusConfig
+from primus_jax.objectives.queue import Queue
 from primus_jax.optim import OptimConfig
 from primus_jax.parallel.sharding import make_mesh, rows
 from primus_jax.training.loop import pretrain

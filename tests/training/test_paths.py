@@ -42,6 +42,9 @@ def test_pretrain_resume_and_export(simulated, tmp_path, capsys, parent, name):
         assert main([*arguments, f"--config.steps={steps}"]) == 0
     assert "resuming at step 2 of 4" in capsys.readouterr().out
     assert main(["export", str(folder / "run"), "--to", str(folder / "out")]) == 0
+    again = ["export", str(folder / "run"), "--to", str(folder / "again"), "--rate", "50"]
+    assert main(again) == 2
+    assert "Leave out --rate and --window" in capsys.readouterr().err
     assert read_encoder(folder / "out")[2]["provenance"]["step"] == 4
     assert read_encoder(folder / "out" / "model.safetensors")[2]["rate_hz"] == 50
     rows = (folder / "run" / "metrics.jsonl").read_text().splitlines()
