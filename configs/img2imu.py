@@ -1,9 +1,10 @@
 """IMG2IMU as published: ResNet-18 by MoCo on ImageNet-1k with sensor-aware augmentations.
 
-    primus-jax pretrain --config configs/img2imu.py --workdir runs/img2imu \\
-        --config.data.train="('data/imagenet',)"
+    primus-jax prepare images ILSVRC2012/train --out data/imagenet
+    primus-jax pretrain --config configs/img2imu.py --workdir runs/img2imu
+    primus-jax export runs/img2imu --to encoders/img2imu --rate 50 --window 5
 
-Needs a dataset of pictures, uint8 `[96, 128, 3]`. Published (arXiv 2209.00945 v2): 64 values, a
+Published (arXiv 2209.00945 v2): 64 values, a
 queue of 4,096, batch 256, 40 epochs, Adam 1e-6. Not published: temperature, momentum and head, here
 those of MoCo v1; ranges and order of the augmentations (docs/vision.md). The other rows of the
 paper's table II:

@@ -30,7 +30,7 @@ FLOORS = (
 PREPARATION = (
     {"gait", "narration_text", "quality", "soft_labels", "streams", "video"},
     {"dataset", "user", "simulated"},
-    {"har", "ego4d", "egoexo4d", "embed"},
+    {"har", "ego4d", "egoexo4d", "embed", "images"},
 )
 # What data_prep may import of primus_jax.
 BELOW_PREPARATION = frozenset(

@@ -23,6 +23,7 @@ from data_prep.har import SOURCES
 from data_prep.har.source import Source
 from primus_jax.commands.console import printed_warnings
 from primus_jax.commands.prepare_corpus import add_corpora
+from primus_jax.commands.prepare_images import add_images
 from primus_jax.commands.prepare_options import add_common, recipe, splits
 from primus_jax.commands.source_options import (
     add_intervals,
@@ -96,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     simulated.set_defaults(prepare=_simulated)
 
+    add_images(kinds)
     corpora = add_corpora(kinds)
     public = [_add_source(kinds, source) for source in SOURCES.values()]
     for kind in (pack, *public):
@@ -134,7 +136,8 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     with printed_warnings():
         folder = args.prepare(args)
-    print(describe_dataset(folder, activities=False))
+    if args.kind != "images":
+        print(describe_dataset(folder, activities=False))
     print(f"done in {time.monotonic() - started:.1f} s")
     return SOME_FAILED if folder.metadata.failed else 0
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from primus_jax.data.metadata import Shard, read_metadata
+from primus_jax.data.metadata import Metadata, Shard, read_metadata
 from primus_jax.errors import PrimusError
 from primus_jax.window import same_rate
 
@@ -57,7 +57,15 @@ class DatasetFolder:
             raise PrimusError(
                 f"{self.path}: no such folder. `primus-jax prepare` makes a dataset folder."
             )
-        self.metadata = read_metadata(self.path)
+        if (self.path / "images.json").is_file():
+            raise PrimusError(
+                f"{self.path} holds pictures, not windows. They pretrain by configs/img2imu.py."
+            )
+        self._open(self.path, read_metadata(self.path))
+
+    def _open(self, path: Path, metadata: Metadata) -> None:
+        """Take over what the folder states, and check that its shards are whole."""
+        self.path, self.metadata = path, metadata
         self.name = self.metadata.name
         self.rate_hz = self.metadata.rate_hz
         self.window_samples = self.metadata.window_samples

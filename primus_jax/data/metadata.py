@@ -153,7 +153,7 @@ class Metadata:
     keys: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        if not self.window_seconds:
+        if not self.window_seconds and self.rate_hz:
             object.__setattr__(self, "window_seconds", self.window_samples / self.rate_hz)
         if not self.hop_seconds:
             object.__setattr__(self, "hop_seconds", self.window_seconds)

@@ -65,6 +65,14 @@ class ObjectiveConfig(Protocol):
         """
         ...
 
+    def open_folder(self, path: str) -> DatasetFolder:
+        """Return a dataset of `config.data.train`, as the method reads it.
+
+        Raises:
+            PrimusError: no such folder, or one of another kind.
+        """
+        return DatasetFolder(path)
+
     def build(self, encoder: EncoderConfig, compute: ComputeConfig = PLAIN) -> "Objective":
         """Return the objective that trains this encoder."""
         ...

@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from primus_jax.data.folder import DatasetFolder
+from primus_jax.data.images import ImageFolder
 from primus_jax.data.inputs import Field, Input
 from primus_jax.errors import PrimusError
 from primus_jax.models.base import EncoderConfig
@@ -51,6 +53,14 @@ class ImageObjectiveConfig(ObjectiveConfig):
     own: ImageAugmentConfig = dataclasses.field(
         default_factory=lambda: dataclasses.replace(SENSOR_AWARE)
     )
+
+    def open_folder(self, path: str) -> DatasetFolder:
+        """Return a folder of pictures.
+
+        Raises:
+            PrimusError: no such folder, or one of another kind.
+        """
+        return ImageFolder(path)
 
     @property
     def strengths(self) -> ImageAugmentConfig:

@@ -75,7 +75,7 @@ def _check_data(study: Study, folders: list[tuple[str, DatasetFolder]]) -> None:
             load_encoder(path)
     check_retrieval(study)
     for name, config in study.methods.items():
-        trains = [DatasetFolder(path) for path in config.data.train]
+        trains = [config.objective.open_folder(path) for path in config.data.train]
         try:
             open_frozen(config.objective, trains)
         except PrimusError as error:
@@ -119,7 +119,7 @@ def is_export_of(folder: Path, config: Config) -> bool:
     if not (folder / "config.json").is_file():
         return False
     made = json.loads((folder / "config.json").read_text())["provenance"]
-    folders = [DatasetFolder(path) for path in config.data.train]
+    folders = [config.objective.open_folder(path) for path in config.data.train]
     then = [about["content_hash"] for about in made["data"].values()]
     if made["config"] != to_dict(config) or then != [x.content_hash for x in folders]:
         return False

@@ -11,7 +11,6 @@ from pathlib import Path
 import jax
 
 from primus_jax.config import Config
-from primus_jax.data.folder import DatasetFolder
 from primus_jax.data.pipeline import Pipeline
 from primus_jax.errors import PrimusError
 from primus_jax.files import local_path
@@ -124,7 +123,7 @@ def _open(
         config.validate()
         mesh = sharding.make_mesh(config.devices, config.mesh.replicas)
         sharding.check_batch(mesh, config.data.batch_size)
-        folders = [DatasetFolder(path) for path in config.data.train]
+        folders = [config.objective.open_folder(path) for path in config.data.train]
         towers = open_in_step_towers(config, folders)
         data = open_pipeline(config, folders, towers.inputs, "train", config.data.batch_size)
         validation = open_validation(config, folders, towers.inputs, mesh.size)

@@ -3,13 +3,13 @@
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from PIL import Image
 from support.img2imu_golden import golden
 from support.tiny_config import run_config
 from support.tiny_vision import (
@@ -23,10 +23,10 @@ from support.tiny_vision import (
     train,
 )
 
+from data_prep.images.write import write_image_folder
 from primus_jax.cli import main
 from primus_jax.config import CheckpointConfig, Config, DataConfig
 from primus_jax.config_file import read_config
-from primus_jax.data.inputs import Input, Spec
 from primus_jax.encoder import load_encoder
 from primus_jax.errors import PrimusError
 from primus_jax.export.run import export
@@ -297,22 +297,23 @@ def test_a_real_network_trains_alike_on_one_device_and_split_over_eight():
     jax.tree.map(close, state.extra[KEY], alone[2].extra[KEY])
 
 
-class Drawn(Input):
-    """A picture for every window of a dataset, drawn from the number of the window."""
-
-    arrays: ClassVar = {"image": Spec((96, 128, 3), "uint8")}
-
-    def read(self, window):
-        return {"image": pictures(window.number, 1)["image"][0]}
-
-
 @pytest.mark.slow
-def test_a_run_on_pictures_resumes_and_its_encoder_takes_windows(simulated, tmp_path, monkeypatch):
-    monkeypatch.setattr(MocoConfig, "inputs", lambda self, samples, dim: (Drawn(),))
+def test_a_run_on_pictures_resumes_and_its_encoder_takes_windows(simulated, tmp_path):
+    (tmp_path / "raw").mkdir()
+    for number, image in enumerate(pictures(0, 60)["image"]):
+        Image.fromarray(image).save(tmp_path / "raw" / f"{number}.png")
+    folder = write_image_folder([tmp_path / "raw"], tmp_path / "pictures", validation=0.4)
     objective = MocoConfig(dim=8, queue_size=32, augment="own", own=ONLY_NOISE)
     config = run_config(
-        simulated, objective=objective, encoder=TINY, steps=2, checkpoint=CheckpointConfig(every=1)
-    )
+        folder.path, objective=objective, encoder=TINY, steps=2,
+        checkpoint=CheckpointConfig(every=1),
+    )  # fmt: skip
+    with pytest.raises(PrimusError, match=r"images\.json does not exist"):
+        pretrain(
+            dataclasses.replace(config, data=DataConfig(train=(str(simulated),), batch_size=16)),
+            tmp_path / "windows",
+            log=len,
+        )
     folder = tmp_path / "run"
     whole = jax.tree.map(np.asarray, pretrain(config, folder, log=len))
     rows = read_metrics(folder)
