@@ -11,7 +11,7 @@ BESIDE = (".cls", ".json", ".txt")
 
 
 def picture_files(sources: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
-    """Yield names and contents of all files, sorted by name within a folder.
+    """Yield names and contents of all files, sorted by name within a folder; not of hidden ones.
 
     Raises:
         PrimusError: a source that does not exist, or an archive that cannot be read.
@@ -19,9 +19,11 @@ def picture_files(sources: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
     for source in sources:
         if not source.exists():
             raise PrimusError(f"{source}: no such file or folder of pictures.")
-        files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+        files = [source] if source.is_file() else sorted(filter(Path.is_file, source.rglob("*")))
         for file in files:
             name = file.relative_to(source).as_posix() if source.is_dir() else file.name
+            if any(part.startswith(".") for part in Path(name).parts):
+                continue
             if file.suffix == ".tar" or file.name.endswith((".tar.gz", ".tgz")):
                 yield from _tar(file, name)
             elif file.suffix == ".parquet":

@@ -69,6 +69,7 @@ def _explore(args: argparse.Namespace) -> None:
     from primus_jax.recordings.sources import files_of
     from primus_jax.recordings.table_format import TableFormat
     from primus_jax.summary.bouts import BoutRule, find_bouts, write_bouts
+    from primus_jax.weights.safetensors import file_digest
 
     classifier = own = None
     if args.classifier is not None:
@@ -97,7 +98,13 @@ def _explore(args: argparse.Namespace) -> None:
             matches = search(encoder, args.text, sources[0], layout, options)
         title = files_of(sources[0])[0].name
         write_page(folder / PAGE, title, reading, prediction, bouts, matches)
-        origin = {"encoder_hash": encoder_hash(encoder), "provenance": provenance()}
+        origin = {
+            "encoder_hash": encoder_hash(encoder),
+            "recording_sha256": [file_digest(file) for file in files_of(sources[0])],
+            "hop_seconds": args.hop,
+            "sentences": args.text,
+            "provenance": provenance(),
+        }
         (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
         size = (folder / PAGE).stat().st_size / 1e6
     print(f"{args.out}: {PAGE} ({size:.1f} MB{f', {len(bouts)} bouts' if classifier else ''})")

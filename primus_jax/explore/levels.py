@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Stretches of a page: a day at 50 Hz takes 4.9 MB as text.
-MOST = 150_000
+# Stretches of a page: with six channels 7.7 MB as text.
+MOST = 240_000
 MISSING = -32768
 
 

@@ -57,7 +57,7 @@ function signalTraces(from, to) {
   })));
 }
 
-// Bouts: a line for each label, thicker where the classifier is surer.
+// Bouts: a bar for each; the pointer shows how sure the classifier is.
 function boutTraces() {
   const names = [...data.labels, ...(data.bouts.some((b) => b[2] === null) ? ["unsure"] : [])];
   return names.map((name, k) => {

@@ -80,14 +80,10 @@ def page_data(
     place, scale = as_int16(reading.place[chosen])
     labels, label, sure = [], None, None
     if prediction is not None:
-        # The classifier's windows may be others than the encoder's: that which starts nearest.
-        middle = reading.start_seconds[chosen] + reading.window_seconds / 2
-        known = prediction.start_seconds + prediction.window_seconds / 2
-        after = np.clip(np.searchsorted(known, middle), 1, max(len(known) - 1, 1))
-        before = np.maximum(after - 1, 0)
-        after = np.minimum(after, len(known) - 1)
-        near = np.where(
-            np.abs(known[before] - middle) <= np.abs(known[after] - middle), before, after
+        # The classifier's windows may be others than the encoder's.
+        near = _nearest(
+            prediction.start_seconds + prediction.window_seconds / 2,
+            reading.start_seconds[chosen] + reading.window_seconds / 2,
         )
         labels = list(prediction.labels)
         label = _text(prediction.label[near].astype(np.uint8))

@@ -67,6 +67,7 @@ def folder(tmp_path_factory, pictures):
         path.write_bytes(data)
     (root / "raw" / "notes.txt").write_text("no picture")
     (root / "raw" / "empty.jpg").write_bytes(b"")
+    (root / "raw" / ".DS_Store").write_bytes(b"hidden")
     (root / "raw" / "cut.png").write_bytes(pictures[9][: len(pictures[9]) // 2])
     code = main(["prepare", "images", str(root / "raw"), "--out", str(root / "out")])
     assert code == 0
