@@ -81,6 +81,7 @@ def test_what_is_wrong_is_said(data):
         PrimusFeatures(ENCODER, **UNITS).fit(x[:, :20])
 
 
+@pytest.mark.slow
 def test_settings_changed_after_fit_need_another_fit(data):
     x = data[0][:2]
     features = PrimusFeatures(ENCODER, **UNITS).fit(x)

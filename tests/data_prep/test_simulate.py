@@ -171,6 +171,7 @@ def test_same_seed_same_bytes_other_seed_other_data():
     assert all(not np.array_equal(x.signal, z.signal) for x, z in zip(a, c, strict=True))
 
 
+@pytest.mark.slow
 def test_a_bout_does_not_depend_on_how_many_are_made(made):
     few = {r.id: r for r in simulate.recordings(seed=0, people=2, bouts=1)}
     many = {r.id: r for r in made}

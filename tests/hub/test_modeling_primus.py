@@ -29,7 +29,11 @@ from primus_jax.hub.torch_names import to_torch_names
 from primus_jax.models.encoders import encoder_to_dict
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+@pytest.mark.parametrize(
+    "config",
+    [*CONFIGS[:5], *(pytest.param(config, marks=pytest.mark.slow) for config in CONFIGS[5:])],
+    ids=name_of,
+)
 def test_pytorch_agrees_in_outputs_and_gradients(config):
     encoder, imu = encoder_of(config), windows(config)
     torch, module = module_of(encoder)

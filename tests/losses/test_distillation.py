@@ -75,6 +75,7 @@ def test_slopes_are_those_of_finite_differences(arrays, dense):
                 assert slope == pytest.approx((gradient * way).sum(), rel=1e-6, abs=1e-8), name
 
 
+@pytest.mark.slow
 def test_no_row_with_a_teacher_is_no_loss_and_no_gradient(arrays):
     student, teacher, _ = arrays
     found = all_losses()(student.astype("f4"), teacher.astype("f4"), np.zeros(BATCH, bool))
@@ -83,7 +84,7 @@ def test_no_row_with_a_teacher_is_no_loss_and_no_gradient(arrays):
         np.testing.assert_array_equal(gradient, 0, err_msg=name)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def test_equal_rows_opposite_rows_and_rows_of_zeros_are_finite(dtype):
     rng = np.random.default_rng(2)
     student, teacher = rng.normal(size=(2, BATCH, DIM))

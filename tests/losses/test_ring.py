@@ -62,7 +62,7 @@ def test_every_form_is_the_dense_one_on_every_mesh(name, form, mesh):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("form", ["gathered", "ring"])
+@pytest.mark.parametrize("form", [pytest.param("gathered", marks=pytest.mark.slow), "ring"])
 def test_single_precision_agrees_to_a_millionth(name, form):
     arrays = inputs(64, 16, dtype=np.float32)
     dense = value_and_gradient(name, form="dense", masked_negatives=False)
@@ -90,7 +90,9 @@ def test_gradients_are_finite_differences(name, form):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("form", ["dense", "gathered", "ring"])
+@pytest.mark.parametrize(
+    "form", [*(pytest.param(x, marks=pytest.mark.slow) for x in ("dense", "gathered")), "ring"]
+)
 def test_few_rows_equal_rows_and_zero_rows(name, form):
     with jax.enable_x64(True):
         one_row = value_and_gradient(name, form=form)(*inputs(1, 4, mask=np.ones(1, bool)))
@@ -114,7 +116,7 @@ def test_few_rows_equal_rows_and_zero_rows(name, form):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("form", ["gathered", "ring"])
+@pytest.mark.parametrize("form", [pytest.param("gathered", marks=pytest.mark.slow), "ring"])
 def test_a_cold_temperature_stays_exact_in_single_precision(name, form):
     everybody = np.ones(48, bool)
     arrays = inputs(48, 64, 4, everybody, np.float32, temperature=0.01)
@@ -129,7 +131,9 @@ def test_a_cold_temperature_stays_exact_in_single_precision(name, form):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("form", ["dense", "gathered", "ring"])
+@pytest.mark.parametrize(
+    "form", [*(pytest.param(x, marks=pytest.mark.slow) for x in ("dense", "gathered")), "ring"]
+)
 def test_half_precision_is_widened_before_anything_is_summed(name, form):
     arrays = inputs(24, 8, dtype=np.float32)
     half = tuple(x.astype(jnp.bfloat16) for x in arrays[:2])

@@ -168,7 +168,7 @@ def test_initial_values_are_those_of_pytorch():
         assert (params[module]["bias"] == 0).all()
 
 
-@pytest.mark.parametrize("readout", ["gru_channels", "pool"])
+@pytest.mark.parametrize("readout", [pytest.param("gru_channels", marks=pytest.mark.slow), "pool"])
 def test_same_inside_shard_map(readout):
     config = ReleasedConfig(readout=readout, embed_dim=24)
     model = config.build()

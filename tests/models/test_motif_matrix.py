@@ -64,6 +64,7 @@ def test_nothing_flows_back_into_weights_or_windows(case):
         assert not np.any(slope)
 
 
+@pytest.mark.slow
 def test_bfloat16_ranks_almost_alike(case):
     exact, rough = matrix(*case, 54), matrix(*case, 54, ComputeConfig("bfloat16"))
     assert rough.dtype == jnp.float32
@@ -71,6 +72,7 @@ def test_bfloat16_ranks_almost_alike(case):
     assert np.any(rough != exact)
 
 
+@pytest.mark.slow
 def test_the_distances_of_the_original_step():
     with jax.enable_x64(True):
         config, theirs = MotifConfig(features=16), golden("relcon.step/small")

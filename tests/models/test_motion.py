@@ -121,7 +121,9 @@ def test_a_recording_is_no_window(encoder):
         encoder.encode(np.resize(windows(1, 150), (30000, 6)), 50)
 
 
-@pytest.mark.parametrize("time", [150, 151, 97])
+@pytest.mark.parametrize(
+    "time", [97, *(pytest.param(n, marks=pytest.mark.slow) for n in (150, 151))]
+)
 def test_the_same_network_in_pytorch(encoder, time):
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional

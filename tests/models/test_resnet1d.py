@@ -38,9 +38,12 @@ def trained(config, params, windows, axis_name=None):
 
 @pytest.mark.parametrize(
     ("samples", "dtype"),
-    [(samples, np.float64) for samples in (256, 200, 1000)]
-    + [(256, np.float32)]
-    + [pytest.param(samples, np.float32, marks=pytest.mark.slow) for samples in (200, 1000)],
+    [(256, np.float64), (256, np.float32)]
+    + [
+        pytest.param(samples, dtype, marks=pytest.mark.slow)
+        for samples in (200, 1000)
+        for dtype in (np.float64, np.float32)
+    ],
 )
 def test_embeds_as_the_original(float64, samples, dtype):
     theirs = golden(f"resnet1d.eval/small_{samples}")
@@ -136,6 +139,7 @@ def test_statistics_are_those_of_all_devices(batch, devices):
         np.testing.assert_allclose(mine, theirs, atol=1e-4 * largest)
 
 
+@pytest.mark.slow
 def test_running_statistics_take_no_gradient(batch):
     params, running = split(batch[0])
     apply = TINY.build().apply

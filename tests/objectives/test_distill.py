@@ -261,7 +261,9 @@ def test_relational_triplet_and_single_direction_terms_are_the_losses():
     assert made.params.keys() == {"encoder"}
 
 
-@pytest.mark.parametrize("form", ["paper", pytest.param("released", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=pytest.mark.slow) for form in ("paper", "released")]
+)
 def test_the_weights_by_which_a_loss_has_a_tenth_of_the_gradient(form):
     """At the batch and with the norms of the Ambient AI runs, at the start of training."""
     rng = np.random.default_rng(0)

@@ -36,6 +36,7 @@ def full():
     return objective, params, extra, key, value, after, metrics
 
 
+@pytest.mark.slow
 def test_the_total_is_the_weighted_sum_of_the_terms(full):
     *_, value, _, m = full
     expected = 0.5 * (m["loss_text"] + m["loss_video"]) + 0.5 * m["loss_view"]

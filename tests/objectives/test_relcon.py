@@ -293,6 +293,7 @@ def infonce(anchors, candidates, there, temperature):
     return total / len(anchors)
 
 
+@pytest.mark.slow
 def test_without_a_distance_the_relative_loss_is_infonce():
     draw = np.random.default_rng(0).normal(size=(5, 3, 7))
     anchors, own = draw[:, 0], draw[:, 1:]

@@ -113,6 +113,7 @@ def test_one_device_and_eight_have_one_gradient(case):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-4), *found)
 
 
+@pytest.mark.slow
 def test_two_steps_through_the_train_step_and_the_encoder_that_is_exported(monkeypatch):
     objective = SimSiamConfig(dim=8, hidden=4, augment="own", own=ONLY_NOISE)
     config = Config(

@@ -110,7 +110,11 @@ def one_late_row():
 
 @pytest.mark.parametrize(
     "t",
-    [drifting(25.37, 0.002), drifting(25.2555, 0.0003), one_late_row()],
+    [
+        pytest.param(drifting(25.37, 0.002), marks=pytest.mark.slow),
+        drifting(25.2555, 0.0003),
+        one_late_row(),
+    ],
     ids=["near 25.35 Hz", "near 25.25 Hz", "one late row"],
 )
 def test_how_a_recording_is_cut_does_not_change_its_rate_nor_its_embeddings(encoder, t):

@@ -59,7 +59,7 @@ def test_the_page_grows_with_classes_only_so_far(classes):
 LONG = "cycling on an exercise bike in a horizontal position"
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sixteen_classes_are_read_on_a_page(tmp_path, count):
     """At 96 pixels an inch the picture fits the page; letters and cells have a reader's size."""
     matrices = [matrix(16, LONG)] * count

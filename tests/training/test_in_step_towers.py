@@ -171,6 +171,7 @@ def test_the_batch_holds_tokens_and_frames_instead_of_embeddings(case):
         assert (batch[f"{name}_id"][~batch[f"{name}_mask"]] == -1).all()
 
 
+@pytest.mark.slow
 def test_live_towers_and_stored_embeddings_give_the_same_loss(case, loss_of):
     _, live, batch, saved, _ = case
     ours = loss_of(batch)

@@ -148,6 +148,7 @@ def test_windows_without_text_or_video_carry_masks(simulated, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_a_number_names_step_windows_and_checkpoint(simulated, tmp_path):
     # The rate of the first step is 0, of the second enormous: step 3 is the first that breaks.
     config = config_of(

@@ -232,6 +232,7 @@ def test_more_windows_than_features_and_fewer_give_the_same_kind_of_answer():
         np.testing.assert_allclose(x @ basis @ basis.T, x, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_constant_features_are_no_accident():
     """An encoder that collapsed must end at chance, without NaN."""
     _, label, pool, rows, valid = grid_input(4)

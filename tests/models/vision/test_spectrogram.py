@@ -87,7 +87,10 @@ def test_released_is_the_apps(case, dtype):
     assert not image[0].any()
 
 
-@pytest.mark.parametrize("case", ["600", "256", "128", "silent_axis"])
+@pytest.mark.parametrize(
+    "case",
+    ["128", "silent_axis", *(pytest.param(x, marks=pytest.mark.slow) for x in ("600", "256"))],
+)
 def test_clean_has_the_lowest_frequency_and_no_nan(case, dtype):
     theirs = golden(f"spectrogram.clean/{case}")
     source = "clean" if case == "silent_axis" else "released"
