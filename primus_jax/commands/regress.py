@@ -84,8 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _tunings(args: argparse.Namespace) -> dict[str, Any]:
     """How encoders are trained, by row, as the options ask for it."""
-    from primus_jax.evals.regression.comparison import FINE_TUNED, FROM_SCRATCH
-    from primus_jax.evals.regression.tuning import SCRATCH, TUNED
+    from primus_jax.evals.fewshot.protocol import SCRATCH
+    from primus_jax.evals.regression.comparison import FINE_TUNED
+    from primus_jax.evals.regression.tuning import FROM_SCRATCH, TUNED
 
     given = training(args)
     asked = args.finetune or args.from_scratch
@@ -95,7 +96,7 @@ def _tunings(args: argparse.Namespace) -> dict[str, Any]:
     if args.finetune:
         made[FINE_TUNED] = dataclasses.replace(TUNED, layers=args.layers, **given)
     if args.from_scratch:
-        made[FROM_SCRATCH] = dataclasses.replace(SCRATCH, **given)
+        made[SCRATCH] = dataclasses.replace(FROM_SCRATCH, **given)
     return made
 
 

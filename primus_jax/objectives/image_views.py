@@ -5,7 +5,7 @@ spectrograms afterwards. So a picture has the height and width of a spectrogram.
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import flax.linen as nn
 import jax
@@ -17,6 +17,7 @@ from primus_jax.data.inputs import Field, Input
 from primus_jax.errors import PrimusError
 from primus_jax.models.base import EncoderConfig
 from primus_jax.models.batch_norm import AxisName, sown
+from primus_jax.models.compute import PLAIN, ComputeConfig
 from primus_jax.models.vision.augment import (
     ALL,
     MOCO_V1,
@@ -26,9 +27,9 @@ from primus_jax.models.vision.augment import (
     augment_images,
 )
 from primus_jax.models.vision.encoder import VisionConfig
-from primus_jax.models.vision.resnet import standardise
+from primus_jax.models.vision.resnet import ResNet, standardise
 from primus_jax.models.vision.spectrogram import HEIGHT, WIDTH
-from primus_jax.objectives.base import Batch, ObjectiveConfig
+from primus_jax.objectives.base import Batch, Objective, ObjectiveConfig
 from primus_jax.trees import Params, Tree
 
 IMAGE = "image"
@@ -103,6 +104,9 @@ class ImageObjectiveConfig(ObjectiveConfig):
             )
 
 
+Method = TypeVar("Method", bound=ImageObjectiveConfig)
+
+
 def pixels(images: jax.Array) -> jax.Array:
     """Pictures uint8 `[rows, height, width, 3]` as float32, 0 to 1."""
     return images.astype(jnp.float32) / 255
@@ -116,6 +120,28 @@ def two_views(batch: Batch, key: jax.Array, config: ImageAugmentConfig) -> Tree:
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(batch["index"])
     images = pixels(batch[IMAGE])
     return tuple(standardise(augment_images(keys[:, i], images, config)) for i in range(2))
+
+
+class ImageObjective(Objective, Generic[Method]):
+    """The part of the protocol (`objectives/base.py`) that is the same for every such method.
+
+    Attributes:
+        config: of the method.
+        width: values of the ResNet's features.
+        resnet: of the vision encoder.
+    """
+
+    def __init__(self, config: Method, encoder: VisionConfig, compute: ComputeConfig = PLAIN):
+        self.config = config
+        self.width = encoder.resnet.features
+        self.resnet = ResNet(encoder.resnet, compute)
+
+    def forward(self, params: Tree, batch: Batch, key: jax.Array) -> Tree:
+        """Two views of every picture, `[rows, height, width, 3]`.
+
+        The networks see the whole batch at once, for its statistics, so `loss` embeds by itself.
+        """
+        return two_views(batch, key, self.config.strengths)
 
 
 def see(

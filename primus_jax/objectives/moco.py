@@ -36,15 +36,14 @@ from primus_jax.models.batch_norm import join, split
 from primus_jax.models.compute import PLAIN, ComputeConfig, Forward, mark_varying
 from primus_jax.models.layers import dense
 from primus_jax.models.vision.encoder import VisionConfig
-from primus_jax.models.vision.resnet import ResNet
 from primus_jax.numerics import dot, normalize, varying_axes
-from primus_jax.objectives.base import AxisName, Batch, Metrics, Objective
+from primus_jax.objectives.base import AxisName, Batch, Metrics
 from primus_jax.objectives.image_views import (
     IMAGE,
+    ImageObjective,
     ImageObjectiveConfig,
     pixels,
     see,
-    two_views,
 )
 from primus_jax.objectives.queue import Queue, Rows, enqueue, gather, init_queue
 from primus_jax.trees import Params, Tree
@@ -147,7 +146,7 @@ def follow(key: Tree, query: Tree, momentum: float) -> Tree:
     return jax.tree.map(move, key, query)
 
 
-class Moco(Objective):
+class Moco(ImageObjective[MocoConfig]):
     """The objective protocol (`objectives/base.py`) for momentum contrast.
 
     `params` is the query encoder with its head. `extra` holds the key encoder with its head, the
@@ -155,9 +154,7 @@ class Moco(Objective):
     """
 
     def __init__(self, config: MocoConfig, encoder: VisionConfig, compute: ComputeConfig = PLAIN):
-        self.config = config
-        self.width = encoder.resnet.features
-        self.resnet = ResNet(encoder.resnet, compute)
+        super().__init__(config, encoder, compute)
         self.head = Head(config.dim, config.head)
 
     def init(self, key: jax.Array, batch: Batch) -> tuple[Tree, Tree]:
@@ -181,13 +178,6 @@ class Moco(Objective):
         empty = queue.rows[KEY]
         random = normalize(jax.random.normal(key, empty.embedding.shape, empty.embedding.dtype))
         return Queue(queue.next, {KEY: empty._replace(embedding=random)})
-
-    def forward(self, params: Tree, batch: Batch, key: jax.Array) -> Tree:
-        """Two views of every picture, `[rows, height, width, 3]`.
-
-        The encoders see the whole batch at once, for its statistics, so `loss` embeds by itself.
-        """
-        return two_views(batch, key, self.config.strengths)
 
     def loss(
         self,

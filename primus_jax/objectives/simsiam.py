@@ -26,15 +26,14 @@ from primus_jax.models.batch_norm import BatchNorm, join, split
 from primus_jax.models.compute import PLAIN, ComputeConfig, Forward, mark_varying
 from primus_jax.models.layers import dense
 from primus_jax.models.vision.encoder import VisionConfig
-from primus_jax.models.vision.resnet import ResNet
 from primus_jax.numerics import normalize
-from primus_jax.objectives.base import AxisName, Batch, Metrics, Objective
+from primus_jax.objectives.base import AxisName, Batch, Metrics
 from primus_jax.objectives.image_views import (
     IMAGE,
+    ImageObjective,
     ImageObjectiveConfig,
     pixels,
     see,
-    two_views,
 )
 from primus_jax.trees import Params, Tree
 
@@ -101,15 +100,13 @@ class Predictor(nn.Module):
         return dense(dim, self.hidden, "out")(x)
 
 
-class SimSiam(Objective):
+class SimSiam(ImageObjective[SimSiamConfig]):
     """The objective protocol (`objectives/base.py`); `extra` holds the running statistics."""
 
     def __init__(
         self, config: SimSiamConfig, encoder: VisionConfig, compute: ComputeConfig = PLAIN
     ):
-        self.config = config
-        self.width = encoder.resnet.features
-        self.resnet = ResNet(encoder.resnet, compute)
+        super().__init__(config, encoder, compute)
         self.projector = Projector(config.dim)
         self.predictor = Predictor(config.hidden)
 
@@ -128,13 +125,6 @@ class SimSiam(Objective):
             }
         )
         return params, {"statistics": running}
-
-    def forward(self, params: Tree, batch: Batch, key: jax.Array) -> Tree:
-        """Two views of every picture, `[rows, height, width, 3]`.
-
-        The networks see the whole batch at once, for its statistics, so `loss` embeds by itself.
-        """
-        return two_views(batch, key, self.config.strengths)
 
     def loss(
         self,

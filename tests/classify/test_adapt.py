@@ -3,12 +3,9 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from support.process_runs import PATIENCE, environment
 from support.recording_files import table_columns, write_csv
 from support.user_files import tiny_encoder, write_user_csv
 
@@ -363,41 +360,3 @@ def test_long_names_leave_room_for_the_matrix_and_numbers_stand_out(tmp_path):
     # the blue of the diagonal: cells as large as those of short names, but for a third
     blue = [(picture[..., 2] - picture[..., 0] > 0.5).mean() for picture in (short, long)]
     assert blue[1] > 0.5 * blue[0]
-
-
-# Runs command lines and prints the modules that they brought, and their ends.
-_RUN = """
-import json, sys
-from primus_jax.cli import main
-ends = []
-for arguments in json.loads(sys.argv[1]):
-    try:
-        code = main(arguments)
-    except SystemExit as end:
-        code = end.code
-    ends.append((code, [m for m in sys.argv[2].split() if m in sys.modules]))
-print(json.dumps(ends))
-"""
-HEAVY = "jax scipy.signal matplotlib transformers orbax grain tensorflow_datasets sklearn torch"
-
-
-def test_predict_imports_little_and_keeps_what_it_compiled(adapted, tmp_path):
-    write_user_csv(tmp_path / "new.csv", people=("dora",), bouts=1)
-    predict = ["predict", str(tmp_path / "new.csv"), "--classifier", str(adapted)]
-    commands = [["predict", "--help"], [*predict, "--out", str(tmp_path / "p")]]
-    variables = {
-        name: value
-        for name, value in environment().items()
-        if name not in ("JAX_COMPILATION_CACHE_DIR", "PRIMUS_JAX_CACHE")
-    } | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-c", _RUN, json.dumps(commands), HEAVY], capture_output=True, text=True,
-        env=variables, timeout=PATIENCE, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (help_code, help_modules), (code, modules) = json.loads(done.stdout.splitlines()[-1])
-    assert (help_code, help_modules) == (0, [])
-    # This recording has another rate than the encoder, which SciPy resamples.
-    assert code == 0, done.stderr
-    assert (code, modules) == (0, ["jax", "scipy.signal", "matplotlib"])
-    assert list((tmp_path / "cache" / "primus-jax").glob("*/jit_embed*-cache"))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from support.recording_files import GRAVITY
 from support.tiny_config import MOTION
+from support.user_files import write_classifier
 
-from primus_jax.classify.classifier import Classifier
 from primus_jax.cli import main
 from primus_jax.encoder import Encoder
 from primus_jax.explore.reading import principal_plane
@@ -25,22 +25,9 @@ def page(tmp_path_factory):
     """A recording of two minutes with a gap and a peak, explored by a random classifier."""
     folder = tmp_path_factory.mktemp("explore")
     encoder = Encoder.random(MOTION, 1, 50.0, 5.0)
-    classes, width = ("walk </script>", "sit"), MOTION.width("emb")
     rng = np.random.default_rng(0)
-    about = {
-        "window_seconds": 5.0, "hop_seconds": 2.5, "head": "emb", "gyro": True,
-        "rates_hz": [100.0],
-    }  # fmt: skip
     out = folder / "classifier"
-    out.mkdir()
-    Classifier(
-        labels=classes,
-        mean=np.zeros(width, np.float32),
-        deviation=np.ones(width, np.float32),
-        kernel=rng.normal(size=(width, 2)).astype(np.float32),
-        bias=np.zeros(2, np.float32),
-        description=about,
-    ).save(out, encoder)
+    write_classifier(out, encoder, ("walk </script>", "sit"), [100.0])
     time = np.arange(SECONDS * RATE) / RATE
     signal = rng.normal(0, 0.1, (len(time), 6))
     signal[:, 2] += GRAVITY + (time > 60) * 3 * np.sin(2 * np.pi * 2 * time)

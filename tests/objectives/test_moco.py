@@ -268,7 +268,7 @@ def check_two_steps(setup, start, state, found):
 
 def test_two_steps_through_the_train_step(monkeypatch):
     layer = Layer(TINY.resnet.features)
-    monkeypatch.setattr("primus_jax.objectives.moco.ResNet", lambda config, compute: layer)
+    monkeypatch.setattr("primus_jax.objectives.image_views.ResNet", lambda config, compute: layer)
     objective = MocoConfig(dim=8, queue_size=16, augment="own", own=ONLY_NOISE)
     check_two_steps(*train(image_config(objective=objective), 1))
 

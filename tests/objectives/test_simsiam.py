@@ -130,7 +130,7 @@ def test_two_steps_through_the_train_step_and_the_encoder_that_is_exported(monke
     theirs = jax.eval_shape(init, jax.random.key(0), jnp.zeros((1, 256, 6)))["params"]
     assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, theirs)
     layer = Layer(TINY.resnet.features)
-    monkeypatch.setattr("primus_jax.objectives.simsiam.ResNet", lambda config, compute: layer)
+    monkeypatch.setattr("primus_jax.objectives.image_views.ResNet", lambda config, compute: layer)
     *_, found = train(config, 1)
     assert all(np.isfinite(list(metrics.values())).all() for metrics in found)
     assert all(metrics["grad_norm"] > 0 for metrics in found)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from primus_jax.classify.classifier import Classifier
 from primus_jax.encoder import Encoder
 from primus_jax.models.motion import MotionConfig
 
@@ -71,3 +72,26 @@ def write_user_csv(
     header += ",recording,subject,activity" if labelled else ""
     path.write_text("\n".join([header, *rows]) + "\n")
     return path
+
+
+def write_classifier(
+    path: Path, encoder: Encoder, labels: tuple[str, ...], rates_hz: list[float]
+) -> None:
+    """The folder of a classifier with random weights, as `adapt` would write it."""
+    width = encoder.config.width("emb")
+    rng = np.random.default_rng(0)
+    path.mkdir()
+    Classifier(
+        labels=labels,
+        mean=np.zeros(width, np.float32),
+        deviation=np.ones(width, np.float32),
+        kernel=rng.normal(size=(width, len(labels))).astype(np.float32),
+        bias=np.zeros(len(labels), np.float32),
+        description={
+            "window_seconds": encoder.window_seconds,
+            "hop_seconds": encoder.window_seconds / 2,
+            "head": "emb",
+            "gyro": True,
+            "rates_hz": rates_hz,
+        },
+    ).save(path, encoder)

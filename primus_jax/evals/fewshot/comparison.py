@@ -106,11 +106,11 @@ def evaluate(
         imu = dataset_windows(folder) if needed else None
         known: dict[tuple[int, str], Features] = {}
         for run in runs:
-            rows += run.rows(_Dataset(folder, imu, known), origin, _prefixed(log, folder.name))
+            rows += run.rows(_Dataset(folder, imu, known), origin, prefixed(log, folder.name))
     return rows
 
 
-def _prefixed(log: Callable[[str], None], name: str) -> Callable[[str], None]:
+def prefixed(log: Callable[[str], None], name: str) -> Callable[[str], None]:
     """`log` for lines about `name`."""
     return lambda line: log(f"{name}: {line}")
 
@@ -168,7 +168,7 @@ class MethodRun:
         self, dataset: _Dataset, origin: dict[str, Any], log: Callable[[str], None]
     ) -> list[ResultRow]:
         """Rows on one dataset, one per shot count."""
-        folder, say = dataset.folder, _prefixed(log, self.name)
+        folder, say = dataset.folder, prefixed(log, self.name)
         outcomes = [self._evaluate(encoder, dataset, say) for encoder in self.encoders]
         checks = [outcome.check for outcome in outcomes]
         for note in dict.fromkeys(outcome.start.note for outcome in outcomes if outcome.start.note):

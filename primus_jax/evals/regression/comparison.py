@@ -13,8 +13,10 @@ from primus_jax.data.folder import DatasetFolder
 from primus_jax.encoder import Encoder
 from primus_jax.errors import PrimusError
 from primus_jax.evals.features import Features, dataset_features, dataset_windows
+from primus_jax.evals.fewshot.comparison import prefixed
 from primus_jax.evals.fewshot.leaks import check_pretraining
 from primus_jax.evals.fewshot.paper_config import PaperConfig
+from primus_jax.evals.fewshot.protocol import SCRATCH
 from primus_jax.evals.fewshot.sampling import Sides
 from primus_jax.evals.identity import Method, encoder_description, encoder_hash, trained_encoder
 from primus_jax.evals.regression.levels import LEVELS, level_pairs, summarise
@@ -36,7 +38,6 @@ from primus_jax.reports.rows import LeakCheck, write_rows
 FILES = ("results.jsonl", "table.md", "predictions.csv", "scatter.png", "bland_altman.png")
 MEAN = "mean of the training people"
 FINE_TUNED = "fine-tuned"
-FROM_SCRATCH = "supervised from scratch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ def compare_regressions(
         leaks: "error" stops when something tested was in an encoder's pretraining; "report" only
             writes it into the rows.
         tunings: how encoders are trained for further rows. `FINE_TUNED` trains every pretrained
-            encoder, `FROM_SCRATCH` the first encoder's architecture from a random start.
+            encoder, `SCRATCH` the first encoder's architecture from a random start.
         log: takes progress lines.
 
     Raises:
@@ -112,7 +113,7 @@ def compare_regressions(
         log(f"{name}: {known:,} windows predicted, {total - known:,} without {target} left out")
     for name, method, tuning in _tuned(methods, tunings or {}, folder, head):
         # What is drawn does not depend on the encoder, and no training reads the embedding.
-        one = predict_tuned(features, values, sides, tuning, log=_prefixed(log, name))
+        one = predict_tuned(features, values, sides, tuning, log=prefixed(log, name))
         predictions[name] = one
         check: LeakCheck = {"status": "untrained", "why": "from scratch"}
         if not tuning.from_scratch:
@@ -147,15 +148,15 @@ def _tuned(
 
     def tuning(method: Method, own: Encoder, kind: str) -> Tuning:
         windows = method.resampled(imu) if isinstance(method, ResampledEncoder) else imu
-        return Tuning(own, head, windows, tunings[kind], kind == FROM_SCRATCH)
+        return Tuning(own, head, windows, tunings[kind], kind == SCRATCH)
 
     if FINE_TUNED in tunings:
         for name, (method, own) in trained.items():
             if "random_seed" not in own.metadata:
                 yield f"{name}, {FINE_TUNED}", method, tuning(method, own, FINE_TUNED)
-    if FROM_SCRATCH in tunings:
+    if SCRATCH in tunings:
         method, own = next(iter(trained.values()))
-        yield FROM_SCRATCH, method, tuning(method, own, FROM_SCRATCH)
+        yield SCRATCH, method, tuning(method, own, SCRATCH)
 
 
 def _about(encoders: Sequence[Method], head: str) -> dict[str, Any]:
@@ -164,10 +165,6 @@ def _about(encoders: Sequence[Method], head: str) -> dict[str, Any]:
         "encoder_hashes": [encoder_hash(encoder) for encoder in encoders],
         "encoder_config": encoder_description(encoders[0]),
     }
-
-
-def _prefixed(log: Callable[[str], None], name: str) -> Callable[[str], None]:
-    return lambda line: log(f"{name}: {line}")
 
 
 def write_regression(made: Comparison, folder: Path) -> str:

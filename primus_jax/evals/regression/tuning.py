@@ -24,7 +24,7 @@ TUNED = PaperConfig(
     epochs=50, batch_size=64, inputs="standard", patience=10, chosen_by=SQUARED_ERROR
 )
 # A random encoder needs a higher rate than a pretrained one.
-SCRATCH = dataclasses.replace(TUNED, lr=1e-3)
+FROM_SCRATCH = dataclasses.replace(TUNED, lr=1e-3)
 
 
 @dataclasses.dataclass(frozen=True)
